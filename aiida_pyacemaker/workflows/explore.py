@@ -1,0 +1,186 @@
+"""WorkChain that explores with molecular dynamics under a watch on the extrapolation grade."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import WorkChain, while_
+from aiida.plugins import CalculationFactory, DataFactory
+
+from aiida_pyacemaker.calculations.functions.get_structure import get_structure
+from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
+
+from .restart import get_options
+
+ConfigurationsData = DataFactory('pyacemaker.configurations')
+AcePotentialData = DataFactory('pyacemaker.potential')
+LammpsPaceCalculation = CalculationFactory('pyacemaker.lammps_pace')
+
+# Keys of the run file's section that plan the walkers and are no parameters of a single simulation.
+PLAN_KEYS = ('walkers', 'atoms')
+
+
+class ExploreWorkChain(WorkChain):
+    """Run several simulations ("walkers") side by side with one potential, each until its end or its halt.
+
+    A walker whose restart file is given in ``restarts`` resumes from it with the new potential; the others start from
+    ``structures``. A walker that dies is started once more, and counted as failed if it dies again.
+    """
+
+    defaults = AttributeDict({'attempts': 2})
+
+    @classmethod
+    def define(cls, spec):
+        """Define the process specification."""
+        super().define(spec)
+        spec.input('code', valid_type=orm.AbstractCode, help='LAMMPS with ML-PACE.')
+        spec.input('potential', valid_type=AcePotentialData, help='The potential that drives the simulations.')
+        spec.input('structures', valid_type=ConfigurationsData, help='Starting cell of each walker, used in turn.')
+        spec.input_namespace(
+            'restarts',
+            valid_type=orm.SinglefileData,
+            dynamic=True,
+            required=False,
+            help='Restart file of each walker that resumes, by the name `walker_NN`.',
+        )
+        spec.input(
+            'parameters',
+            valid_type=orm.Dict,
+            help='The section `explore` of a run file, `seed`, and optionally `walker_indices`: the walkers to run.',
+        )
+        spec.input(
+            'options', valid_type=orm.Dict, required=False, help='Overrides of `metadata.options` of every simulation.'
+        )
+        spec.outline(
+            cls.setup,
+            while_(cls.should_run_walkers)(
+                cls.run_walkers,
+                cls.inspect_walkers,
+            ),
+            cls.results,
+        )
+        spec.output('results', valid_type=orm.Dict, help='What became of each walker.')
+        spec.output(
+            'halted', valid_type=ConfigurationsData, required=False, help='The frames at which the watch halted.'
+        )
+        spec.output('trajectory', valid_type=ConfigurationsData, required=False, help='Snapshots of all walkers.')
+        spec.output_namespace(
+            'restarts', valid_type=orm.SinglefileData, dynamic=True, help='The restart file of each walker.'
+        )
+        spec.exit_code(403, 'ERROR_ALL_WALKERS_FAILED', message='All simulations failed; the last said: {message}')
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls, code, potential, structures, parameters, restarts=None, options=None
+    ):
+        """Return a builder for one round of simulations.
+
+        :param code: LAMMPS with ML-PACE.
+        :param potential: :class:`~aiida_pyacemaker.data.AcePotentialData` that drives the simulations.
+        :param structures: starting cells.
+        :param parameters: dictionary, the section ``explore`` of a resolved run file and ``seed``.
+        :param restarts: mapping of ``walker_NN`` to the restart file of a walker that resumes.
+        :param options: overrides of ``metadata.options``.
+        """
+        builder = cls.get_builder()
+        builder.code = code
+        builder.potential = potential
+        builder.structures = structures
+        builder.parameters = orm.Dict(parameters)
+        if restarts:
+            builder.restarts = restarts
+        if options:
+            builder.options = orm.Dict(options)
+        return builder
+
+    def setup(self):
+        """List the walkers to run."""
+        parameters = self.inputs.parameters.get_dict()
+        indices = parameters.pop('walker_indices', None)
+        self.ctx.indices = list(range(parameters['walkers'])) if indices is None else indices
+        self.ctx.parameters = {key: value for key, value in parameters.items() if key not in PLAN_KEYS}
+        self.ctx.attempt = 0
+        self.ctx.todo = list(self.ctx.indices)
+        self.ctx.finished = {}
+        self.ctx.message = None
+
+    def should_run_walkers(self) -> bool:
+        """Return whether walkers have yet to be started, or started again."""
+        return bool(self.ctx.todo) and self.ctx.attempt < self.defaults.attempts
+
+    def run_walkers(self):
+        """Submit the simulations."""
+        self.ctx.attempt += 1
+        self.to_context(**{f'walker_{index:02d}': self.submit_walker(index) for index in self.ctx.todo})
+
+    def submit_walker(self, index: int) -> orm.CalcJobNode:
+        """Submit one simulation, fresh or from its restart file."""
+        name = f'walker_{index:02d}'
+        number = index % len(self.inputs.structures)
+        frame = self.inputs.structures.get_frames()[number]
+        builder = LammpsPaceCalculation.get_builder()
+        builder.code = self.inputs.code
+        builder.potential = self.inputs.potential
+        builder.parameters = orm.Dict(
+            {
+                **self.ctx.parameters,
+                'seed': self.ctx.parameters['seed'] * 100 + index * 10 + self.ctx.attempt,
+                'reference_volume_per_atom': frame.get_volume() / len(frame),
+            }
+        )
+        builder.metadata.options = get_options(self.inputs.options.get_dict() if 'options' in self.inputs else None)
+        builder.metadata.label = f'{frame.get_chemical_formula()} {name}'
+        builder.metadata.call_link_label = name if self.ctx.attempt == 1 else f'{name}_again'
+
+        if name in self.inputs.get('restarts', {}):
+            builder.restart = self.inputs.restarts[name]
+        else:
+            builder.structure = get_structure(
+                self.inputs.structures, orm.Int(number), metadata={'call_link_label': f'structure_{name}'}
+            )
+        return self.submit(builder)
+
+    def inspect_walkers(self):
+        """Keep the walkers that ended, by completion or by halt, and leave those that died to be run again."""
+        died = []
+        for index in self.ctx.todo:
+            node = self.ctx[f'walker_{index:02d}']
+            if node.is_finished_ok:
+                self.ctx.finished[index] = node.pk
+                results = node.outputs.results
+                self.report(
+                    f'walker {index}: {results["reason"]} at step {results["step"]} of {results["steps"]}, '
+                    f'largest gamma {results["gamma_max"]:.2f}'
+                )
+                continue
+            died.append(index)
+            self.ctx.message = f'LammpsPaceCalculation<{node.pk}> [{node.exit_status}] {node.exit_message}'
+            self.report(f'walker {index} failed: {self.ctx.message}')
+        self.ctx.todo = died
+
+    def results(self):
+        """Join what the walkers left."""
+        nodes = {index: orm.load_node(pk) for index, pk in sorted(self.ctx.finished.items())}
+        walkers = [
+            {'index': index, 'pk': node.pk, **node.outputs.results.get_dict()} for index, node in nodes.items()
+        ]
+        results = {
+            'walkers': walkers,
+            'number_halted': sum(walker['halted'] for walker in walkers),
+            'number_failed': len(self.ctx.todo),
+            'failed': self.ctx.todo,
+            'completed': len(walkers) == len(self.ctx.indices) and not any(walker['halted'] for walker in walkers),
+            'gamma_max': max((walker['gamma_max'] for walker in walkers), default=None),
+        }
+        self.out('results', orm.Dict(results).store())
+
+        for name in ('halted', 'trajectory'):
+            sets = {f'walker_{index:02d}': node.outputs[name] for index, node in nodes.items() if name in node.outputs}
+            if sets:
+                self.out(name, merge_configurations(**sets, metadata={'call_link_label': f'merge_{name}'}))
+        for index, node in nodes.items():
+            if 'restart' in node.outputs:
+                self.out(f'restarts.walker_{index:02d}', node.outputs.restart)
+
+        if not walkers:
+            return self.exit_codes.ERROR_ALL_WALKERS_FAILED.format(message=self.ctx.message)

@@ -1,0 +1,682 @@
+"""The run file: one YAML file that says what the user wants, completed from a protocol and checked as a whole.
+
+:func:`load_runfile` merges, in this order, the protocol's defaults (``active_learning.yaml``), the user's file and the
+``key.sub=value`` overrides of the command line, and validates the result. Whatever is wrong is collected into one
+:class:`RunFileError` that names each key by its full dotted location, what is wrong with it, and the remedy.
+
+Nothing in a run file is ever executed: the YAML is loaded by a safe loader, and interpolations (``${...}``, which
+OmegaConf would resolve, environment variables included) are refused.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+PROTOCOL_FILE = Path(__file__).with_name('active_learning.yaml')
+
+
+class RunFileError(ValueError):
+    """A run file that cannot be used; the message lists every problem with its location and remedy.
+
+    :param source: name of the run file, as the user gave it.
+    :param problems: ``(location, message)`` pairs; the location is a dotted key, or empty for the file as a whole.
+    """
+
+    def __init__(self, source: str, problems: list[tuple[str, str]]):
+        self.source = source
+        self.problems = problems
+        lines = [f'  {location}: {message}' if location else f'  {message}' for location, message in problems]
+        super().__init__('\n'.join([f'the run file `{source}` cannot be used:', *lines]))
+
+
+# Values ---------------------------------------------------------------------------------------------------------------
+
+
+def _whole_number(value: Any) -> Any:
+    """Let ``1e5`` stand for an integer, as people write numbers of steps."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _start_and_end(value: Any) -> Any:
+    """Let a single number stand for a ramp that stays where it is."""
+    return [value, value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Number = Annotated[int, BeforeValidator(_whole_number)]
+Positive = Annotated[float, Field(gt=0)]
+Kelvin = Annotated[float, Field(gt=0)]
+
+
+def _text(description: str, unit: str | None = None, **constraints: Any) -> Any:
+    """A field whose description and unit also become the reference documentation."""
+    return Field(description=description, json_schema_extra={'unit': unit} if unit else None, **constraints)
+
+
+class Section(BaseModel):
+    """A part of the run file: no unknown keys, no silent conversion of types, no NaN."""
+
+    model_config = ConfigDict(
+        extra='forbid', strict=True, frozen=True, allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
+    )
+
+
+def _symbols() -> list[str]:
+    from ase.data import chemical_symbols
+
+    return chemical_symbols[1:]  # number 0 is ASE's dummy atom X
+
+
+def nearest_element(name: str) -> str | None:
+    """Return the chemical symbol that somebody who wrote ``name`` most likely meant, or None.
+
+    :param name: a symbol in the wrong case, an English element name or something similar.
+    """
+    from ase.data import atomic_names
+
+    symbols = {symbol.lower(): symbol for symbol in _symbols()}
+    names = {full.lower(): symbol for full, symbol in zip(atomic_names[1:], _symbols(), strict=False)}
+    names |= {'aluminum': 'Al', 'sulphur': 'S', 'cesium': 'Cs', 'caesium': 'Cs', 'wolfram': 'W', 'natrium': 'Na'}
+    word = name.strip().lower()
+    if word in symbols:
+        return symbols[word]
+    if word in names:
+        return names[word]
+    close = difflib.get_close_matches(word, list(names), n=1, cutoff=0.75) if len(word) > 3 else []
+    if close:
+        return names[close[0]]
+    close = difflib.get_close_matches(word, list(symbols), n=1, cutoff=0.5)
+    return symbols[close[0]] if close else None
+
+
+class System(Section):
+    """What the potential is for."""
+
+    elements: list[str] = _text('Chemical symbols of the elements that the potential describes.', min_length=1)
+
+    @field_validator('elements', mode='before')
+    @classmethod
+    def _check_elements(cls, value: Any) -> Any:
+        if not isinstance(value, list) or not value:
+            raise PydanticCustomError('elements', 'a list of chemical symbols is needed, for example [Al]')
+        for element in value:
+            if element is False:  # YAML 1.1 reads No as a boolean
+                raise PydanticCustomError('elements', "YAML reads No as `false`; write nobelium in quotes, 'No'")
+            if not isinstance(element, str) or element not in _symbols():
+                near = nearest_element(element) if isinstance(element, str) else None
+                remedy = f'did you mean {near}?' if near else 'use symbols of the periodic table, for example [Al]'
+                raise PydanticCustomError('elements', f'{element!r} is not a chemical element; {remedy}')
+        twice = sorted({element for element in value if value.count(element) > 1})
+        if twice:
+            raise PydanticCustomError('elements', f'{twice[0]} is listed more than once; list each element once')
+        return value
+
+
+class Codes(Section):
+    """The AiiDA codes of the engines, as ``label@computer``."""
+
+    pw: str = _text('Quantum ESPRESSO `pw.x`, for the labels.', min_length=1)
+    lammps: str = _text('LAMMPS with ML-PACE, for the exploration.', min_length=1)
+    worker: str = _text('`pyacemaker-worker`, for fits, selection and errors; its Python has python-ace.', min_length=1)
+
+
+class Eos(Section):
+    """Isotropic volume scan."""
+
+    number: Number = _text('Number of volumes.', ge=0)
+    range: float = _text('Largest relative change of the volume, both ways.', gt=0, lt=1)
+
+
+class Strain(Section):
+    """Randomly strained unit cells."""
+
+    number: Number = _text('Number of cells.', ge=0)
+    amplitude: float = _text('Largest component of the strain.', gt=0, lt=0.5)
+
+
+class Shear(Section):
+    """Randomly sheared unit cells."""
+
+    number: Number = _text('Number of cells.', ge=0)
+    amplitude: float = _text('Largest shear.', gt=0, lt=0.5)
+
+
+class Rattle(Section):
+    """Low-symmetry cells; without them gamma is meaningless (cold-start trap)."""
+
+    number: Number = _text('Number of cells per prototype; at least 8, or the active set is degenerate.', ge=0)
+    amplitude: list[Positive] = _text(
+        'Standard deviations of the displacements, taken in turn.', unit='Å', min_length=1
+    )
+    atoms: Number = _text('Approximate number of atoms of a cell.', ge=1)
+
+
+class Vacancy(Section):
+    """Supercells with one atom removed."""
+
+    number: Number = _text('Number of cells.', ge=0)
+    atoms: Number = _text('Approximate number of atoms before one is taken out.', ge=2)
+
+
+class TestSet(Section):
+    """Rattled cells that are labelled but never trained on."""
+
+    __test__ = False  # not a test class, pytest
+
+    number: Number = _text('Number of held-out cells in the initial set.', ge=1)
+
+
+class Structures(Section):
+    """The initial structures."""
+
+    prototypes: list[Literal['sc', 'bcc', 'fcc', 'hcp', 'diamond']] | None = _text(
+        'Crystal structures to start from; null: the ground state of the element.', min_length=1
+    )
+    files: list[str] = _text(
+        'Files with structures of your own (CIF, extxyz, POSCAR, ...: what ASE reads), added to the initial set; '
+        'relative to the run file.'
+    )
+    eos: Eos = _text('Isotropic volume scan.')
+    strain: Strain = _text('Strained cells.')
+    shear: Shear = _text('Sheared cells.')
+    rattle: Rattle = _text('Rattled cells.')
+    vacancy: Vacancy = _text('Cells with a vacancy.')
+    test: TestSet = _text('Held-out cells.')
+
+    @field_validator('files', mode='before')
+    @classmethod
+    def _no_files(cls, value: Any) -> Any:
+        return [] if value is None else value
+
+
+class Label(Section):
+    """The DFT calculations."""
+
+    pseudo_family: str | None = _text(
+        'Pseudopotential family of the profile; null: the first known one that covers the elements.', min_length=1
+    )
+    kpoints_distance: float = _text('Distance of k-points.', unit='1/Å', gt=0, le=2)
+    ecutwfc: Positive | None = _text('Cutoff of the wave functions; null: what the family recommends.', unit='Ry')
+    ecutrho: Positive | None = _text('Cutoff of the density; null: what the family recommends.', unit='Ry')
+    smearing: Literal['cold', 'gaussian', 'methfessel-paxton', 'fermi-dirac'] = _text('Kind of smearing.')
+    degauss: Positive = _text('Width of the smearing.', unit='Ry')
+    max_concurrent: Number = _text('DFT calculations that run at the same time.', ge=1)
+    max_failed_fraction: float = _text('Fraction of the calculations of a step that may fail.', ge=0, le=1)
+    max_wallclock_seconds: Number = _text('Longest time of one calculation.', unit='s', ge=60)
+    num_mpiprocs: Number = _text('MPI processes of one calculation.', ge=1)
+
+    @model_validator(mode='after')
+    def _check_cutoffs(self) -> Label:
+        if self.ecutwfc and self.ecutrho and self.ecutrho < 4 * self.ecutwfc:
+            raise PydanticCustomError(
+                'cutoffs',
+                f'ecutrho ({self.ecutrho:g} Ry) is below 4 ecutwfc ({4 * self.ecutwfc:g} Ry); raise ecutrho or give null',
+            )
+        return self
+
+
+class Train(Section):
+    """The fit."""
+
+    mode: Literal['linear', 'nonlinear'] = _text('Linear fit, or a nonlinear one with tensorpotential.')
+    baseline: Literal['zbl', 'lj'] = _text('Core repulsion under the ACE: ZBL or purely repulsive Lennard-Jones.')
+    cutoff: float = _text('Cutoff radius of the ACE.', unit='Å', ge=2, le=15)
+    number_of_functions: Number = _text('Basis functions per element.', ge=10)
+    energy_weight: Positive = _text('Weight of an energy per atom against a force component.')
+    ridge: float = _text('Regularisation of the linear fit.', ge=0)
+
+
+class Explore(Section):
+    """Molecular dynamics with the potential, watched by the extrapolation grade gamma."""
+
+    walkers: Number = _text('Simulations side by side.', ge=1)
+    atoms: Number = _text('Approximate number of atoms of a simulation.', ge=1)
+    ensemble: Literal['npt', 'nvt'] = _text('Thermodynamic ensemble.')
+    temperature: Annotated[list[Kelvin], BeforeValidator(_start_and_end)] = _text(
+        'Temperature at start and end.', unit='K', min_length=2, max_length=2
+    )
+    pressure: Annotated[list[float], BeforeValidator(_start_and_end)] = _text(
+        'Pressure at start and end.', unit='GPa', min_length=2, max_length=2
+    )
+    steps: Number = _text('Steps of a simulation.', ge=1)
+    timestep: float = _text('Time step.', unit='fs', gt=0, le=10)
+    gamma_every: Number = _text('Steps between two evaluations of gamma.', ge=1)
+    gamma_select: float = _text('Frames above this gamma are worth a look.', gt=0)
+    gamma_halt: float = _text('A simulation stops above this gamma.', gt=1)
+    thermo_every: Number = _text('Steps between two lines of the log.', ge=1)
+    dump_every: Number = _text('Steps between two frames of the trajectory.', ge=1)
+    max_volume_ratio: float = _text('Stop when the volume has grown by this factor.', gt=1)
+    max_temperature_ratio: float = _text('Stop when the temperature is this factor above what was asked.', gt=1)
+
+    @model_validator(mode='after')
+    def _check_gamma(self) -> Explore:
+        if self.gamma_select > self.gamma_halt:
+            raise PydanticCustomError(
+                'gamma',
+                f'gamma_select ({self.gamma_select:g}) is above gamma_halt ({self.gamma_halt:g}); '
+                'a simulation would halt before anything is selected: lower gamma_select',
+            )
+        return self
+
+
+class Embed(Section):
+    """What a halted simulation sends to DFT."""
+
+    candidates_per_halt: Number = _text('Local candidates made around a halted frame.', ge=0)
+    select_per_halt: Number = _text('Candidates sent to DFT, the halted frame included.', ge=1)
+    displacement: Positive = _text('Random displacement of the candidates.', unit='Å')
+    max_atoms: Number = _text('Largest cell that goes to DFT whole.', ge=1)
+
+    @model_validator(mode='after')
+    def _check_numbers(self) -> Embed:
+        if self.select_per_halt > self.candidates_per_halt + 1:
+            raise PydanticCustomError(
+                'select',
+                f'select_per_halt ({self.select_per_halt}) asks for more than the halted frame and its '
+                f'{self.candidates_per_halt} candidates; raise candidates_per_halt',
+            )
+        return self
+
+
+class Validate(Section):
+    """When the potential is good enough."""
+
+    energy_rmse: Positive = _text('Largest energy error on the held-out set.', unit='eV/atom')
+    force_rmse: Positive = _text('Largest force error on the held-out set.', unit='eV/Å')
+    test_per_iteration: Number = _text('Frames added to the held-out set in each iteration.', ge=0)
+
+
+class Budget(Section):
+    """When to give up."""
+
+    max_iterations: Number = _text('Iterations of the loop.', ge=1)
+    max_labels: Number = _text('DFT calculations altogether.', ge=1)
+
+
+class RunFile(Section):
+    """A complete, valid run file: what the user wrote, and the protocol's value for everything else."""
+
+    protocol: str = _text('Where the defaults come from: `fast`, `balanced` or `stringent`.')
+    seed: Number = _text('Seed of everything random.', ge=0, lt=2**31)
+    system: System = _text('What the potential is for.')
+    codes: Codes = _text('The AiiDA codes of the engines.')
+    structures: Structures = _text('The initial structures.')
+    label: Label = _text('The DFT calculations.')
+    train: Train = _text('The fit.')
+    explore: Explore = _text('Molecular dynamics watched by gamma.')
+    embed: Embed = _text('What a halted simulation sends to DFT.')
+    # `validate` is a method of every pydantic model, so the attribute has another name than the key.
+    validation: Validate = _text('When the potential is good enough.', alias='validate')
+    budget: Budget = _text('When to give up.')
+
+    _directory: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @model_validator(mode='after')
+    def _check_sizes(self) -> RunFile:
+        if self.explore.atoms > self.embed.max_atoms:
+            raise PydanticCustomError(
+                'sizes',
+                f'explore.atoms ({self.explore.atoms}) is above embed.max_atoms ({self.embed.max_atoms}), so no halted '
+                'frame could go to DFT; lower explore.atoms or raise embed.max_atoms',
+            )
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the resolved run file as plain nested dictionaries, sections in the order of the model."""
+        return self.model_dump(by_alias=True)
+
+    def to_yaml(self) -> str:
+        """Return the resolved run file as YAML; loading it again gives the same run file."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
+
+    @property
+    def structure_files(self) -> list[Path]:
+        """The user's structure files as absolute paths."""
+        return [self._directory / name for name in self.structures.files]
+
+    def content_hash(self) -> str:
+        """Return a hash (hex) of everything that decides the result: all keys, and the content of structure files."""
+        content = self.to_dict()
+        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self.structure_files]
+        content['structures']['files'] = digests
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def read_structures(self) -> list[Any]:
+        """Read the user's structures.
+
+        :returns: list of ``ase.Atoms``, in the order of ``structures.files``.
+        :raises RunFileError: if a file is missing, empty, unreadable, or holds an element that the run file lacks.
+        """
+        frames, problems = [], []
+        for number, path in enumerate(self.structure_files):
+            try:
+                frames.extend(_read_structures(path, self.system.elements))
+            except ValueError as exception:
+                problems.append((f'structures.files.{number}', str(exception)))
+        if problems:
+            raise RunFileError('structures', problems)
+        return frames
+
+
+def _read_structures(path: Path, elements: list[str]) -> list[Any]:
+    """Read and check the frames of one structure file.
+
+    :raises ValueError: with what is wrong and the remedy.
+    """
+    import numpy as np
+    from ase.io import read
+
+    if not path.is_file():
+        raise ValueError(f'there is no file `{path}`; paths are relative to the run file')
+    if not path.read_bytes().strip():
+        raise ValueError(f'the file `{path}` is empty; give a file with at least one structure, or remove it here')
+    try:
+        frames = read(path, index=':')
+    except Exception as exception:  # ASE's readers raise whatever their parsers raise
+        raise ValueError(f'ASE cannot read `{path}` ({type(exception).__name__}: {exception}); check the file') from None
+    if not frames or not all(len(atoms) for atoms in frames):
+        raise ValueError(f'the file `{path}` holds no atoms; give a file with at least one structure, or remove it here')
+    for index, atoms in enumerate(frames):
+        name = f'structure {index} ({atoms.get_chemical_formula()}) of `{path}`'
+        foreign = sorted(set(atoms.get_chemical_symbols()) - set(elements))
+        if foreign:
+            raise ValueError(f'{name} holds {", ".join(foreign)}, which system.elements lacks; add it there')
+        if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
+            raise ValueError(f'{name} has positions or a cell that are not finite numbers; correct the file')
+        if atoms.cell.rank < 3 or not atoms.pbc.all():
+            raise ValueError(f'{name} is not periodic in three directions; give it a cell, vacuum included')
+    return frames
+
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which ``1e-9`` is a number, as in YAML 1.2 and OmegaConf, and no key may come twice."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                problem = f'the key {key_node.value!r} is not text; put it in quotes'
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            if key in seen:
+                problem = f'the key {key!r} comes twice in one section; keep one of them'
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    'tag:yaml.org,2002:float',
+    re.compile(r'^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$'),
+    list('-+0123456789.'),
+)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """Load the user's file.
+
+    :raises RunFileError: if it is missing, not YAML, or not a mapping.
+    """
+    try:
+        text = path.read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as exception:
+        if path.is_dir():
+            reason = 'it is a folder; name the YAML file in it'
+        elif isinstance(exception, FileNotFoundError):
+            reason = 'there is no such file; check the path'
+        else:
+            reason = f'it cannot be read as text ({exception}); check that it is a YAML file you may read'
+        raise RunFileError(str(path), [('', reason)]) from None
+    try:
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
+    except yaml.YAMLError as exception:
+        mark = getattr(exception, 'problem_mark', None)
+        where = f'line {mark.line + 1}, column {mark.column + 1}' if mark else ''
+        problem = getattr(exception, 'problem', None) or str(exception)
+        raise RunFileError(str(path), [(where, f'not valid YAML: {problem}')]) from None
+    if content is None:
+        raise RunFileError(str(path), [('system.elements', 'the file is empty; at least `system: {elements: [Al]}`')])
+    if not isinstance(content, dict):
+        raise RunFileError(str(path), [('', f'it holds a {type(content).__name__}, not sections such as `system:`')])
+    return content
+
+
+def load_protocols() -> dict[str, Any]:
+    """Return the content of the protocol file."""
+    return yaml.safe_load(PROTOCOL_FILE.read_text(encoding='utf-8'))
+
+
+def protocol_defaults(name: str | None = None) -> dict[str, Any]:
+    """Return the defaults of a protocol, section by section.
+
+    :param name: the protocol; None for the default one.
+    :raises KeyError: if there is no such protocol.
+    """
+    content = load_protocols()
+    name = name or content['default_protocol']
+    changes = {key: value for key, value in content['protocols'][name].items() if key != 'description'}
+    return {'protocol': name, **_merge(content['default_inputs'], changes)}
+
+
+def _merge(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
+    """Merge ``right`` over ``left``; a section that ``right`` leaves empty stays as it is."""
+    merged = copy.deepcopy(left)
+    for key, value in right.items():
+        if isinstance(merged.get(key), dict) and (isinstance(value, dict) or value is None):
+            merged[key] = _merge(merged[key], value or {})
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def _apply_overrides(content: dict[str, Any], overrides: list[str], source: str) -> dict[str, Any]:
+    """Apply ``key.sub=value`` overrides as Hydra does; values are YAML, list items are addressed by number."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    config = OmegaConf.create(content)
+    for override in overrides:
+        key, equals, value = override.partition('=')
+        if not equals or not re.fullmatch(r'[A-Za-z_]\w*(\.\w+)*', key):
+            raise RunFileError(
+                source,
+                [(override, 'not an override; write key=value, for example explore.temperature=[300,900]')],
+            )
+        if '${' in value:
+            raise RunFileError(source, [(key, 'interpolations (${...}) are not supported; write the value itself')])
+        try:
+            config.merge_with_dotlist([override])
+        except (OmegaConfBaseException, yaml.YAMLError, TypeError, ValueError, IndexError) as exception:
+            reason = str(exception).splitlines()[0]
+            raise RunFileError(source, [(key, f'the override {override!r} cannot be applied: {reason}')]) from None
+    return OmegaConf.to_container(config, resolve=False)
+
+
+def _interpolations(content: Any, location: str = '') -> list[str]:
+    """Return the dotted locations of all values that hold an interpolation."""
+    if isinstance(content, dict):
+        items = content.items()
+    elif isinstance(content, list):
+        items = enumerate(content)
+    else:
+        return [location] if isinstance(content, str) and '${' in content else []
+    return [found for key, value in items for found in _interpolations(value, f'{location}.{key}'.lstrip('.'))]
+
+
+def load_runfile(path: str | Path, overrides: list[str] | None = None) -> RunFile:
+    """Load, complete and check a run file.
+
+    :param path: the YAML file.
+    :param overrides: ``key.sub=value`` strings, applied last.
+    :returns: the complete run file.
+    :raises RunFileError: listing everything that is wrong.
+    """
+    path = Path(path)
+    content = _read_yaml(path)
+    return build_runfile(content, overrides, source=str(path), directory=path.absolute().parent)
+
+
+def build_runfile(
+    content: dict[str, Any],
+    overrides: list[str] | None = None,
+    source: str = 'run file',
+    directory: Path | None = None,
+) -> RunFile:
+    """Complete and check the content of a run file that is already loaded; see :func:`load_runfile`.
+
+    :param directory: what the paths of structure files are relative to; None for the current directory.
+    """
+    problems = [
+        (location, 'interpolations (${...}) are not supported; write the value itself')
+        for location in _interpolations(content)
+    ]
+    if problems:
+        raise RunFileError(source, problems)
+    written = _apply_overrides(content, [item for item in overrides or [] if item.startswith('protocol=')], source)
+    protocols = load_protocols()['protocols']
+    name = written.get('protocol')
+    if name is not None and (not isinstance(name, str) or name not in protocols):
+        near = _nearest(str(name), list(protocols))
+        raise RunFileError(source, [('protocol', f'{name!r} is not a protocol ({", ".join(protocols)}){near}')])
+    merged = _merge(protocol_defaults(name), {**written, 'protocol': name} if name else _without(written, 'protocol'))
+    merged = _apply_overrides(merged, overrides or [], source)
+    try:
+        runfile = RunFile.model_validate(merged)
+    except ValidationError as exception:
+        raise RunFileError(source, [_explain(error) for error in exception.errors()]) from None
+    runfile._directory = directory or Path.cwd()
+    problems = [
+        (f'structures.files.{number}', f'there is no file `{path}`; paths are relative to the run file')
+        for number, path in enumerate(runfile.structure_files)
+        if not path.is_file()
+    ]
+    if problems:
+        raise RunFileError(source, problems)
+    return runfile
+
+
+def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in mapping.items() if name != key}
+
+
+# Explaining -----------------------------------------------------------------------------------------------------------
+
+
+def iterate_fields(model: type[BaseModel] = RunFile, prefix: str = ''):
+    """Yield ``(dotted key, field)`` of all keys that hold a value, section by section."""
+    for name, field in model.model_fields.items():
+        key = f'{prefix}{field.alias or name}'
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from iterate_fields(field.annotation, f'{key}.')
+        else:
+            yield key, field
+
+
+def iterate_sections(model: type[BaseModel] = RunFile, prefix: str = ''):
+    """Yield ``(dotted key, model)`` of all sections."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            key = f'{prefix}{field.alias or name}'
+            yield key, field.annotation
+            yield from iterate_sections(field.annotation, f'{key}.')
+
+
+def _keys(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f'; did you mean `{close[0]}`?' if close else ''
+
+
+def _unknown_key(location: tuple[str | int, ...]) -> str:
+    """Explain an unknown key by the nearest known one: in its own section first, then anywhere, else list them."""
+    *parents, word = [str(part) for part in location]
+    prefix = '.'.join(parents)
+    section = dict(iterate_sections()).get(prefix, RunFile)
+    close = difflib.get_close_matches(word, _keys(section), n=1, cutoff=0.6)
+    if close:
+        return f'unknown key; did you mean `{".".join([*parents, close[0]])}`?'
+    everywhere = {key.rpartition('.')[2]: key for key, _ in reversed(list(iterate_fields()))}
+    close = difflib.get_close_matches(word, list(everywhere), n=1, cutoff=0.6)
+    if close:
+        return f'unknown key; did you mean `{everywhere[close[0]]}`?'
+    nearest = difflib.get_close_matches(word, _keys(section), n=1, cutoff=0.0)
+    others = ', '.join(_keys(section))
+    return f'unknown key; the nearest one is `{".".join([*parents, nearest[0]])}`; known are {others}'
+
+
+def _explain(error: dict[str, Any]) -> tuple[str, str]:
+    """Turn an error of pydantic into ``(location, what is wrong and the remedy)``."""
+    # Branches of a union (`float | None`) come as an extra last part of the location, which is no key.
+    location = tuple(part for part in error['loc'] if not (isinstance(part, str) and '[' in part))
+    dotted = '.'.join(str(part) for part in location)
+    kind, value, context = error['type'], error.get('input'), error.get('ctx', {})
+    if kind == 'extra_forbidden':
+        return dotted, _unknown_key(location)
+    if kind == 'missing':
+        remedy = 'for example [Al]' if dotted in ('system', 'system.elements') else 'give it a value'
+        return ('system.elements' if dotted == 'system' else dotted), f'missing; {remedy}'
+    fields = dict(iterate_fields())
+    key = next((known for known in ('.'.join(map(str, location[:n])) for n in (len(location), len(location) - 1, len(location) - 2)) if known in fields), None)
+    meaning = _meaning(fields[key]) if key else ''
+    if kind in ('model_type', 'model_attributes_type'):
+        section = dict(iterate_sections()).get(dotted, RunFile)
+        return dotted, f'{value!r} is not a section; known keys of it are {", ".join(_keys(section))}'
+    if kind == 'literal_error':
+        choices = _choices(fields[key].annotation) if key else []
+        near = _nearest(str(value), choices)
+        return dotted, f'{value!r} is not one of {", ".join(choices)}{near}'
+    wrong = {
+        'greater_than': 'must be above {gt}',
+        'greater_than_equal': 'must be at least {ge}',
+        'less_than': 'must be below {lt}',
+        'less_than_equal': 'must be at most {le}',
+        'too_short': 'has {actual_length} items, at least {min_length} needed',
+        'too_long': 'has {actual_length} items, at most {max_length} allowed',
+        'string_too_short': 'must not be empty',
+        'finite_number': 'must be a finite number',
+        'float_type': 'must be a number',
+        'int_type': 'must be a whole number',
+        'list_type': 'must be a list',
+        'string_type': 'must be text',
+        'bool_type': 'must be true or false',
+    }.get(kind)
+    if wrong is None:  # our own checks, whose message is complete
+        return dotted, error['msg']
+    return dotted, f'{value!r} is wrong, it {wrong.format(**context)}{meaning}'
+
+
+def _meaning(field: Any) -> str:
+    unit = (field.json_schema_extra or {}).get('unit')
+    return f' ({field.description.rstrip(".")}{f", in {unit}" if unit else ""})'
+
+
+def _choices(annotation: Any) -> list[str]:
+    """Return the choices of the first ``Literal`` inside an annotation."""
+    arguments = get_args(annotation)
+    if arguments and all(isinstance(argument, str) for argument in arguments):
+        return list(arguments)
+    return next((found for found in (_choices(argument) for argument in arguments) if found), [])
