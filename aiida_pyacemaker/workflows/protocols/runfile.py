@@ -27,6 +27,7 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -100,6 +101,9 @@ def nearest_element(name: str) -> str | None:
         return symbols[word]
     if word in names:
         return names[word]
+    begun = [symbol for name, symbol in names.items() if len(word) > 2 and name.startswith(word)]
+    if begun:
+        return begun[0]
     close = difflib.get_close_matches(word, list(names), n=1, cutoff=0.75) if len(word) > 3 else []
     if close:
         return names[close[0]]
@@ -136,6 +140,47 @@ class Codes(Section):
     pw: str = _text('Quantum ESPRESSO `pw.x`, for the labels.', min_length=1)
     lammps: str = _text('LAMMPS with ML-PACE, for the exploration.', min_length=1)
     worker: str = _text('`pyacemaker-worker`, for fits, selection and errors; its Python has python-ace.', min_length=1)
+
+
+class Resources(Section):
+    """The resources of a job, as AiiDA's scheduler plugins name them."""
+
+    num_machines: Number | None = _text('Machines.', default=None, ge=1)
+    num_mpiprocs_per_machine: Number | None = _text('MPI processes on each machine.', default=None, ge=1)
+    num_cores_per_machine: Number | None = _text('Cores taken on each machine.', default=None, ge=1)
+    num_cores_per_mpiproc: Number | None = _text('Cores of each MPI process.', default=None, ge=1)
+    tot_num_mpiprocs: Number | None = _text('MPI processes altogether.', default=None, ge=1)
+    parallel_env: str | None = _text('Parallel environment (SGE).', default=None)
+
+
+class JobOptions(Section):
+    """AiiDA's `metadata.options` of the jobs of one code."""
+
+    resources: Resources = _text('Machines, processes and cores of a job.', default=Resources())
+    queue_name: str | None = _text('Queue or partition.', default=None)
+    account: str | None = _text('Account that is charged.', default=None)
+    qos: str | None = _text('Quality of service.', default=None)
+    max_wallclock_seconds: Number | None = _text('Longest time of a job.', unit='s', default=None, ge=60)
+    max_memory_kb: Number | None = _text('Memory of a job.', unit='kB', default=None, ge=1)
+    withmpi: bool | None = _text("Whether to start the engine through the computer's `mpirun`.", default=None)
+    environment_variables: dict[str, str] | None = _text('Environment variables of the job.', default=None)
+    prepend_text: str | None = _text('Lines of the job script before the engine.', default=None)
+    custom_scheduler_commands: str | None = _text('More lines for the scheduler, such as `#SBATCH ...`.', default=None)
+
+    @model_serializer(mode='wrap')
+    def _only_given(self, handler: Any) -> dict[str, Any]:
+        """Leave out what was not given: AiiDA has defaults of its own."""
+        content = handler(self)
+        content['resources'] = {key: value for key, value in content['resources'].items() if value is not None}
+        return {key: value for key, value in content.items() if value is not None and value != {}}
+
+
+class Options(Section):
+    """What the scheduler is asked for, per code."""
+
+    pw: JobOptions = _text('Jobs of `codes.pw`.')
+    lammps: JobOptions = _text('Jobs of `codes.lammps`.')
+    worker: JobOptions = _text('Jobs of `codes.worker`.')
 
 
 class Eos(Section):
@@ -221,14 +266,13 @@ class Label(Section):
     max_concurrent: Number = _text('DFT calculations that run at the same time.', ge=1)
     max_failed_fraction: float = _text('Fraction of the calculations of a step that may fail.', ge=0, le=1)
     max_wallclock_seconds: Number = _text('Longest time of one calculation.', unit='s', ge=60)
-    num_mpiprocs: Number = _text('MPI processes of one calculation.', ge=1)
 
     @model_validator(mode='after')
     def _check_cutoffs(self) -> Label:
         if self.ecutwfc and self.ecutrho and self.ecutrho < 4 * self.ecutwfc:
             raise PydanticCustomError(
                 'cutoffs',
-                f'ecutrho ({self.ecutrho:g} Ry) is below 4 ecutwfc ({4 * self.ecutwfc:g} Ry); raise ecutrho or give null',
+                f'ecutrho ({self.ecutrho:g} Ry) is below 4 ecutwfc ({4 * self.ecutwfc:g} Ry); raise it or give null',
             )
         return self
 
@@ -301,7 +345,10 @@ class Validate(Section):
 
     energy_rmse: Positive = _text('Largest energy error on the held-out set.', unit='eV/atom')
     force_rmse: Positive = _text('Largest force error on the held-out set.', unit='eV/Å')
-    test_per_iteration: Number = _text('Frames added to the held-out set in each iteration.', ge=0)
+    test_per_round: Number = _text('Frames of every round without a halt that go to the held-out set.', ge=0)
+    train_per_round: Number = _text(
+        'Frames of such a round that are learned while the errors are above the criteria.', ge=0
+    )
 
 
 class Budget(Section):
@@ -318,6 +365,7 @@ class RunFile(Section):
     seed: Number = _text('Seed of everything random.', ge=0, lt=2**31)
     system: System = _text('What the potential is for.')
     codes: Codes = _text('The AiiDA codes of the engines.')
+    options: Options = _text('What the scheduler is asked for, per code.')
     structures: Structures = _text('The initial structures.')
     label: Label = _text('The DFT calculations.')
     train: Train = _text('The fit.')
@@ -345,7 +393,7 @@ class RunFile(Section):
 
     def to_yaml(self) -> str:
         """Return the resolved run file as YAML; loading it again gives the same run file."""
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
+        return yaml.dump(self.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
     @property
     def structure_files(self) -> list[Path]:
@@ -391,9 +439,13 @@ def _read_structures(path: Path, elements: list[str]) -> list[Any]:
     try:
         frames = read(path, index=':')
     except Exception as exception:  # ASE's readers raise whatever their parsers raise
-        raise ValueError(f'ASE cannot read `{path}` ({type(exception).__name__}: {exception}); check the file') from None
+        raise ValueError(
+            f'ASE cannot read `{path}` ({type(exception).__name__}: {exception}); check the file'
+        ) from None
     if not frames or not all(len(atoms) for atoms in frames):
-        raise ValueError(f'the file `{path}` holds no atoms; give a file with at least one structure, or remove it here')
+        raise ValueError(
+            f'the file `{path}` holds no atoms; give a file with at least one structure, or remove it here'
+        )
     for index, atoms in enumerate(frames):
         name = f'structure {index} ({atoms.get_chemical_formula()}) of `{path}`'
         foreign = sorted(set(atoms.get_chemical_symbols()) - set(elements))
@@ -433,6 +485,13 @@ _Loader.add_implicit_resolver(
 )
 
 
+class _Dumper(yaml.SafeDumper):
+    """Sections as blocks, lists and empty sections in one line."""
+
+    def represent_sequence(self, tag, sequence, flow_style=None):
+        return super().represent_sequence(tag, sequence, flow_style=True)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     """Load the user's file.
 
@@ -449,7 +508,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             reason = f'it cannot be read as text ({exception}); check that it is a YAML file you may read'
         raise RunFileError(str(path), [('', reason)]) from None
     try:
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 (a subclass of SafeLoader)
+        content = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as exception:
         mark = getattr(exception, 'problem_mark', None)
         where = f'line {mark.line + 1}, column {mark.column + 1}' if mark else ''
@@ -640,7 +699,10 @@ def _explain(error: dict[str, Any]) -> tuple[str, str]:
         remedy = 'for example [Al]' if dotted in ('system', 'system.elements') else 'give it a value'
         return ('system.elements' if dotted == 'system' else dotted), f'missing; {remedy}'
     fields = dict(iterate_fields())
-    key = next((known for known in ('.'.join(map(str, location[:n])) for n in (len(location), len(location) - 1, len(location) - 2)) if known in fields), None)
+    parents = ('.'.join(str(part) for part in location[:end]) for end in range(len(location), 0, -1))
+    key = next(
+        (parent for parent in parents if parent in fields), None
+    )  # the items of a list have no field of their own
     meaning = _meaning(fields[key]) if key else ''
     if kind in ('model_type', 'model_attributes_type'):
         section = dict(iterate_sections()).get(dotted, RunFile)
@@ -650,10 +712,10 @@ def _explain(error: dict[str, Any]) -> tuple[str, str]:
         near = _nearest(str(value), choices)
         return dotted, f'{value!r} is not one of {", ".join(choices)}{near}'
     wrong = {
-        'greater_than': 'must be above {gt}',
-        'greater_than_equal': 'must be at least {ge}',
-        'less_than': 'must be below {lt}',
-        'less_than_equal': 'must be at most {le}',
+        'greater_than': 'must be above {gt:g}',
+        'greater_than_equal': 'must be at least {ge:g}',
+        'less_than': 'must be below {lt:g}',
+        'less_than_equal': 'must be at most {le:g}',
         'too_short': 'has {actual_length} items, at least {min_length} needed',
         'too_long': 'has {actual_length} items, at most {max_length} allowed',
         'string_too_short': 'must not be empty',
