@@ -1,0 +1,1 @@
+"""CalcJobs: one run of one engine each."""

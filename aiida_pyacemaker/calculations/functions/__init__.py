@@ -1,0 +1,1 @@
+"""Calcfunctions, one per module."""

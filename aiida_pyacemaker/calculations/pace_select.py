@@ -1,0 +1,38 @@
+"""CalcJob that chooses which configurations are worth a label."""
+
+from __future__ import annotations
+
+import numbers
+
+from aiida.engine import CalcJobProcessSpec
+
+from aiida_pyacemaker.calculations.worker import WorkerCalculation, at_least
+from aiida_pyacemaker.data.configurations import ConfigurationsData
+
+
+class PaceSelectCalculation(WorkerCalculation):
+    """Choose, out of halted structures and trajectories, the configurations that teach the potential most."""
+
+    TASK = 'select'
+    NEEDS_POTENTIAL = True
+    PRODUCT = 'selected.npz'
+    PARAMETERS = {
+        'candidates_per_halt': at_least(0, numbers.Integral),
+        'select_per_halt': at_least(0, numbers.Integral),
+        'displacement': at_least(0),
+        'number_of_train': at_least(0, numbers.Integral),
+        'number_of_test': at_least(0, numbers.Integral),
+        'max_atoms': at_least(1, numbers.Integral),
+        'seed': at_least(0, numbers.Integral),
+    }
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define the ports."""
+        super().define(spec)
+        spec.inputs['configurations'].help = (
+            'The configurations to choose from: those with the role `halted` are anchors, which are always chosen, those '
+            'with the role `trajectory` are the pool for further training and test configurations.'
+        )
+        spec.inputs['potential'].help = 'The potential whose extrapolation grade decides.'
+        spec.output('configurations', valid_type=ConfigurationsData, help='The chosen configurations, not yet labelled.')

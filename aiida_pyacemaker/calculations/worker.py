@@ -1,0 +1,226 @@
+"""Base of the CalcJobs that run one task of `pyacemaker-worker`."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+from aiida import orm
+from aiida.common.datastructures import CalcInfo, CodeInfo
+from aiida.common.folders import Folder
+from aiida.engine import CalcJob, CalcJobProcessSpec
+
+from aiida_pyacemaker.data.configurations import ConfigurationsData
+from aiida_pyacemaker.data.potential import AcePotentialData
+
+Check = Callable[[Any], str | None]
+
+
+def at_least(minimum: float, kind: type = numbers.Real, strict: bool = False) -> Check:
+    """Return a check that a value is a number of a kind and not below (if ``strict``: above) a minimum."""
+
+    def check(value: Any) -> str | None:
+        name = 'an integer' if kind is numbers.Integral else 'a number'
+        right_kind = isinstance(value, kind) and not isinstance(value, bool)
+        if not right_kind or not (value > minimum if strict else value >= minimum):
+            return f'must be {name} {"above" if strict else "of at least"} {minimum}, but is {value!r}'
+        return None
+
+    return check
+
+
+def one_of(*choices: Any) -> Check:
+    """Return a check that a value is one of the choices."""
+
+    def check(value: Any) -> str | None:
+        return None if value in choices else f'must be one of {", ".join(map(str, choices))}, but is {value!r}'
+
+    return check
+
+
+def chemical_elements(value: Any) -> str | None:
+    """Check that a value is a list of different chemical symbols."""
+    from ase.data import chemical_symbols
+
+    if not isinstance(value, list | tuple) or not value:
+        return f'must be a list of chemical symbols such as [Al], but is {value!r}'
+    unknown = [symbol for symbol in value if symbol not in chemical_symbols[1:]]
+    if unknown:
+        return f'names an unknown element: {unknown[0]!r}'
+    return None if len(set(value)) == len(value) else f'names an element twice: {value!r}'
+
+
+def check_parameters(parameters: dict[str, Any], checks: dict[str, Check], required: tuple[str, ...] = ()) -> str | None:
+    """Check the parameters of a calculation.
+
+    :param parameters: the parameters.
+    :param checks: the check of each known key; ``None`` as value of a parameter means its default and is not checked.
+    :param required: the keys that must be there.
+    :returns: a message that names the key, or nothing.
+    """
+    for key in parameters:
+        if key not in checks:
+            nearest = difflib.get_close_matches(key, checks, n=1, cutoff=0.5)
+            remedy = f'did you mean `{nearest[0]}`?' if nearest else f'known keys: {", ".join(checks)}.'
+            return f'`{key}` is not a known parameter; {remedy}'
+    for key in required:
+        if parameters.get(key) is None:
+            return f'the parameter `{key}` is missing.'
+    for key, value in parameters.items():
+        message = checks[key](value) if value is not None else None
+        if message is not None:
+            return f'the parameter `{key}` {message}.'
+    return None
+
+
+class WorkerCalculation(CalcJob):
+    """One task of ``pyacemaker-worker``, which runs the science floor on the compute machine."""
+
+    #: Name of the task, the positional argument of the worker.
+    TASK: str
+    #: Whether the task needs a potential.
+    NEEDS_POTENTIAL = False
+    #: Whether the configurations have to carry energies and forces.
+    NEEDS_LABELS = False
+    #: Check of each known parameter, and which of them have no default.
+    PARAMETERS: dict[str, Check] = {}
+    REQUIRED_PARAMETERS: tuple[str, ...] = ()
+    #: What the task writes beside its result: file or folder, retrieved for the parser and not kept twice.
+    PRODUCT: str
+
+    FILENAME_TASK = 'task.json'
+    FILENAME_RESULT = 'result.json'
+    FILENAME_CONFIGURATIONS = 'configurations.npz'
+    FILENAME_TEST = 'test.npz'
+    FOLDER_POTENTIAL = 'potential'
+    FILENAME_OUTPUT = 'worker.out'
+    FILENAME_ERROR = 'worker.err'
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:
+        """Define the ports that all tasks share."""
+        super().define(spec)
+        spec.input('configurations', valid_type=ConfigurationsData, help='The configurations to work on.')
+        spec.input(
+            'potential',
+            valid_type=AcePotentialData,
+            required=cls.NEEDS_POTENTIAL,
+            help='The potential to work with.',
+        )
+        spec.input(
+            'parameters',
+            valid_type=orm.Dict,
+            serializer=orm.to_aiida_type,
+            default=lambda: orm.Dict({}),
+            validator=cls.validate_parameters,
+            help='The parameters of the task. What is left out has the default of the task.',
+        )
+        spec.inputs.validator = cls.validate_inputs
+        options = spec.inputs['metadata']['options']
+        options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+        options['withmpi'].default = False
+        options['parser_name'].default = f'pyacemaker.{cls.entry_name()}'
+        options['input_filename'].default = cls.FILENAME_TASK
+        options['output_filename'].default = cls.FILENAME_OUTPUT
+
+        spec.output('results', valid_type=orm.Dict, help='What the task reports.')
+        spec.exit_code(210, 'ERROR_INVALID_DATA', message='The input data are not valid: {message}')
+        spec.exit_code(
+            220, 'ERROR_MISSING_ENGINE', message='An engine is missing: {message}', invalidates_cache=True
+        )
+        spec.exit_code(
+            302,
+            'ERROR_OUTPUT_MISSING',
+            message='The task left no result: it was killed, ran out of memory or time, or could not start.',
+            invalidates_cache=True,
+        )
+        spec.exit_code(
+            303, 'ERROR_OUTPUT_BROKEN', message='The output is broken: {message}', invalidates_cache=True
+        )
+        spec.exit_code(410, 'ERROR_TASK_FAILED', message='The task failed: {message}', invalidates_cache=True)
+
+    @classmethod
+    def entry_name(cls) -> str:
+        """Return the last part of the entry points of the calculation and of its parser."""
+        return f'pace_{cls.TASK}'
+
+    @classmethod
+    def validate_parameters(cls, value: orm.Dict | None, _: Any) -> str | None:
+        """Check the ``parameters``."""
+        if value is None:
+            return None
+        return check_parameters(value.get_dict(), cls.PARAMETERS, cls.REQUIRED_PARAMETERS)
+
+    @classmethod
+    def validate_inputs(cls, inputs: dict[str, Any], ctx: Any) -> str | None:
+        """Check the inputs against each other."""
+        for name in ('configurations', 'test'):
+            if name not in inputs:
+                continue
+            message = cls.validate_configurations(name, inputs[name], inputs)
+            if message is not None:
+                return message
+        return None
+
+    @classmethod
+    def validate_configurations(cls, name: str, node: ConfigurationsData, inputs: dict[str, Any]) -> str | None:
+        """Check that configurations have labels and elements that the task can use."""
+        if cls.NEEDS_LABELS:
+            for label in ('energy', 'forces'):
+                lacking = len(node) - node.labels[label]
+                if lacking:
+                    return f'`{name}`: {lacking} of {len(node)} configurations have no {label}: label or remove them.'
+        elements = cls.get_elements(inputs)
+        foreign = sorted(set(node.elements) - set(elements)) if elements else []
+        if foreign:
+            return (
+                f'`{name}` holds the element {", ".join(foreign)}, which the potential does not know: it is for '
+                f'{", ".join(elements)}.'
+            )
+        return None
+
+    @classmethod
+    def get_elements(cls, inputs: dict[str, Any]) -> list[str] | None:
+        """Return the elements of the potential, or nothing when they are not known."""
+        return inputs['potential'].elements if 'potential' in inputs else None
+
+    def get_task(self) -> dict[str, Any]:
+        """Return the content of the task file."""
+        return {'parameters': self.inputs.parameters.get_dict()}
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write the task file, and have the files of the nodes copied to the compute machine.
+
+        :param folder: the sandbox folder.
+        """
+        filename_task = self.inputs.metadata.options.input_filename
+        with folder.open(filename_task, 'w', encoding='utf-8') as handle:
+            json.dump(self.get_task(), handle, indent=2)
+
+        # Copied at upload and not kept once more in the repository of the calculation.
+        copies = [self._copy_configurations('configurations', self.FILENAME_CONFIGURATIONS)]
+        if 'test' in self.inputs:
+            copies.append(self._copy_configurations('test', self.FILENAME_TEST))
+        if 'potential' in self.inputs:
+            potential = self.inputs.potential
+            copies += [(potential.uuid, name, f'{self.FOLDER_POTENTIAL}/{name}') for name in potential.FILENAMES]
+
+        codeinfo = CodeInfo()
+        codeinfo.code_uuid = self.inputs.code.uuid
+        codeinfo.cmdline_params = [self.TASK]
+        codeinfo.stdout_name = self.inputs.metadata.options.output_filename
+        codeinfo.stderr_name = self.FILENAME_ERROR
+
+        calcinfo = CalcInfo()
+        calcinfo.codes_info = [codeinfo]
+        calcinfo.local_copy_list = copies
+        calcinfo.retrieve_list = [self.FILENAME_RESULT, codeinfo.stdout_name, codeinfo.stderr_name]
+        calcinfo.retrieve_temporary_list = [self.PRODUCT]
+        return calcinfo
+
+    def _copy_configurations(self, name: str, filename: str) -> tuple[str, str, str]:
+        node = self.inputs[name]
+        return (node.uuid, node.FILENAME, filename)

@@ -1,0 +1,1 @@
+"""Parsers: from the files of an engine to nodes and exit codes."""
