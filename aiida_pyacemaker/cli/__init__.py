@@ -1,0 +1,22 @@
+"""The command line: `aiida-pyacemaker`."""
+
+from __future__ import annotations
+
+import click
+
+from aiida_pyacemaker import __version__
+
+from .utils import LazyGroup
+
+
+@click.group(
+    'aiida-pyacemaker',
+    cls=LazyGroup,
+    lazy={
+        name: f'{__name__}.{name}:cmd_{name}' for name in ('doctor', 'setup', 'launch', 'status', 'export', 'lineage')
+    },
+    context_settings={'help_option_names': ['-h', '--help']},
+)
+@click.version_option(__version__, '-v', '--version', prog_name='aiida-pyacemaker')
+def cmd_root() -> None:
+    """Build ACE interatomic potentials by active learning, from one YAML file, with full provenance in AiiDA."""

@@ -1,0 +1,99 @@
+"""Fixtures for all tests: real engines, found as `aiida-pyacemaker setup` finds them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ['aiida.tools.pytest_fixtures']
+
+# numpy and the engines otherwise start one thread per core, in each of several processes
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+# what `source .venv/bin/activate` does, so that tests behave alike when started as `.venv/bin/pytest`
+_BIN = str(Path(sys.prefix) / 'bin')
+if _BIN not in os.environ.get('PATH', '').split(os.pathsep):
+    os.environ['PATH'] = os.pathsep.join([_BIN, os.environ.get('PATH', '')])
+
+
+@pytest.fixture(scope='session')
+def pw_engine():
+    """Return the pw.x of this machine as an ``Engine``."""
+    from aiida_pyacemaker.setup.engines import find_pw
+
+    return find_pw()
+
+
+@pytest.fixture(scope='session')
+def lammps_engine():
+    """Return the `lmp` with ML-PACE of this machine as an ``Engine``."""
+    from aiida_pyacemaker.setup.engines import find_lammps
+
+    return find_lammps()
+
+
+@pytest.fixture(scope='session')
+def lmp(lammps_engine) -> tuple[str, dict[str, str]]:
+    """Return the executable of LAMMPS and the complete environment to run it in, for tests without AiiDA."""
+    return str(lammps_engine.executable), {**os.environ, **lammps_engine.environment}
+
+
+@pytest.fixture
+def pw_code(aiida_code_installed, pw_engine):
+    """Return the ``InstalledCode`` of pw.x on localhost."""
+    return aiida_code_installed(
+        label='pw',
+        default_calc_job_plugin='quantumespresso.pw',
+        filepath_executable=str(pw_engine.executable),
+        prepend_text=pw_engine.prepend_text,
+    )
+
+
+@pytest.fixture
+def lammps_code(aiida_code_installed, lammps_engine):
+    """Return the ``InstalledCode`` of LAMMPS with ML-PACE on localhost."""
+    return aiida_code_installed(
+        label='lammps',
+        default_calc_job_plugin='pyacemaker.lammps_pace',
+        filepath_executable=str(lammps_engine.executable),
+        prepend_text=lammps_engine.prepend_text,
+    )
+
+
+@pytest.fixture
+def worker_code(aiida_code_installed):
+    """Return the ``InstalledCode`` of pyacemaker-worker on localhost."""
+    return aiida_code_installed(
+        label='pyacemaker-worker',
+        default_calc_job_plugin='pyacemaker.pace_train',
+        filepath_executable=str(Path(sys.prefix) / 'bin' / 'pyacemaker-worker'),
+        prepend_text='export OMP_NUM_THREADS=1',
+    )
+
+
+@pytest.fixture
+def pseudo_family(aiida_profile):
+    """Return the label of a PseudoDojo family with a few elements, installed in the test profile.
+
+    The wheel with the pseudopotentials is downloaded once and kept in the user's cache folder.
+    """
+    from aiida_pyacemaker.setup.pseudos import PSEUDO_DOJO, install_pseudo_dojo
+
+    install_pseudo_dojo(elements=('Al', 'Cu', 'Fe', 'Mg', 'Si'))
+    return PSEUDO_DOJO
+
+
+@pytest.fixture
+def fake_executable(tmp_path):
+    """Return a factory of executable shell scripts: what a user may have in place of an engine."""
+
+    def factory(name: str, body: str) -> Path:
+        path = tmp_path / 'fake bin' / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\n{body}\n')
+        path.chmod(0o755)
+        return path
+
+    return factory
