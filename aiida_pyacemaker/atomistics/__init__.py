@@ -1,0 +1,1 @@
+"""Physics and numerics on ASE Atoms and numpy arrays; knows nothing of AiiDA."""
