@@ -7,8 +7,8 @@ from aiida.common import AttributeDict
 from aiida.engine import WorkChain, while_
 from aiida.plugins import CalculationFactory, DataFactory
 
+from aiida_pyacemaker.calculations.functions.collect_trajectories import collect_trajectories
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure
-from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 
 from .restart import get_options
 
@@ -70,9 +70,7 @@ class ExploreWorkChain(WorkChain):
         spec.exit_code(403, 'ERROR_ALL_WALKERS_FAILED', message='All simulations failed; the last said: {message}')
 
     @classmethod
-    def get_builder_from_protocol(
-        cls, code, potential, structures, parameters, restarts=None, options=None
-    ):
+    def get_builder_from_protocol(cls, code, potential, structures, parameters, restarts=None, options=None):
         """Return a builder for one round of simulations.
 
         :param code: LAMMPS with ML-PACE.
@@ -161,9 +159,7 @@ class ExploreWorkChain(WorkChain):
     def results(self):
         """Join what the walkers left."""
         nodes = {index: orm.load_node(pk) for index, pk in sorted(self.ctx.finished.items())}
-        walkers = [
-            {'index': index, 'pk': node.pk, **node.outputs.results.get_dict()} for index, node in nodes.items()
-        ]
+        walkers = [{'index': index, 'pk': node.pk, **node.outputs.results.get_dict()} for index, node in nodes.items()]
         results = {
             'walkers': walkers,
             'number_halted': sum(walker['halted'] for walker in walkers),
@@ -175,9 +171,9 @@ class ExploreWorkChain(WorkChain):
         self.out('results', orm.Dict(results).store())
 
         for name in ('halted', 'trajectory'):
-            sets = {f'walker_{index:02d}': node.outputs[name] for index, node in nodes.items() if name in node.outputs}
+            sets = {f'{name}_{index:02d}': node.outputs[name] for index, node in nodes.items() if name in node.outputs}
             if sets:
-                self.out(name, merge_configurations(**sets, metadata={'call_link_label': f'merge_{name}'}))
+                self.out(name, collect_trajectories(**sets, metadata={'call_link_label': f'collect_{name}'}))
         for index, node in nodes.items():
             if 'restart' in node.outputs:
                 self.out(f'restarts.walker_{index:02d}', node.outputs.restart)

@@ -76,7 +76,9 @@ class LabelWorkChain(WorkChain):
             cls.inspect_calculations,
             cls.results,
         )
-        spec.output('train', valid_type=ConfigurationsData, required=False, help='The labelled training configurations.')
+        spec.output(
+            'train', valid_type=ConfigurationsData, required=False, help='The labelled training configurations.'
+        )
         spec.output('test', valid_type=ConfigurationsData, required=False, help='The labelled held-out configurations.')
         spec.output('results', valid_type=orm.Dict, help='Counts, failures and cost of the batch.')
         spec.exit_code(
@@ -196,9 +198,7 @@ class LabelWorkChain(WorkChain):
                 outputs = orm.load_node(pk).outputs
                 nodes[f'parameters_{index:04d}'] = outputs.output_parameters
                 nodes[f'trajectory_{index:04d}'] = outputs.output_trajectory
-            sets = collect_labels(
-                self.inputs.configurations, **nodes, metadata={'call_link_label': 'collect_labels'}
-            )
+            sets = collect_labels(self.inputs.configurations, **nodes, metadata={'call_link_label': 'collect_labels'})
             for split, node in sets.items():
                 self.out(split, node)
 

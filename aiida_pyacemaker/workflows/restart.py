@@ -10,14 +10,16 @@ from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, process_han
 class WorkerBaseWorkChain(BaseRestartWorkChain):
     """Run one worker CalcJob, set by ``_process_class``, with a single restart after a failure that says nothing.
 
-    The inputs of the CalcJob are exposed in the namespace ``job``.
+    The inputs of the CalcJob are exposed in the namespace ``job``, but for those that the WorkChain derives itself.
     """
+
+    _derived_inputs: tuple[str, ...] = ()
 
     @classmethod
     def define(cls, spec):
         """Define the process specification."""
         super().define(spec)
-        spec.expose_inputs(cls._process_class, namespace='job')
+        spec.expose_inputs(cls._process_class, namespace='job', exclude=cls._derived_inputs)
         spec.expose_outputs(cls._process_class)
         spec.inputs['on_unhandled_failure'].default = lambda: orm.Str('restart_once')
         spec.inputs['max_iterations'].default = lambda: orm.Int(3)
@@ -45,7 +47,9 @@ class WorkerBaseWorkChain(BaseRestartWorkChain):
         }
         if calculation.exit_status in refusals:
             self.report_error_handled(calculation, f'stopping, the job says: {calculation.exit_message}')
-            return ProcessHandlerReport(True, self.exit_codes.ERROR_JOB_REFUSED.format(message=calculation.exit_message))
+            return ProcessHandlerReport(
+                True, self.exit_codes.ERROR_JOB_REFUSED.format(message=calculation.exit_message)
+            )
 
 
 def get_options(overrides: dict | None, **defaults) -> dict:

@@ -21,7 +21,7 @@ class TrainWorkChain(WorkerBaseWorkChain):
 
         :param code: code of the worker, ``pyacemaker-worker``.
         :param configurations: labelled :class:`~aiida_pyacemaker.data.ConfigurationsData` to train on.
-        :param parameters: dictionary with the section ``train`` of a run file plus ``elements``, ``seed``, ``generation``.
+        :param parameters: dictionary, the section ``train`` of a run file plus ``elements``, ``seed``, ``generation``.
         :param test: labelled configurations that are only measured, never trained on.
         :param potential: :class:`~aiida_pyacemaker.data.AcePotentialData` to continue from.
         :param options: overrides of ``metadata.options``.

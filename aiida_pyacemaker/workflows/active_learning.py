@@ -1,0 +1,548 @@
+"""The main loop: from a list of elements to a potential that its own simulations no longer surprise."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.common.links import LinkType
+from aiida.engine import ToContext, WorkChain, if_, while_
+from aiida.plugins import DataFactory, WorkflowFactory
+
+from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
+from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
+from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
+
+ConfigurationsData = DataFactory('pyacemaker.configurations')
+AcePotentialData = DataFactory('pyacemaker.potential')
+LabelWorkChain = WorkflowFactory('pyacemaker.label')
+TrainWorkChain = WorkflowFactory('pyacemaker.train')
+ExploreWorkChain = WorkflowFactory('pyacemaker.explore')
+EmbedWorkChain = WorkflowFactory('pyacemaker.embed')
+ValidateWorkChain = WorkflowFactory('pyacemaker.validate')
+
+
+class ActiveLearningWorkChain(WorkChain):
+    """Explore with the current potential, halt where it extrapolates, label, learn, resume, until nothing halts.
+
+    A *round* starts every walker anew; walkers that halt resume from their restart files with the next generation until
+    all have reached their end. The loop has converged when a whole round passes without a halt and the errors on the
+    held-out set, which every such round extends by frames of its own, meet the criteria.
+    """
+
+    defaults = AttributeDict(
+        {
+            # A walker that halts this often in a row without having advanced by `advance` of its steps is stuck.
+            'halts_without_advance': 4,
+            'advance': 0.005,
+            # So many rounds in a row without a halt whose errors miss the criteria: more data of the kind don't help.
+            'rounds_without_success': 4,
+        }
+    )
+
+    @classmethod
+    def define(cls, spec):
+        """Define the process specification."""
+        super().define(spec)
+        spec.input_namespace('codes', help='The engines.')
+        spec.input('codes.pw', valid_type=orm.AbstractCode, help='Quantum ESPRESSO `pw.x`.')
+        spec.input('codes.lammps', valid_type=orm.AbstractCode, help='LAMMPS with ML-PACE.')
+        spec.input('codes.worker', valid_type=orm.AbstractCode, help='`pyacemaker-worker`.')
+        spec.input('parameters', valid_type=orm.Dict, help='The resolved run file: every section with every value.')
+        spec.input(
+            'configurations',
+            valid_type=ConfigurationsData,
+            required=False,
+            help="The user's own structures, labelled together with the generated ones.",
+        )
+        spec.input(
+            'dataset', valid_type=ConfigurationsData, required=False, help='Labelled configurations to start from.'
+        )
+        spec.input(
+            'test_set', valid_type=ConfigurationsData, required=False, help='Labelled configurations held out so far.'
+        )
+        spec.input('potential', valid_type=AcePotentialData, required=False, help='The potential to start from.')
+        spec.input_namespace(
+            'restarts',
+            valid_type=orm.SinglefileData,
+            dynamic=True,
+            required=False,
+            help='Restart files of walkers, `walker_NN`, that the former run left halted.',
+        )
+        spec.input(
+            'first_iteration',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(0),
+            help='Number of the first iteration, so that a continued run counts on.',
+        )
+        spec.outline(
+            cls.setup,
+            if_(cls.should_generate)(
+                cls.run_generate,
+                cls.run_label,
+                cls.inspect_label,
+            ),
+            if_(cls.should_train)(
+                cls.run_train,
+                cls.inspect_train,
+            ),
+            if_(cls.should_validate)(
+                cls.run_validate,
+                cls.inspect_validate,
+            ),
+            while_(cls.should_iterate)(
+                cls.run_explore,
+                cls.inspect_explore,
+                if_(cls.should_embed)(
+                    cls.run_embed,
+                    cls.inspect_embed,
+                    cls.run_label,
+                    cls.inspect_label,
+                ),
+                if_(cls.should_train)(
+                    cls.run_train,
+                    cls.inspect_train,
+                ),
+                if_(cls.should_validate)(
+                    cls.run_validate,
+                    cls.inspect_validate,
+                ),
+                cls.inspect_iteration,
+            ),
+            cls.results,
+        )
+        spec.output('potential', valid_type=AcePotentialData, required=False, help='The last potential.')
+        spec.output('dataset', valid_type=ConfigurationsData, required=False, help='Everything it was trained on.')
+        spec.output('test_set', valid_type=ConfigurationsData, required=False, help='Everything it was measured on.')
+        spec.output('report', valid_type=orm.Dict, required=False, help='End state and the story of each iteration.')
+
+        spec.exit_code(401, 'ERROR_LABEL_FAILED', message='Labelling failed in iteration {iteration}: {message}')
+        spec.exit_code(402, 'ERROR_TRAIN_FAILED', message='The fit failed in iteration {iteration}: {message}')
+        spec.exit_code(
+            403, 'ERROR_EXPLORE_FAILED', message='The exploration failed in iteration {iteration}: {message}'
+        )
+        spec.exit_code(404, 'ERROR_EMBED_FAILED', message='The selection failed in iteration {iteration}: {message}')
+        spec.exit_code(
+            405, 'ERROR_VALIDATE_FAILED', message='The validation failed in iteration {iteration}: {message}'
+        )
+        spec.exit_code(
+            500,
+            'ERROR_BUDGET_EXHAUSTED',
+            message='Not converged: {budget} is used up. The last potential is in the outputs; raise the budget and '
+            'continue with `restart_from`.',
+        )
+        spec.exit_code(501, 'ERROR_STALLED', message='Not converged, and no longer getting better: {reason}.')
+
+    # Builders ---------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def get_builder_from_protocol(cls, elements, protocol=None, overrides=None, codes=None, restart_from=None):
+        """Return a builder from a protocol, as the other plugins of AiiDA do.
+
+        :param elements: list of chemical symbols.
+        :param protocol: ``fast``, ``balanced`` or ``stringent``.
+        :param overrides: nested dictionary that mirrors the sections of a run file.
+        :param codes: mapping of ``pw``, ``lammps`` and ``worker`` to ``label@computer``.
+        :param restart_from: pk, uuid or node of a former run to continue.
+        """
+        from .protocols.runfile import build_runfile
+
+        content = {**(overrides or {}), 'system': {'elements': list(elements)}}
+        if protocol is not None:
+            content['protocol'] = protocol
+        if codes is not None:
+            content['codes'] = codes
+        return cls.get_builder_from_runfile(build_runfile(content), restart_from=restart_from)
+
+    @classmethod
+    def get_builder_from_runfile(cls, runfile, restart_from=None):
+        """Return a builder for a run file.
+
+        :param runfile: a run file as :func:`~aiida_pyacemaker.workflows.protocols.runfile.load_runfile` returns it.
+        :param restart_from: pk, uuid or node of a former run to continue.
+        """
+        from aiida_pyacemaker.data.pseudos import default_pseudo_family
+
+        parameters = runfile.to_dict()
+        if parameters['label']['pseudo_family'] is None:
+            parameters['label']['pseudo_family'] = default_pseudo_family(parameters['system']['elements'])
+
+        builder = cls.get_builder()
+        builder.codes = {name: orm.load_code(label) for name, label in parameters['codes'].items()}
+        builder.parameters = orm.Dict(parameters)
+        builder.metadata.label = f'{"-".join(parameters["system"]["elements"])} {parameters["protocol"]}'
+        if parameters['structures']['files']:
+            builder.configurations = ConfigurationsData(runfile.read_structures())
+        if restart_from is not None:
+            for name, value in get_restart_inputs(restart_from).items():
+                builder[name] = value
+        return builder
+
+    # Outline ----------------------------------------------------------------------------------------------------------
+
+    def setup(self):
+        """Initialise what the iterations carry on."""
+        self.ctx.parameters = self.inputs.parameters.get_dict()
+        self.ctx.iteration = self.inputs.first_iteration.value
+        self.ctx.first = self.ctx.iteration
+        self.ctx.potential = self.inputs.get('potential', None)
+        self.ctx.dataset = self.inputs.get('dataset', None)
+        self.ctx.test_set = self.inputs.get('test_set', None)
+        self.ctx.restarts = dict(self.inputs.get('restarts', {}))
+        self.ctx.walkers = {}
+        self.ctx.round = 0
+        self.ctx.round_is_fresh = False
+        self.ctx.round_is_clean = False
+        self.ctx.rounds_missed = 0
+        self.ctx.new_train = self.ctx.potential is None and self.ctx.dataset is not None
+        self.ctx.new_test = False
+        self.ctx.passed = None
+        self.ctx.state = 'running'
+        self.ctx.reason = ''
+        self.ctx.history = []
+        self.ctx.entry = {'iteration': self.ctx.iteration}
+
+    def should_generate(self) -> bool:
+        """Return whether there is nothing labelled to start from."""
+        return self.ctx.dataset is None
+
+    def run_generate(self):
+        """Generate the initial structures, and add the user's own."""
+        parameters = self.ctx.parameters
+        configurations = generate_configurations(
+            orm.Dict(
+                {
+                    'elements': parameters['system']['elements'],
+                    'seed': parameters['seed'],
+                    'structures': {key: value for key, value in parameters['structures'].items() if key != 'files'},
+                }
+            ),
+            metadata={'call_link_label': 'generate'},
+        )
+        if 'configurations' in self.inputs:
+            configurations = merge_configurations(
+                generated=configurations, own=self.inputs.configurations, metadata={'call_link_label': 'merge_own'}
+            )
+        self.ctx.to_label = configurations
+        self.report(f'{len(configurations)} initial configurations')
+
+    def run_label(self):
+        """Label the configurations at hand."""
+        builder = LabelWorkChain.get_builder_from_protocol(
+            self.inputs.codes.pw,
+            self.ctx.to_label,
+            self.ctx.parameters['label'],
+            options=self.ctx.parameters['options']['pw'],
+        )
+        return ToContext(label=self.submit_step(builder, 'label'))
+
+    def inspect_label(self):
+        """Add the labels to the data sets, also those of a batch in which too much failed."""
+        node = self.ctx.label
+        for split, name in (('train', 'dataset'), ('test', 'test_set')):
+            if split not in node.outputs:
+                continue
+            self.ctx[f'new_{split}'] = True
+            self.ctx[name] = self.extend(self.ctx[name], node.outputs[split], name)
+            self.ctx.entry[f'labels_{split}'] = len(node.outputs[split])
+        if 'results' in node.outputs:
+            self.ctx.entry['labels_failed'] = node.outputs.results['number_failed']
+        if not node.is_finished_ok:
+            return self.abort(self.exit_codes.ERROR_LABEL_FAILED, node)
+
+    def extend(self, former, new, name):
+        """Return ``former`` extended by ``new``, or ``new`` if there was nothing."""
+        if former is None:
+            return new
+        label = f'iteration_{self.ctx.iteration:02d}_{name}'
+        return merge_configurations(former=former, new=new, metadata={'call_link_label': label})
+
+    def should_train(self) -> bool:
+        """Return whether there are labels that no potential has seen."""
+        return self.ctx.new_train
+
+    def run_train(self):
+        """Fit the next generation."""
+        generation = 0 if self.ctx.potential is None else self.ctx.potential.generation + 1
+        builder = TrainWorkChain.get_builder_from_protocol(
+            self.inputs.codes.worker,
+            self.ctx.dataset,
+            {
+                **self.ctx.parameters['train'],
+                'elements': self.ctx.parameters['system']['elements'],
+                'seed': self.ctx.parameters['seed'],
+                'generation': generation,
+            },
+            test=self.ctx.test_set,
+            potential=self.ctx.potential,
+            options=self.ctx.parameters['options']['worker'],
+        )
+        return ToContext(train=self.submit_step(builder, 'train'))
+
+    def inspect_train(self):
+        """Take the new potential over, and say so if its training set is degenerate."""
+        node = self.ctx.train
+        if not node.is_finished_ok:
+            return self.abort(self.exit_codes.ERROR_TRAIN_FAILED, node)
+        self.ctx.potential = node.outputs.potential
+        self.ctx.new_train = False
+        self.ctx.trained = True
+        self.ctx.entry['generation'] = self.ctx.potential.generation
+        cold_start = node.outputs.results.get_dict().get('cold_start') or {}
+        self.ctx.entry['cold_start'] = cold_start
+        if cold_start.get('degenerate'):
+            self.report(
+                f'the training set is degenerate: median gamma {cold_start["median_gamma"]:.3g} on held-out rattled '
+                'cells, so simulations will halt at once. More low-symmetry cells help: raise '
+                '`structures.rattle.number`, or lower `train.number_of_functions`.'
+            )
+
+    def should_validate(self) -> bool:
+        """Return whether the potential or the held-out set is new."""
+        fresh = self.ctx.new_test or self.ctx.pop('trained', False) or self.ctx.passed is None
+        return fresh and self.ctx.test_set is not None
+
+    def run_validate(self):
+        """Measure the potential on the held-out set."""
+        builder = ValidateWorkChain.get_builder_from_protocol(
+            self.inputs.codes.worker,
+            self.ctx.potential,
+            self.ctx.test_set,
+            self.ctx.parameters['validate'],
+            options=self.ctx.parameters['options']['worker'],
+        )
+        return ToContext(validate=self.submit_step(builder, 'validate'))
+
+    def inspect_validate(self):
+        """Note the errors and whether they meet the criteria."""
+        node = self.ctx.validate
+        if not node.is_finished_ok:
+            return self.abort(self.exit_codes.ERROR_VALIDATE_FAILED, node)
+        results = node.outputs.results.get_dict()
+        self.ctx.new_test = False
+        self.ctx.passed = results['passed']
+        self.ctx.entry.update(
+            energy_rmse=results['energy']['rmse'], force_rmse=results['forces']['rmse'], passed=results['passed']
+        )
+        self.report(
+            f'generation {self.ctx.potential.generation}: {results["energy"]["rmse"] * 1e3:.2f} meV/atom, '
+            f'{results["forces"]["rmse"] * 1e3:.1f} meV/Å on {len(self.ctx.test_set)} held-out configurations'
+        )
+
+    def should_iterate(self) -> bool:
+        """Close the last iteration's entry, and return whether there is another one to do."""
+        self.ctx.history.append(self.ctx.entry)
+        budget = self.ctx.parameters['budget']
+        if self.ctx.state == 'running' and self.ctx.iteration - self.ctx.first >= budget['max_iterations']:
+            self.ctx.state, self.ctx.reason = (
+                'budget_exhausted',
+                f'`budget.max_iterations` = {budget["max_iterations"]}',
+            )
+        if self.ctx.state == 'running' and self.number_of_labels() >= budget['max_labels']:
+            self.ctx.state, self.ctx.reason = 'budget_exhausted', f'`budget.max_labels` = {budget["max_labels"]}'
+        if self.ctx.state != 'running':
+            return False
+        self.ctx.iteration += 1
+        self.ctx.entry = {'iteration': self.ctx.iteration, 'generation': self.ctx.potential.generation}
+        return True
+
+    def number_of_labels(self) -> int:
+        """Return how many configurations are labelled."""
+        return sum(len(node) for node in (self.ctx.dataset, self.ctx.test_set) if node is not None)
+
+    def run_explore(self):
+        """Resume the walkers that halted, or else start a new round."""
+        parameters = dict(self.ctx.parameters['explore'])
+        self.ctx.round_is_fresh = not self.ctx.restarts
+        if self.ctx.round_is_fresh:
+            self.ctx.round += 1
+            self.ctx.walkers = {}
+        else:
+            parameters['walker_indices'] = sorted(int(name.removeprefix('walker_')) for name in self.ctx.restarts)
+        # Depends on numbers that a continued run finds again, so that what it repeats comes from the cache.
+        parameters['seed'] = self.ctx.parameters['seed'] * 100 + self.ctx.iteration
+        builder = ExploreWorkChain.get_builder_from_protocol(
+            self.inputs.codes.lammps,
+            self.ctx.potential,
+            self.get_starting_configurations(),
+            parameters,
+            restarts=self.ctx.restarts,
+            options=self.ctx.parameters['options']['lammps'],
+        )
+        return ToContext(explore=self.submit_step(builder, 'explore'))
+
+    def get_starting_configurations(self):
+        """Return the cells in which the walkers start."""
+        if 'starting' not in self.ctx:
+            self.ctx.starting = starting_configurations(
+                orm.Dict(
+                    {
+                        'elements': self.ctx.parameters['system']['elements'],
+                        'prototypes': self.ctx.parameters['structures']['prototypes'],
+                        'atoms': self.ctx.parameters['explore']['atoms'],
+                    }
+                ),
+                metadata={'call_link_label': 'starting_configurations'},
+            )
+        return self.ctx.starting
+
+    def inspect_explore(self):
+        """Note which walkers halted, and stop if one of them does not get any further."""
+        node = self.ctx.explore
+        if not node.is_finished_ok:
+            return self.abort(self.exit_codes.ERROR_EXPLORE_FAILED, node)
+        results = node.outputs.results.get_dict()
+        self.ctx.round_is_clean = self.ctx.round_is_fresh and results['completed']
+        self.ctx.restarts = {
+            name: restart
+            for name, restart in node.outputs.get('restarts', {}).items()
+            if self.get_walker(results, name)['reason'] == 'gamma'
+        }
+        self.ctx.entry.update(
+            number_halted=results['number_halted'],
+            number_failed=results['number_failed'],
+            gamma_max=results['gamma_max'],
+            walkers=[
+                {key: walker.get(key) for key in ('index', 'reason', 'step', 'steps', 'gamma_max')}
+                for walker in results['walkers']
+            ],
+        )
+        for walker in results['walkers']:
+            self.note_advance(walker)
+
+    @staticmethod
+    def get_walker(results: dict, name: str) -> dict:
+        """Return what became of the walker with the name ``walker_NN``."""
+        return next(walker for walker in results['walkers'] if f'walker_{walker["index"]:02d}' == name)
+
+    def note_advance(self, walker: dict):
+        """Count how often a walker halted in a row without getting any further."""
+        former = self.ctx.walkers.get(walker['index'], {'step': -walker['steps'], 'halts': 0})
+        advanced = walker['step'] - former['step'] > self.defaults.advance * walker['steps']
+        halts = 0 if advanced or walker['reason'] != 'gamma' else former['halts'] + 1
+        self.ctx.walkers[walker['index']] = {'step': walker['step'], 'halts': halts}
+        if halts >= self.defaults.halts_without_advance:
+            self.ctx.state = 'stalled'
+            self.ctx.reason = (
+                f'walker {walker["index"]} halted {halts} times in a row around step {walker["step"]}; raise '
+                '`explore.gamma_halt`, lower `train.number_of_functions`, or raise `embed.select_per_halt`'
+            )
+
+    def should_embed(self) -> bool:
+        """Return whether the simulations left something to learn from or to measure on."""
+        if self.ctx.state != 'running':
+            return False
+        snapshots = self.ctx.explore.outputs
+        return 'halted' in snapshots or (self.ctx.round_is_fresh and 'trajectory' in snapshots)
+
+    def run_embed(self):
+        """Choose what to label: around the halts, or from a round that passed without any."""
+        validate = self.ctx.parameters['validate']
+        halted = 'halted' in self.ctx.explore.outputs
+        learn = not halted and not (self.ctx.round_is_clean and self.ctx.passed)
+        builder = EmbedWorkChain.get_builder_from_protocol(
+            self.inputs.codes.worker,
+            self.ctx.potential,
+            {
+                name: self.ctx.explore.outputs[name]
+                for name in ('halted', 'trajectory')
+                if name in self.ctx.explore.outputs
+            },
+            {
+                **self.ctx.parameters['embed'],
+                'number_of_test': validate['test_per_round'] if self.ctx.round_is_clean else 0,
+                'number_of_train': validate['train_per_round'] if learn else 0,
+                'seed': self.ctx.parameters['seed'] * 100 + self.ctx.iteration,
+            },
+            options=self.ctx.parameters['options']['worker'],
+        )
+        return ToContext(embed=self.submit_step(builder, 'embed'))
+
+    def inspect_embed(self):
+        """Take the selection over as what to label next."""
+        node = self.ctx.embed
+        if not node.is_finished_ok:
+            return self.abort(self.exit_codes.ERROR_EMBED_FAILED, node)
+        self.ctx.to_label = node.outputs.configurations
+
+    def inspect_iteration(self):
+        """Decide whether the loop has converged or no longer gets better."""
+        learned = self.ctx.entry.get('labels_train', 0)
+        if self.ctx.state != 'running' or not self.ctx.round_is_clean:
+            return
+        if self.ctx.passed and not learned:
+            self.ctx.state = 'converged'
+            return
+        self.ctx.rounds_missed += 1
+        if self.ctx.rounds_missed >= self.defaults.rounds_without_success:
+            self.ctx.state = 'stalled'
+            self.ctx.reason = (
+                f'{self.ctx.rounds_missed} rounds passed without a halt, yet the errors miss the criteria; raise '
+                '`train.number_of_functions`, or relax `validate.energy_rmse` and `validate.force_rmse`'
+            )
+
+    def results(self):
+        """Attach the outputs and end in the state that was reached."""
+        self.attach_outputs()
+        if self.ctx.state == 'budget_exhausted':
+            return self.exit_codes.ERROR_BUDGET_EXHAUSTED.format(budget=self.ctx.reason)
+        if self.ctx.state == 'stalled':
+            return self.exit_codes.ERROR_STALLED.format(reason=self.ctx.reason)
+
+    # Helpers ----------------------------------------------------------------------------------------------------------
+
+    def submit_step(self, builder, step: str):
+        """Submit a step of this iteration under a label that says what and when it is."""
+        name = f'iteration_{self.ctx.iteration:02d}_{step}'
+        builder.metadata.call_link_label = name
+        builder.metadata.label = name
+        return self.submit(builder)
+
+    def attach_outputs(self):
+        """Attach the last potential, the data sets and the report."""
+        for name in ('potential', 'dataset', 'test_set'):
+            if self.ctx[name] is not None:
+                self.out(name, self.ctx[name])
+        report = {'state': self.ctx.state, 'reason': self.ctx.reason, 'iterations': self.ctx.history}
+        self.out('report', orm.Dict(report).store())
+
+    def abort(self, exit_code, node):
+        """Return the exit code for a step that failed, once everything that was reached is attached."""
+        self.ctx.state, self.ctx.reason = 'failed', f'{node.process_label}<{node.pk}>: {node.exit_message}'
+        self.ctx.history.append(self.ctx.entry)
+        self.attach_outputs()
+        return exit_code.format(iteration=self.ctx.iteration, message=self.ctx.reason)
+
+
+def get_restart_inputs(restart_from) -> dict:
+    """Return the inputs that continue a former run from its last finished potential and data.
+
+    The walkers that had halted resume from their restart files. What was labelled after the last fit is not an input,
+    but the continued run submits the same calculations and finds them in the cache.
+
+    :param restart_from: pk, uuid or node of an ``ActiveLearningWorkChain``, in whatever state.
+    :raises ValueError: if it is no such node.
+    """
+    node = restart_from if isinstance(restart_from, orm.Node) else orm.load_node(restart_from)
+    if node.process_type != ActiveLearningWorkChain.build_process_type():
+        raise ValueError(f'restart_from: node {node.pk} is a {node.process_label}, not an ActiveLearningWorkChain')
+
+    children = {entry.link_label: entry.node for entry in node.base.links.get_outgoing(link_type=LinkType.CALL_WORK)}
+    fits = sorted(name for name, child in children.items() if name.endswith('_train') and child.is_finished_ok)
+    if not fits:
+        former = {key: node.inputs[key] for key in ('dataset', 'test_set', 'potential') if key in node.inputs}
+        return former
+    last = children[fits[-1]]
+    iteration = int(fits[-1].split('_')[1])
+    inputs = {
+        'potential': last.outputs.potential,
+        'dataset': last.inputs.job.configurations,
+        'first_iteration': orm.Int(iteration),
+    }
+    if 'test' in last.inputs.job:
+        inputs['test_set'] = last.inputs.job.test
+    explore = children.get(f'iteration_{iteration:02d}_explore')
+    if explore is not None:
+        halted = [w['index'] for w in explore.outputs.results['walkers'] if w['reason'] == 'gamma']
+        names = [f'walker_{index:02d}' for index in halted]
+        inputs['restarts'] = {name: explore.outputs.restarts[name] for name in names}
+    return inputs

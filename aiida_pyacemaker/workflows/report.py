@@ -1,0 +1,385 @@
+"""What a run of the loop did: the queries behind ``status``, ``export`` and ``lineage``.
+
+Everything here takes nodes and returns plain dictionaries. The steps of a run are found by the labels of the call links
+that :class:`~aiida_pyacemaker.workflows.active_learning.ActiveLearningWorkChain` gives to its children
+(``iteration_01_explore``), so that a run can be looked at while it is still going.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.plugins import DataFactory, WorkflowFactory
+
+ENTRY_POINT = 'pyacemaker.active_learning'
+#: Extra of a run's node: the hash of its run file, by which ``launch --once`` recognises it.
+EXTRA_RUNFILE = 'pyacemaker_runfile'
+
+_STEP = re.compile(r'^iteration_(?P<iteration>\d+)_(?P<step>[a-z]+)')
+_LABEL = re.compile(r'^label_(?P<index>\d+)$')
+_WALKER = re.compile(r'^walker_(?P<index>\d+)')
+
+
+# Finding --------------------------------------------------------------------------------------------------------------
+
+
+def find_run(identifier: str | int | None = None) -> orm.WorkChainNode:
+    """Return a run of the active learning loop.
+
+    :param identifier: PK or UUID; None for the newest run of the profile.
+    :raises ValueError: if there is no such run.
+    """
+    if identifier is None:
+        query = orm.QueryBuilder().append(WorkflowFactory(ENTRY_POINT), tag='run')
+        query.order_by({'run': [{'id': 'desc'}]})
+        node = query.first(flat=True)
+        if node is None:
+            raise ValueError('this profile has no run yet; start one with `aiida-pyacemaker launch RUNFILE`')
+        return node
+    node = find_node(identifier)
+    if getattr(node, 'process_type', None) != f'aiida.workflows:{ENTRY_POINT}':
+        kind = getattr(node, 'process_label', None) or type(node).__name__
+        raise ValueError(
+            f'{identifier} is a {kind}, not a run of the active learning loop; see `verdi process list -a`'
+        )
+    return node
+
+
+def find_node(identifier: str | int) -> orm.Node:
+    """Return a node by PK or UUID.
+
+    :raises ValueError: if there is none.
+    """
+    from aiida.common.exceptions import MultipleObjectsError, NotExistent
+
+    text = str(identifier)
+    try:
+        return orm.load_node(pk=int(text)) if text.isdigit() else orm.load_node(uuid=text)
+    except (NotExistent, MultipleObjectsError, ValueError):
+        raise ValueError(f'there is no node {identifier} in this profile; see `verdi process list -a`') from None
+
+
+def find_finished_run(runfile_hash: str) -> orm.WorkChainNode | None:
+    """Return the newest run that finished well with a run file of this hash, or None."""
+    query = orm.QueryBuilder().append(
+        WorkflowFactory(ENTRY_POINT),
+        filters={f'extras.{EXTRA_RUNFILE}': runfile_hash, 'attributes.process_state': 'finished'},
+        tag='run',
+    )
+    query.order_by({'run': [{'id': 'desc'}]})
+    return next((node for node in query.all(flat=True) if node.is_finished_ok), None)
+
+
+def get_children(node: orm.ProcessNode) -> dict[str, orm.ProcessNode]:
+    """Return the processes that a process called, by link label, in the order of their creation."""
+    links = node.base.links.get_outgoing(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
+    return {link.link_label: link.node for link in sorted(links, key=lambda link: link.node.pk)}
+
+
+def get_steps(run: orm.WorkChainNode) -> dict[int, dict[str, orm.WorkChainNode]]:
+    """Return the steps of a run as ``{iteration: {'explore': node, ...}}``; a step done twice shows its last try."""
+    steps: dict[int, dict[str, orm.WorkChainNode]] = {}
+    for label, node in get_children(run).items():
+        match = _STEP.match(label)
+        if match and isinstance(node, orm.WorkChainNode):
+            steps.setdefault(int(match['iteration']), {})[match['step']] = node
+    return dict(sorted(steps.items()))
+
+
+def get_results(node: orm.ProcessNode | None) -> dict[str, Any]:
+    """Return the output ``results`` of a process as a dictionary, empty while there is none."""
+    if node is None or 'results' not in node.outputs:
+        return {}
+    return node.outputs.results.get_dict()
+
+
+# Status ---------------------------------------------------------------------------------------------------------------
+
+
+def get_status(run: orm.WorkChainNode) -> dict[str, Any]:
+    """Describe the state of a run.
+
+    :returns: dictionary with ``state``, ``iteration``, ``running`` (tree of what runs now), ``dft`` (done, failed,
+        running, left), ``generations`` (one row per potential), ``walkers`` (gamma of each simulation of the newest
+        round), ``potential`` (PK of the newest) and ``time``; energies in eV/atom, forces in eV/Å.
+    """
+    steps = get_steps(run)
+    parameters = run.inputs.parameters.get_dict() if 'parameters' in run.inputs else {}
+    generations = [describe_iteration(iteration, children) for iteration, children in steps.items()]
+    explored = [children['explore'] for children in steps.values() if 'explore' in children]
+    dft = count_dft(children['label'] for children in steps.values() if 'label' in children)
+    potentials = [row['potential'] for row in generations if row['potential']]
+    return {
+        'pk': run.pk,
+        'uuid': run.uuid,
+        'elements': parameters.get('system', {}).get('elements', []),
+        'protocol': parameters.get('protocol'),
+        'state': get_state(run),
+        'process_state': run.process_state.value if run.process_state else None,
+        'paused': run.paused,
+        'exit_status': run.exit_status,
+        'exit_message': run.exit_message or None,
+        'exception': run.exception,
+        'iteration': max(steps, default=0),
+        'max_iterations': parameters.get('budget', {}).get('max_iterations'),
+        'running': [] if run.is_terminated else get_running_tree(run),
+        'dft': {**dft, 'budget': parameters.get('budget', {}).get('max_labels')},
+        'criteria': parameters.get('validate', {}),
+        'generations': generations,
+        'walkers': describe_walkers(explored[-1]) if explored else [],
+        'potential': potentials[-1] if potentials else None,
+        'time': get_times(run, steps),
+    }
+
+
+def get_state(run: orm.WorkChainNode) -> str:
+    """Return one word for where a run is: its own verdict if it gave one, else the state of the process."""
+    if not run.is_terminated:
+        return 'paused' if run.paused else 'running'
+    if 'report' in run.outputs:
+        return run.outputs.report.get_dict().get('state') or 'finished'
+    if run.is_finished:
+        return 'converged' if run.is_finished_ok else 'failed'
+    return run.process_state.value  # killed or excepted
+
+
+def get_running_tree(node: orm.ProcessNode) -> list[dict[str, Any]]:
+    """Return what runs below a process, nested: label, kind, state and seconds since the start of each child."""
+    tree = []
+    for label, child in get_children(node).items():
+        if child.is_terminated:
+            continue
+        state = 'paused' if child.paused else child.process_state.value if child.process_state else 'unknown'
+        scheduler = child.get_scheduler_state() if isinstance(child, orm.CalcJobNode) else None
+        tree.append(
+            {
+                'pk': child.pk,
+                'label': label,
+                'name': child.label,
+                'kind': child.process_label,
+                'state': scheduler.value if scheduler else state,
+                'seconds': seconds_since(child.ctime),
+                'children': get_running_tree(child),
+            }
+        )
+    return tree
+
+
+def count_dft(labels: Iterable[orm.WorkChainNode]) -> dict[str, int]:
+    """Count the DFT calculations of label steps: done, failed, running, and left (running or waiting)."""
+    counts = {'total': 0, 'done': 0, 'failed': 0, 'running': 0, 'left': 0}
+    for node in labels:
+        children = get_dft_children(node)
+        total = len(node.inputs.configurations)
+        done = sum(state == 'finished' and status == 0 for _, _, state, status in children)
+        running = sum(state not in ('finished', 'excepted', 'killed') for _, _, state, _ in children)
+        counts['total'] += total
+        counts['done'] += done
+        counts['failed'] += len(children) - done - running
+        counts['running'] += running
+        counts['left'] += running if node.is_terminated else running + total - len(children)
+    return counts
+
+
+def get_dft_children(node: orm.WorkChainNode) -> list[tuple[int, int, str | None, int | None]]:
+    """Return ``(index of the configuration, PK, process state, exit status)`` of the calculations of a label step."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': node.pk}, tag='label')
+    query.append(
+        orm.WorkChainNode,
+        with_incoming='label',
+        edge_filters={'type': LinkType.CALL_WORK.value},
+        edge_project='label',
+        project=['id', 'attributes.process_state', 'attributes.exit_status'],
+    )
+    found = []
+    for pk, state, status, label in query.all():
+        match = _LABEL.match(label)
+        if match:
+            found.append((int(match['index']), pk, state, status))
+    return sorted(found)
+
+
+def describe_iteration(iteration: int, children: dict[str, orm.WorkChainNode]) -> dict[str, Any]:
+    """Return one row of the table of generations; what is not known yet is None."""
+    label, train, explore, validate = (children.get(name) for name in ('label', 'train', 'explore', 'validate'))
+    trained, explored, validated = get_results(train), get_results(explore), get_results(validate)
+    dft = count_dft([label]) if label else {}
+    row: dict[str, Any] = {
+        'iteration': iteration,
+        'generation': None,
+        'potential': None,
+        'number_halted': explored.get('number_halted'),
+        'gamma_max': explored.get('gamma_max'),
+        'labels_train': None,
+        'labels_test': None,
+        'labels_failed': dft.get('failed'),
+        'train_energy_rmse': dig(trained, 'train', 'energy', 'rmse'),
+        'train_force_rmse': dig(trained, 'train', 'forces', 'rmse'),
+        'energy_rmse': dig(validated, 'energy', 'rmse'),
+        'force_rmse': dig(validated, 'forces', 'rmse'),
+        'stress_rmse': dig(validated, 'stress', 'rmse'),
+        'passed': validated.get('passed'),
+        'seconds': sum(duration(node) for node in children.values()),
+    }
+    if label is not None:
+        outputs = label.outputs
+        row['labels_train'] = len(outputs.train) if 'train' in outputs else (0 if label.is_terminated else None)
+        row['labels_test'] = len(outputs.test) if 'test' in outputs else (0 if label.is_terminated else None)
+    if train is not None and 'potential' in train.outputs:
+        row['potential'] = train.outputs.potential.pk
+        row['generation'] = train.outputs.potential.generation
+    return row
+
+
+def describe_walkers(explore: orm.WorkChainNode) -> list[dict[str, Any]]:
+    """Return what is known of each simulation of a round: index, state, step, steps, gamma_max, reason."""
+    walkers: dict[int, dict[str, Any]] = {}
+    for label, node in get_children(explore).items():
+        match = _WALKER.match(label)
+        if not match or not isinstance(node, orm.CalcJobNode):
+            continue
+        results = get_results(node)
+        walkers[int(match['index'])] = {
+            'index': int(match['index']),
+            'pk': node.pk,
+            'state': node.process_state.value if node.process_state else None,
+            'halted': results.get('halted'),
+            'reason': results.get('reason') or (node.exit_message if node.is_failed else None),
+            'step': results.get('step'),
+            'steps': results.get('steps') or dig(node.inputs.parameters.get_dict(), 'steps'),
+            'gamma_max': results.get('gamma_max'),
+        }
+    return [walkers[index] for index in sorted(walkers)]
+
+
+def get_times(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.WorkChainNode]]) -> dict[str, float]:
+    """Return seconds: the whole run (``total``), and the wall time of each kind of step summed over the iterations."""
+    times = {'total': duration(run)}
+    for children in steps.values():
+        for name, node in children.items():
+            times[name] = times.get(name, 0.0) + duration(node)
+    return times
+
+
+def seconds_since(moment: datetime) -> float:
+    """Return the seconds from a moment until now."""
+    return (datetime.now(UTC) - moment).total_seconds()
+
+
+def duration(node: orm.ProcessNode) -> float:
+    """Return the seconds from the creation of a process to its end, or until now."""
+    return (node.mtime - node.ctime).total_seconds() if node.is_terminated else seconds_since(node.ctime)
+
+
+def dig(mapping: Any, *keys: str) -> Any:
+    """Return a value of nested dictionaries, or None where a level is missing."""
+    for key in keys:
+        mapping = mapping.get(key) if isinstance(mapping, dict) else None
+    return mapping
+
+
+# Lineage --------------------------------------------------------------------------------------------------------------
+
+
+def get_lineage(node: orm.Node) -> dict[str, Any]:
+    """Follow a potential, configurations or a run back to where they come from.
+
+    :param node: ``AcePotentialData``, ``ConfigurationsData``, or a process that has a potential among its outputs.
+    :returns: dictionary with ``node``, ``potentials`` (the chain of parents, newest first), ``dft`` (the
+        ``PwCalculation`` nodes that labelled the data), ``simulations`` (the ``LammpsPaceCalculation`` nodes that
+        proposed configurations) and ``created_by``.
+    :raises ValueError: if the node is of another kind.
+    """
+    potential_class, configurations_class = potential_and_configurations()
+    if isinstance(node, orm.ProcessNode):
+        if 'potential' not in node.outputs:
+            raise ValueError(
+                f'{node.process_label}<{node.pk}> has no potential among its outputs (yet); '
+                'give a potential, configurations, or a process that made a potential'
+            )
+        node = node.outputs.potential
+    if not isinstance(node, potential_class | configurations_class):
+        raise ValueError(
+            f'{node.pk} is a {type(node).__name__}; lineage starts from a potential, configurations, or a process '
+            'that made a potential'
+        )
+    creator = node.creator
+    return {
+        'node': describe_data(node),
+        'created_by': describe_process(creator) if creator else None,
+        'potentials': [describe_data(potential) for potential in get_ancestors(node, potential_class)],
+        'dft': [
+            {**describe_process(calculation), **get_dft_summary(calculation)}
+            for calculation in get_ancestors(node, calculation_class('aiida.calculations:quantumespresso.pw'))
+        ],
+        'simulations': [
+            {**describe_process(calculation), **get_simulation_summary(calculation)}
+            for calculation in get_ancestors(node, calculation_class('aiida.calculations:pyacemaker.lammps_pace'))
+        ],
+    }
+
+
+def potential_and_configurations() -> tuple[type[orm.Data], type[orm.Data]]:
+    """Return the classes of the two node types of this package."""
+    return DataFactory('pyacemaker.potential'), DataFactory('pyacemaker.configurations')
+
+
+def calculation_class(process_type: str) -> tuple[type[orm.Node], dict[str, Any]]:
+    """Return what the query of :func:`get_ancestors` needs for calculations of a process type."""
+    return orm.CalcJobNode, {'process_type': process_type}
+
+
+def get_ancestors(node: orm.Node, kind: type[orm.Node] | tuple[type[orm.Node], dict[str, Any]]) -> list[orm.Node]:
+    """Return all nodes of a kind from which a node descends through data and calculations, newest first.
+
+    :param kind: a node class, or a class and the filters on it.
+    """
+    cls, filters = kind if isinstance(kind, tuple) else (kind, {})
+    query = orm.QueryBuilder().append(orm.Node, filters={'id': node.pk}, tag='node')
+    query.append(cls, with_descendants='node', filters={**filters, 'id': {'!==': node.pk}}, tag='ancestor')
+    query.distinct()
+    return sorted(query.all(flat=True), key=lambda found: found.pk, reverse=True)
+
+
+def describe_data(node: orm.Data) -> dict[str, Any]:
+    """Return what identifies a potential or configurations."""
+    keys = ('generation', 'elements', 'number_of_functions', 'number_of_configurations', 'families', 'formulas')
+    attributes = {key: node.base.attributes.get(key, None) for key in keys}
+    known = {key: value for key, value in attributes.items() if value is not None}
+    return {'pk': node.pk, 'uuid': node.uuid, 'type': type(node).__name__, **known}
+
+
+def describe_process(node: orm.ProcessNode) -> dict[str, Any]:
+    """Return what identifies a process, with the labels of the calls that led to it."""
+    path, current = [], node
+    while current is not None:
+        link = current.base.links.get_incoming(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).first()
+        if link is not None:
+            path.append(link.link_label)
+        current = link.node if link is not None else None
+    return {
+        'pk': node.pk,
+        'uuid': node.uuid,
+        'kind': node.process_label,
+        'called_as': '/'.join(reversed(path)),
+        'exit_status': node.exit_status,
+    }
+
+
+def get_dft_summary(node: orm.CalcJobNode) -> dict[str, Any]:
+    """Return formula and energy (eV) of a DFT calculation."""
+    results = node.outputs.output_parameters.get_dict() if 'output_parameters' in node.outputs else {}
+    formula = node.inputs.structure.get_formula() if 'structure' in node.inputs else None
+    return {'formula': formula, 'energy': results.get('energy')}
+
+
+def get_simulation_summary(node: orm.CalcJobNode) -> dict[str, Any]:
+    """Return how a simulation ended and which potential drove it."""
+    results = get_results(node)
+    known = {key: results.get(key) for key in ('reason', 'step', 'gamma_max')}
+    return {**known, 'potential': node.inputs.potential.pk if 'potential' in node.inputs else None}
