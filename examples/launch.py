@@ -1,4 +1,4 @@
-"""Submit the active learning of a run file: ``verdi run examples/launch.py examples/aluminium.yaml [key=value ...]``."""
+"""Submit the active learning of a run file: `verdi run examples/launch.py examples/aluminium.yaml [key=value ...]`."""
 
 from __future__ import annotations
 

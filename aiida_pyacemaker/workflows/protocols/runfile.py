@@ -24,8 +24,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PrivateAttr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
@@ -75,9 +75,7 @@ def _text(description: str, unit: str | None = None, **constraints: Any) -> Any:
 class Section(BaseModel):
     """A part of the run file: no unknown keys, no silent conversion of types, no NaN."""
 
-    model_config = ConfigDict(
-        extra='forbid', strict=True, frozen=True, allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
-    )
+    model_config = ConfigDict(extra='forbid', strict=True, frozen=True, allow_inf_nan=False, serialize_by_alias=True)
 
 
 def _symbols() -> list[str]:
@@ -248,8 +246,18 @@ class Structures(Section):
 
     @field_validator('files', mode='before')
     @classmethod
-    def _no_files(cls, value: Any) -> Any:
-        return [] if value is None else value
+    def _find_files(cls, value: Any, info: ValidationInfo) -> Any:
+        """Make the paths absolute, so that they mean the same wherever the run file is used."""
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            return value
+        directory = (info.context or {}).get('directory', Path.cwd())
+        paths = [str(directory / Path(name).expanduser()) for name in value]
+        missing = [path for path in paths if not Path(path).is_file()]
+        if missing:
+            raise PydanticCustomError('files', f'there is no file `{missing[0]}`; paths are relative to the run file')
+        return paths
 
 
 class Label(Section):
@@ -269,6 +277,8 @@ class Label(Section):
 
     @model_validator(mode='after')
     def _check_cutoffs(self) -> Label:
+        if (self.ecutwfc is None) != (self.ecutrho is None):
+            raise PydanticCustomError('cutoffs', 'ecutwfc and ecutrho belong together; give both, or null for both')
         if self.ecutwfc and self.ecutrho and self.ecutrho < 4 * self.ecutwfc:
             raise PydanticCustomError(
                 'cutoffs',
@@ -375,8 +385,6 @@ class RunFile(Section):
     validation: Validate = _text('When the potential is good enough.', alias='validate')
     budget: Budget = _text('When to give up.')
 
-    _directory: Path = PrivateAttr(default_factory=Path.cwd)
-
     @model_validator(mode='after')
     def _check_sizes(self) -> RunFile:
         if self.explore.atoms > self.embed.max_atoms:
@@ -389,21 +397,16 @@ class RunFile(Section):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved run file as plain nested dictionaries, sections in the order of the model."""
-        return self.model_dump(by_alias=True)
+        return self.model_dump(mode='json')
 
     def to_yaml(self) -> str:
         """Return the resolved run file as YAML; loading it again gives the same run file."""
         return yaml.dump(self.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
-    @property
-    def structure_files(self) -> list[Path]:
-        """The user's structure files as absolute paths."""
-        return [self._directory / name for name in self.structures.files]
-
     def content_hash(self) -> str:
         """Return a hash (hex) of everything that decides the result: all keys, and the content of structure files."""
         content = self.to_dict()
-        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self.structure_files]
+        digests = [hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in self.structures.files]
         content['structures']['files'] = digests
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -411,51 +414,11 @@ class RunFile(Section):
         """Read the user's structures.
 
         :returns: list of ``ase.Atoms``, in the order of ``structures.files``.
-        :raises RunFileError: if a file is missing, empty, unreadable, or holds an element that the run file lacks.
+        :raises ValueError: if a file is empty, unreadable, or holds an element that the run file lacks.
         """
-        frames, problems = [], []
-        for number, path in enumerate(self.structure_files):
-            try:
-                frames.extend(_read_structures(path, self.system.elements))
-            except ValueError as exception:
-                problems.append((f'structures.files.{number}', str(exception)))
-        if problems:
-            raise RunFileError('structures', problems)
-        return frames
+        from aiida_pyacemaker.atomistics.generators.files import read_structures
 
-
-def _read_structures(path: Path, elements: list[str]) -> list[Any]:
-    """Read and check the frames of one structure file.
-
-    :raises ValueError: with what is wrong and the remedy.
-    """
-    import numpy as np
-    from ase.io import read
-
-    if not path.is_file():
-        raise ValueError(f'there is no file `{path}`; paths are relative to the run file')
-    if not path.read_bytes().strip():
-        raise ValueError(f'the file `{path}` is empty; give a file with at least one structure, or remove it here')
-    try:
-        frames = read(path, index=':')
-    except Exception as exception:  # ASE's readers raise whatever their parsers raise
-        raise ValueError(
-            f'ASE cannot read `{path}` ({type(exception).__name__}: {exception}); check the file'
-        ) from None
-    if not frames or not all(len(atoms) for atoms in frames):
-        raise ValueError(
-            f'the file `{path}` holds no atoms; give a file with at least one structure, or remove it here'
-        )
-    for index, atoms in enumerate(frames):
-        name = f'structure {index} ({atoms.get_chemical_formula()}) of `{path}`'
-        foreign = sorted(set(atoms.get_chemical_symbols()) - set(elements))
-        if foreign:
-            raise ValueError(f'{name} holds {", ".join(foreign)}, which system.elements lacks; add it there')
-        if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
-            raise ValueError(f'{name} has positions or a cell that are not finite numbers; correct the file')
-        if atoms.cell.rank < 3 or not atoms.pbc.all():
-            raise ValueError(f'{name} is not periodic in three directions; give it a cell, vacuum included')
-    return frames
+        return read_structures(self.structures.files, self.system.elements)
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -593,10 +556,10 @@ def load_runfile(path: str | Path, overrides: list[str] | None = None) -> RunFil
     """
     path = Path(path)
     content = _read_yaml(path)
-    return build_runfile(content, overrides, source=str(path), directory=path.absolute().parent)
+    return resolve_runfile(content, overrides, source=str(path), directory=path.absolute().parent)
 
 
-def build_runfile(
+def resolve_runfile(
     content: dict[str, Any],
     overrides: list[str] | None = None,
     source: str = 'run file',
@@ -621,18 +584,9 @@ def build_runfile(
     merged = _merge(protocol_defaults(name), {**written, 'protocol': name} if name else _without(written, 'protocol'))
     merged = _apply_overrides(merged, overrides or [], source)
     try:
-        runfile = RunFile.model_validate(merged)
+        return RunFile.model_validate(merged, context={'directory': directory or Path.cwd()})
     except ValidationError as exception:
         raise RunFileError(source, [_explain(error) for error in exception.errors()]) from None
-    runfile._directory = directory or Path.cwd()
-    problems = [
-        (f'structures.files.{number}', f'there is no file `{path}`; paths are relative to the run file')
-        for number, path in enumerate(runfile.structure_files)
-        if not path.is_file()
-    ]
-    if problems:
-        raise RunFileError(source, problems)
-    return runfile
 
 
 def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
