@@ -9,7 +9,7 @@ from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 
 class PaceEvaluateCalculation(WorkerCalculation):
-    """Predict energy, forces, stress and extrapolation grade of configurations, and the errors where they are labelled."""
+    """Predict energy, forces, stress and gamma of configurations, and the errors of those that are labelled."""
 
     TASK = 'evaluate'
     NEEDS_POTENTIAL = True

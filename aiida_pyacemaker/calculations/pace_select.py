@@ -31,8 +31,10 @@ class PaceSelectCalculation(WorkerCalculation):
         """Define the ports."""
         super().define(spec)
         spec.inputs['configurations'].help = (
-            'The configurations to choose from: those with the role `halted` are anchors, which are always chosen, those '
-            'with the role `trajectory` are the pool for further training and test configurations.'
+            'The configurations to choose from: those with the role `halted` are anchors, which are always chosen, '
+            'those with the role `trajectory` are the pool for further training and test configurations.'
         )
         spec.inputs['potential'].help = 'The potential whose extrapolation grade decides.'
-        spec.output('configurations', valid_type=ConfigurationsData, help='The chosen configurations, not yet labelled.')
+        spec.output(
+            'configurations', valid_type=ConfigurationsData, help='The chosen configurations, not yet labelled.'
+        )

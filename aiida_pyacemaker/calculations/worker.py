@@ -53,7 +53,9 @@ def chemical_elements(value: Any) -> str | None:
     return None if len(set(value)) == len(value) else f'names an element twice: {value!r}'
 
 
-def check_parameters(parameters: dict[str, Any], checks: dict[str, Check], required: tuple[str, ...] = ()) -> str | None:
+def check_parameters(
+    parameters: dict[str, Any], checks: dict[str, Check], required: tuple[str, ...] = ()
+) -> str | None:
     """Check the parameters of a calculation.
 
     :param parameters: the parameters.
@@ -128,18 +130,14 @@ class WorkerCalculation(CalcJob):
 
         spec.output('results', valid_type=orm.Dict, help='What the task reports.')
         spec.exit_code(210, 'ERROR_INVALID_DATA', message='The input data are not valid: {message}')
-        spec.exit_code(
-            220, 'ERROR_MISSING_ENGINE', message='An engine is missing: {message}', invalidates_cache=True
-        )
+        spec.exit_code(220, 'ERROR_MISSING_ENGINE', message='An engine is missing: {message}', invalidates_cache=True)
         spec.exit_code(
             302,
             'ERROR_OUTPUT_MISSING',
             message='The task left no result: it was killed, ran out of memory or time, or could not start.',
             invalidates_cache=True,
         )
-        spec.exit_code(
-            303, 'ERROR_OUTPUT_BROKEN', message='The output is broken: {message}', invalidates_cache=True
-        )
+        spec.exit_code(303, 'ERROR_OUTPUT_BROKEN', message='The output is broken: {message}', invalidates_cache=True)
         spec.exit_code(410, 'ERROR_TASK_FAILED', message='The task failed: {message}', invalidates_cache=True)
 
     @classmethod

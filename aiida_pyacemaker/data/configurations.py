@@ -12,9 +12,9 @@ import numpy as np
 from aiida import orm
 from aiida.common.exceptions import ValidationError
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 
-from aiida_pyacemaker.atomistics.configurations import load_configurations, save_configurations
+from aiida_pyacemaker.atomistics.configurations import labels as get_labels
+from aiida_pyacemaker.atomistics.configurations import load_configurations, save_configurations, set_labels
 
 LABELS = ('energy', 'forces', 'stress')
 MAX_FORMULAS = 100
@@ -23,8 +23,8 @@ MAX_FORMULAS = 100
 class ConfigurationsData(orm.Data):
     """N configurations of any size as ragged arrays in one file, so that a million candidates are one row.
 
-    A configuration is an ``ase.Atoms``: labels (energy in eV, forces in eV/Å, stress as Voigt vector in eV/Å³) are those
-    of its calculator, everything else (family, parent, uuid of the calculation that labelled it) is in ``atoms.info``.
+    A configuration is an ``ase.Atoms``: labels (energy in eV, forces in eV/Å, stress as Voigt vector in eV/Å³) are
+    those of its calculator, everything else (family, parent, uuid of the calculation that labelled it) is in ``atoms.info``.
     The bytes of the file are a function of the configurations alone, so equal configurations have equal hashes.
 
     Queryable attributes: ``number_of_configurations``, ``number_of_atoms`` (in total), ``elements`` (sorted),
@@ -160,17 +160,7 @@ class ConfigurationsData(orm.Data):
 
 def copy_frame(atoms: Atoms) -> Atoms:
     """Return a copy of a configuration, its labels included (``Atoms.copy`` drops them)."""
-    copied = atoms.copy()
-    if atoms.calc is not None:
-        labels = {key: atoms.calc.results[key] for key in LABELS if atoms.calc.results.get(key) is not None}
-        copied.calc = SinglePointCalculator(copied, **labels)
-    return copied
-
-
-def get_labels(atoms: Atoms) -> dict[str, float | np.ndarray]:
-    """Return the labels that a configuration carries, out of energy, forces and stress."""
-    results = {} if atoms.calc is None else atoms.calc.results
-    return {key: results[key] for key in LABELS if results.get(key) is not None}
+    return set_labels(atoms.copy(), **{key: np.copy(value)[()] for key, value in get_labels(atoms).items()})
 
 
 def check_frames(frames: list[Atoms]) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import GPa
 
+from aiida_pyacemaker.atomistics.configurations import set_labels
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 SPLITS = ('train', 'test')
@@ -95,5 +95,4 @@ def label_atoms(atoms: Atoms, parameters: orm.Dict, trajectory: orm.ArrayData, n
     creator = parameters.creator
     if creator is not None:
         atoms.info['calculation'] = creator.uuid
-    atoms.calc = SinglePointCalculator(atoms, **labels)
-    return atoms
+    return set_labels(atoms, **labels)
