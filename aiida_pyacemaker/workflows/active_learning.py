@@ -144,14 +144,14 @@ class ActiveLearningWorkChain(WorkChain):
         :param codes: mapping of ``pw``, ``lammps`` and ``worker`` to ``label@computer``.
         :param restart_from: pk, uuid or node of a former run to continue.
         """
-        from .protocols.runfile import build_runfile
+        from .protocols.runfile import resolve_runfile
 
         content = {**(overrides or {}), 'system': {'elements': list(elements)}}
         if protocol is not None:
             content['protocol'] = protocol
         if codes is not None:
             content['codes'] = codes
-        return cls.get_builder_from_runfile(build_runfile(content), restart_from=restart_from)
+        return cls.get_builder_from_runfile(resolve_runfile(content), restart_from=restart_from)
 
     @classmethod
     def get_builder_from_runfile(cls, runfile, restart_from=None):
