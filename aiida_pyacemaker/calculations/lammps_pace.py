@@ -118,9 +118,10 @@ class LammpsPaceCalculation(LammpsRawCalculation):
             validator=cls.validate_parameters,
             help='Schedule and watches: `ensemble` (npt, nvt), `coupling` of the barostat (iso, aniso, tri), '
             '`temperature` and `pressure` as [first, last] in K and GPa, `steps` in total, `timestep` in fs, '
-            '`gamma_every`, `gamma_halt`, `gamma_select` (frames from here on are dumped), `thermo_every`, `dump_every`, '
-            '`seed`, `max_volume_ratio`, `max_temperature_ratio`, `reference_volume_per_atom` in Å³ (to which the volume '
-            'is compared; the volume at the start if left out). Only `temperature` and `steps` have no default.',
+            '`gamma_every`, `gamma_halt`, `gamma_select` (frames from here on are dumped), `thermo_every`, '
+            '`dump_every`, `seed`, `max_volume_ratio`, `max_temperature_ratio`, `reference_volume_per_atom` in Å³ (to '
+            'which the volume is compared; the volume at the start if left out). Only `temperature` and `steps` have no '
+            'default.',
         )
         spec.inputs.validator = cls.validate_inputs
         options = spec.inputs['metadata']['options']
@@ -165,7 +166,7 @@ class LammpsPaceCalculation(LammpsRawCalculation):
             312,
             'ERROR_NO_ML_PACE',
             message='This LAMMPS has no ML-PACE: build it with the package ML-PACE, or load the plugin by setting '
-            'LAMMPS_PLUGIN_PATH in the prepend text of the code (`aiida-pyacemaker setup lammps` does both).',
+            'LAMMPS_PLUGIN_PATH in the prepend text of the code (`aiida-pyacemaker setup engines` does both).',
             invalidates_cache=True,
         )
         spec.exit_code(313, 'ERROR_LOST_ATOMS', message='Atoms were lost: {message}', invalidates_cache=True)

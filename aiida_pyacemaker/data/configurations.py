@@ -24,7 +24,7 @@ class ConfigurationsData(orm.Data):
     """N configurations of any size as ragged arrays in one file, so that a million candidates are one row.
 
     A configuration is an ``ase.Atoms``: labels (energy in eV, forces in eV/Å, stress as Voigt vector in eV/Å³) are
-    those of its calculator, everything else (family, parent, uuid of the calculation that labelled it) is in ``atoms.info``.
+    those of its calculator, everything else (family, parent, uuid of the calculation that labelled it) is in its info.
     The bytes of the file are a function of the configurations alone, so equal configurations have equal hashes.
 
     Queryable attributes: ``number_of_configurations``, ``number_of_atoms`` (in total), ``elements`` (sorted),
