@@ -1,0 +1,1 @@
+"""ACE basis, training frames, linear and nonlinear fit, active set."""

@@ -1,0 +1,1 @@
+"""Errors of a potential and what follows from them."""

@@ -1,0 +1,70 @@
+"""Errors of predicted against labelled frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from ..configurations import labels
+
+
+def statistics(differences: np.ndarray) -> dict[str, float] | None:
+    """Return rmse, mae, max and p95 (95th percentile) of the absolute differences, `None` if there are none."""
+    if differences.size == 0:
+        return None
+    size = np.abs(differences)
+    return {
+        'rmse': float(np.sqrt(np.mean(size**2))),
+        'mae': float(size.mean()),
+        'max': float(size.max()),
+        'p95': float(np.percentile(size, 95)),
+    }
+
+
+def error_metrics(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, Any]:
+    """Compare labelled frames with the same frames predicted.
+
+    Single isolated atoms are left out (their energy is the reference), and so are labels of weight zero: energies with
+    `info['energy_weight'] == 0`, forces on atoms with `force_weights == 0`.
+
+    :returns: `energy` (eV/atom), `forces` (eV/Å, per component), `stress` (eV/Å³, per component), each with rmse, mae,
+        max, p95 or `None` without data; `by_family` (the same three per family), `n_frames`, `n_atoms`.
+    :raises ValueError: if the two lists do not belong together.
+    """
+    if len(frames) != len(predictions):
+        raise ValueError(f'{len(frames)} configurations cannot be compared with {len(predictions)} predictions')
+    pairs = [
+        (frame, predicted) for frame, predicted in zip(frames, predictions, strict=True) if not is_isolated_atom(frame)
+    ]
+    families = sorted({str(frame.info.get('family', 'unknown')) for frame, _ in pairs})
+    by_family = {}
+    for family in families:
+        chosen = [pair for pair in pairs if str(pair[0].info.get('family', 'unknown')) == family]
+        by_family[family] = {**_compare(chosen), 'n_frames': len(chosen)}
+    n_atoms = sum(len(frame) for frame, _ in pairs)
+    return {**_compare(pairs), 'by_family': by_family, 'n_frames': len(pairs), 'n_atoms': n_atoms}
+
+
+def is_isolated_atom(atoms: Atoms) -> bool:
+    """Return whether a frame is a free atom: its energy is the reference, it is nothing to fit."""
+    return len(atoms) == 1 and (atoms.info.get('family') == 'isolated_atom' or not atoms.pbc.any())
+
+
+def _compare(pairs: list[tuple[Atoms, Atoms]]) -> dict[str, Any]:
+    energy, forces, stress = [], [], []
+    for frame, predicted in pairs:
+        true, guess = labels(frame), labels(predicted)
+        if 'energy' in true and 'energy' in guess and frame.info.get('energy_weight', 1.0) > 0:
+            energy.append((guess['energy'] - true['energy']) / len(frame))
+        if 'forces' in true and 'forces' in guess:
+            used = np.asarray(frame.arrays.get('force_weights', np.ones(len(frame)))) > 0
+            forces.append((guess['forces'] - true['forces'])[used].ravel())
+        if 'stress' in true and 'stress' in guess:
+            stress.append(guess['stress'] - true['stress'])
+    return {
+        'energy': statistics(np.array(energy)),
+        'forces': statistics(np.concatenate(forces) if forces else np.zeros(0)),
+        'stress': statistics(np.array(stress).ravel()),
+    }
