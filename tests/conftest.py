@@ -97,3 +97,47 @@ def fake_executable(tmp_path):
         return path
 
     return factory
+
+
+@pytest.fixture(scope='session')
+def al_frames():
+    """Return rattled aluminium cells of several volumes, labelled with EMT, and the free atom."""
+    from ase import Atoms
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    frames = []
+    for index in range(16):
+        atoms = bulk('Al', 'fcc', a=3.9 + 0.02 * index, cubic=True).repeat((2, 2, 1))
+        atoms.rattle(0.04 + 0.01 * index, seed=index)
+        atoms.info.update({'family': 'rattled', 'phase': 'fcc', 'split': 'train' if index % 4 else 'test'})
+        frames.append(atoms)
+    frames.append(Atoms('Al', cell=[12] * 3, pbc=False, info={'family': 'isolated_atom', 'split': 'train'}))
+    for atoms in frames:
+        atoms.calc = EMT()
+        labels = {'energy': atoms.get_potential_energy(), 'forces': atoms.get_forces()}
+        if atoms.pbc.all():
+            labels['stress'] = atoms.get_stress()
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+    return frames
+
+
+@pytest.fixture(scope='session')
+def al_potential_directory(al_frames, tmp_path_factory) -> Path:
+    """Return the directory of a small real ACE potential of aluminium, fitted to EMT once per session."""
+    from aiida_pyacemaker.atomistics.fitting.train import train
+
+    directory = tmp_path_factory.mktemp('al_potential')
+    parameters = {'elements': ['Al'], 'cutoff': 5.0, 'number_of_functions': 30, 'seed': 1, 'generation': 0}
+    by_split = {split: [a for a in al_frames if a.info['split'] == split] for split in ('train', 'test')}
+    train(by_split['train'], parameters, directory, test=by_split['test'], report=lambda line: None)
+    return directory
+
+
+@pytest.fixture
+def al_potential(aiida_profile, al_potential_directory):
+    """Return the small ACE potential of aluminium as a stored node."""
+    from aiida_pyacemaker.data.potential import AcePotentialData
+
+    return AcePotentialData.from_directory(al_potential_directory).store()

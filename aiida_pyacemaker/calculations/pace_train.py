@@ -28,6 +28,8 @@ class PaceTrainCalculation(WorkerCalculation):
         'baseline': one_of('zbl', 'lj'),
         'seed': at_least(0, numbers.Integral),
         'generation': at_least(0, numbers.Integral),
+        'core_weight': at_least(0),
+        'processes': at_least(1, numbers.Integral),
     }
     REQUIRED_PARAMETERS = ('elements',)
 

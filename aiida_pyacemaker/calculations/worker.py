@@ -187,7 +187,8 @@ class WorkerCalculation(CalcJob):
 
     def get_task(self) -> dict[str, Any]:
         """Return the content of the task file."""
-        return {'parameters': self.inputs.parameters.get_dict()}
+        parameters = self.inputs.parameters.get_dict()
+        return {'parameters': {key: value for key, value in parameters.items() if value is not None}}
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the task file, and have the files of the nodes copied to the compute machine.

@@ -1,0 +1,93 @@
+"""Tests of `AcePotentialData`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from aiida import orm
+from aiida.common.exceptions import ValidationError
+
+from aiida_pyacemaker.data.potential import AcePotentialData, find_not_finite
+
+pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
+
+
+@pytest.fixture
+def directory(al_potential_directory, tmp_path):
+    """Return a copy of a potential, to be damaged."""
+    return shutil.copytree(al_potential_directory, tmp_path / 'potential')
+
+
+def test_round_trip(al_potential_directory, al_potential, tmp_path):
+    """What is written out are the files that went in."""
+    node = orm.load_node(al_potential.pk)
+    assert node.write(tmp_path / 'new' / 'folder') == list(AcePotentialData.FILENAMES)
+    for filename in AcePotentialData.FILENAMES:
+        assert (tmp_path / 'new' / 'folder' / filename).read_bytes() == (al_potential_directory / filename).read_bytes()
+
+
+def test_attributes(al_potential):
+    """The attributes answer queries."""
+    assert al_potential.elements == ['Al']
+    assert al_potential.cutoff == 5.0
+    assert al_potential.generation == 0
+    assert al_potential.metadata['elements'] == ['Al']
+    filters = {
+        'attributes.elements': {'contains': ['Al']},
+        'attributes.number_of_functions': {'>=': 1},
+        'attributes.fit.train.forces.rmse': {'<': 1.0},
+        'attributes.baseline.kind': 'zbl',
+    }
+    query = orm.QueryBuilder().append(AcePotentialData, filters=filters, project=['attributes.reference_energies'])
+    assert query.all() == [[{'Al': pytest.approx(al_potential.metadata['reference_energies']['Al'])}]]
+
+
+def test_hash(al_potential_directory, al_potential):
+    """The same files make the same hash."""
+    again = AcePotentialData.from_directory(al_potential_directory).store()
+    assert again.base.caching.get_hash() == al_potential.base.caching.get_hash()
+
+
+def test_in_lammps(al_potential):
+    """The input to start from uses the potential and its baseline."""
+    script = al_potential.in_lammps()
+    assert 'pair_style hybrid/overlay' in script
+    assert 'potential.yace' in script
+    assert 'zbl' in script
+
+
+@pytest.mark.parametrize('filename', AcePotentialData.FILENAMES)
+def test_incomplete(directory, filename):
+    """A directory that lacks a file is refused in a message that names it."""
+    (directory / filename).write_text('')
+    with pytest.raises(ValueError, match=f'{filename} is missing or empty'):
+        AcePotentialData.from_directory(directory)
+
+
+def test_broken_metadata(directory):
+    """Metadata that are no JSON, lack a key, or hold NaN are refused."""
+    path = directory / 'metadata.json'
+    metadata = json.loads(path.read_text())
+    path.write_text('{')
+    with pytest.raises(ValueError, match='is not JSON'):
+        AcePotentialData.from_directory(directory)
+    path.write_text(json.dumps({**metadata, 'baseline': None}))
+    with pytest.raises(ValueError, match='has no `baseline`'):
+        AcePotentialData.from_directory(directory)
+    path.write_text(json.dumps({**metadata, 'fit': {'train': {'energy': {'rmse': float('nan')}}}}))
+    with pytest.raises(ValueError, match=r'fit\.train\.energy\.rmse is not a finite number'):
+        AcePotentialData.from_directory(directory)
+
+
+def test_empty():
+    """An empty node cannot be stored."""
+    with pytest.raises(ValidationError, match='the potential lacks metadata.json'):
+        AcePotentialData().store()
+
+
+def test_find_not_finite():
+    """The paths of all NaN are found."""
+    value = {'a': [1.0, float('nan')], 'b': {'c': float('inf'), 'd': 'nan'}, 'e': None}
+    assert find_not_finite(value) == ['a[1]', 'b.c']
