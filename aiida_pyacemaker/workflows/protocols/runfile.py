@@ -321,13 +321,21 @@ class Explore(Section):
     max_temperature_ratio: float = _text('Stop when the temperature is this factor above what was asked.', gt=1)
 
     @model_validator(mode='after')
-    def _check_gamma(self) -> Explore:
+    def _check_numbers(self) -> Explore:
         if self.gamma_select > self.gamma_halt:
             raise PydanticCustomError(
                 'gamma',
                 f'gamma_select ({self.gamma_select:g}) is above gamma_halt ({self.gamma_halt:g}); '
                 'a simulation would halt before anything is selected: lower gamma_select',
             )
+        # LAMMPS cannot print a gamma of a step at which it was not computed.
+        for key in ('steps', 'thermo_every', 'dump_every'):
+            if getattr(self, key) % self.gamma_every:
+                raise PydanticCustomError(
+                    'multiples',
+                    f'{key} ({getattr(self, key)}) is not a multiple of gamma_every ({self.gamma_every}); '
+                    'change one of them',
+                )
         return self
 
 

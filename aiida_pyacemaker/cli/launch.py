@@ -1,0 +1,190 @@
+"""`aiida-pyacemaker launch`: check everything, then submit the active learning of a run file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .utils import attempt, echo_error, load_profile, profile_option
+
+if TYPE_CHECKING:
+    from aiida.orm import WorkChainNode
+
+    from aiida_pyacemaker.workflows.protocols.runfile import RunFile
+
+#: Seconds between two looks at a run that is followed.
+POLL = 5.0
+
+
+@click.command('launch')
+@click.argument('runfile', type=click.Path(path_type=Path))
+@click.argument('overrides', nargs=-1, metavar='[KEY=VALUE]...')
+@click.option('--prepare-only', is_flag=True, help='Check, print what would be submitted, and submit nothing.')
+@click.option('--wait', is_flag=True, help='Follow the run to its end; the exit status is 0 only if it converged.')
+@click.option('--once', is_flag=True, help='Report the run that finished with the same run file, if there is one.')
+@click.option('--restart-from', metavar='PK', help='Continue a former run from its last finished potential and data.')
+@click.option('--no-probe', is_flag=True, help='Do not run the engines once before; for login nodes that must not.')
+@profile_option
+def cmd_launch(
+    runfile: Path,
+    overrides: tuple[str, ...],
+    prepare_only: bool,
+    wait: bool,
+    once: bool,
+    restart_from: str | None,
+    no_probe: bool,
+    profile: str | None,
+) -> None:
+    """Build a potential from RUNFILE, unattended.
+
+    Values of the run file are overridden by KEY=VALUE, for example explore.temperature=[300,900].
+    Everything is checked before anything is submitted.
+    """
+    with attempt():
+        from aiida_pyacemaker.workflows.protocols.runfile import load_runfile
+
+        content = load_runfile(runfile, list(overrides))
+        profile_name = load_profile(profile)
+        node = find_former(content) if once and restart_from is None else None
+        if node is None:
+            builder = prepare(content, restart_from, probe=not no_probe, need_daemon=not prepare_only)
+            if prepare_only:
+                print_preparation(content, builder, profile_name)
+                return
+            node = submit(builder, content)
+        else:
+            click.echo(f'A run with this run file has finished already: ActiveLearningWorkChain<{node.pk}>.')
+        if not wait and not node.is_terminated:
+            click.echo(f'Follow it with:  aiida-pyacemaker status {node.pk}')
+            return
+        if not node.is_terminated:
+            follow(node)
+        finish(node, Path.cwd() / f'{runfile.stem}-potential')
+        sys.exit(0 if node.is_finished_ok else 1)
+
+
+def find_former(runfile: RunFile) -> WorkChainNode | None:
+    """Return the run that finished well with the same run file."""
+    from aiida_pyacemaker.workflows.report import find_finished_run
+
+    return find_finished_run(runfile.content_hash())
+
+
+def prepare(runfile: RunFile, restart_from: str | None, probe: bool, need_daemon: bool) -> Any:
+    """Check everything and return the builder of the run.
+
+    All problems are printed at once; with any, the command ends here.
+    """
+    from aiida.plugins import WorkflowFactory
+
+    from aiida_pyacemaker.workflows.preflight import find_problems
+    from aiida_pyacemaker.workflows.report import find_run
+
+    former = find_run(restart_from) if restart_from is not None else None
+    problems = find_problems(runfile, probe_engines=probe, need_daemon=need_daemon)
+    if problems:
+        echo_error('nothing was submitted:\n' + '\n'.join(f'  {problem}' for problem in problems))
+        sys.exit(1)
+    return WorkflowFactory('pyacemaker.active_learning').get_builder_from_runfile(runfile, restart_from=former)
+
+
+def print_preparation(runfile: RunFile, builder: Any, profile: str) -> None:
+    """Print the complete run file and what would be submitted."""
+    import yaml
+
+    parameters = builder.parameters.get_dict()
+    click.echo('# The complete run file, with the values of the protocol:')
+    click.echo(runfile.to_yaml())
+    click.echo('# Would be submitted (this was --prepare-only):')
+    summary: dict[str, Any] = {
+        'process': 'ActiveLearningWorkChain',
+        'profile': profile,
+        'codes': {name: f'{code.full_label} <{code.pk}>' for name, code in builder.codes.items()},
+        'pseudopotentials': parameters['label']['pseudo_family'],
+        'initial structures': count_structures(runfile),
+    }
+    if builder.potential is not None:
+        summary['continued from'] = f'potential <{builder.potential.pk}>, {len(builder.dataset)} labels'
+    for line in yaml.safe_dump(summary, sort_keys=False, allow_unicode=True).splitlines():
+        click.echo(f'#   {line}')
+
+
+def count_structures(runfile: RunFile) -> str:
+    """Say how many initial structures there will be, the user's own included."""
+    from aiida_pyacemaker.atomistics.generators.bulk import generate_bulk
+
+    content = runfile.to_dict()
+    parameters = {key: value for key, value in content['structures'].items() if key != 'files'}
+    frames = [
+        *generate_bulk(content['system']['elements'], parameters, content['seed']),
+        *runfile.read_structures(),
+    ]
+    sizes = [len(frame) for frame in frames]
+    return f'{len(frames)} with {min(sizes)} to {max(sizes)} atoms'
+
+
+def submit(builder: Any, runfile: RunFile) -> WorkChainNode:
+    """Submit the run and leave the hash of its run file on the node."""
+    from aiida.engine import submit as aiida_submit
+
+    from aiida_pyacemaker.workflows.report import EXTRA_RUNFILE
+
+    node = aiida_submit(builder)
+    node.base.extras.set(EXTRA_RUNFILE, runfile.content_hash())
+    click.echo(f'Submitted ActiveLearningWorkChain<{node.pk}>.')
+    return node
+
+
+def follow(node: WorkChainNode) -> None:
+    """Print a line whenever something has changed, until the run has ended."""
+    import time
+
+    from aiida.engine.daemon.client import get_daemon_client
+
+    from .status import format_progress
+
+    click.echo(f'Following it; Ctrl-C only stops looking, then: aiida-pyacemaker status {node.pk}')
+    start, last, warned = time.monotonic(), '', False
+    try:
+        while not node.is_terminated:
+            line = format_progress(node)
+            if line != last:
+                minutes, seconds = divmod(int(time.monotonic() - start), 60)
+                click.echo(f'[{minutes:3d}:{seconds:02d}] {line}')
+                last = line
+            if not get_daemon_client().is_daemon_running and not warned:
+                echo_error('the daemon is not running, so nothing moves; start it with `verdi daemon start`')
+                warned = True
+            time.sleep(POLL)
+    except KeyboardInterrupt:
+        click.echo(f'\nThe run goes on. Look again with:  aiida-pyacemaker status {node.pk}')
+        sys.exit(130)
+
+
+def finish(node: WorkChainNode, target: Path) -> None:
+    """Say how the run ended, export its project folder and say how to use the potential."""
+    from aiida_pyacemaker.workflows.export import export_run
+    from aiida_pyacemaker.workflows.report import get_status
+
+    from .status import format_status
+
+    click.echo('')
+    click.echo(format_status(get_status(node)))
+    if 'potential' not in node.outputs:
+        echo_error(f'the run left no potential; see `verdi process report {node.pk}`')
+        return
+    click.echo('')
+    if target.exists() and any(target.iterdir()):
+        click.echo(f'{target} is there already; export anew with:  aiida-pyacemaker export {node.pk} DIR')
+    else:
+        export_run(node, target)
+        click.echo(f'The project folder is {target}; export it again with:  aiida-pyacemaker export {node.pk} DIR')
+    generation = node.outputs.potential.generation or 0
+    click.echo(f'The potential: {target}/potentials/generation_{generation:03d}.yace (with .yaml and .asi for gamma)')
+    click.echo(f'Use it:        cd {target}/potentials && lmp -in in.lammps   (any LAMMPS with ML-PACE)')
+    if not node.is_finished_ok:
+        echo_error(f'the run did not converge: {node.exit_message or node.process_state.value}')
+        click.echo(f'Continue it with:  aiida-pyacemaker launch RUNFILE --restart-from {node.pk}')

@@ -1,0 +1,81 @@
+"""`aiida-pyacemaker lineage`: where a potential or configurations come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .utils import attempt, load_profile, profile_option
+
+#: Calculations of one kind that are listed; --json gives all.
+MAX_ROWS = 20
+
+
+@click.command('lineage')
+@click.argument('pk')
+@click.option('--json', 'as_json', is_flag=True, help='Print everything as JSON.')
+@profile_option
+def cmd_lineage(pk: str, as_json: bool, profile: str | None) -> None:
+    """Follow PK back to the DFT calculations, simulations and potentials that it comes from.
+
+    PK (or a UUID) is a potential, configurations, or a process that made a potential, such as a run.
+    """
+    with attempt():
+        import json
+
+        from aiida_pyacemaker.workflows.report import find_node, get_lineage
+
+        load_profile(profile)
+        lineage = get_lineage(find_node(pk))
+        click.echo(json.dumps(lineage, indent=2) if as_json else format_lineage(lineage))
+
+
+def format_lineage(lineage: dict[str, Any]) -> str:
+    """Return the lineage as text.
+
+    :param lineage: what :func:`aiida_pyacemaker.workflows.report.get_lineage` returns.
+    """
+    lines = [format_data(lineage['node'])]
+    creator = lineage['created_by']
+    if creator:
+        lines.append(f'  made by {creator["kind"]}<{creator["pk"]}>  {creator["called_as"]}')
+    lines += ['', f'Potentials before it: {len(lineage["potentials"])}']
+    lines += shorten([f'  {format_data(potential)}' for potential in lineage['potentials']])
+    lines += ['', f'Simulations that proposed configurations: {len(lineage["simulations"])}']
+    lines += shorten([f'  {format_simulation(simulation)}' for simulation in lineage['simulations']])
+    lines += ['', f'DFT calculations that labelled them: {len(lineage["dft"])}']
+    lines += shorten([f'  {format_dft(calculation)}' for calculation in lineage['dft']])
+    return '\n'.join(lines)
+
+
+def shorten(lines: list[str]) -> list[str]:
+    """Return the first lines, and how many are left out."""
+    more = len(lines) - MAX_ROWS
+    return [*lines[:MAX_ROWS], f'  ... {more} more, see --json'] if more > 0 else lines
+
+
+def format_data(node: dict[str, Any]) -> str:
+    """Return one line about a potential or configurations."""
+    text = f'{node["type"]}<{node["pk"]}>  {"-".join(node.get("elements") or [])}'
+    if 'generation' in node:
+        text += f'  generation {node["generation"]}'
+    if 'number_of_configurations' in node:
+        families = ', '.join(f'{count} {name}' for name, count in (node.get('families') or {}).items())
+        text += f'  {node["number_of_configurations"]} configurations ({families})'
+    return text
+
+
+def format_simulation(simulation: dict[str, Any]) -> str:
+    """Return one line about a simulation."""
+    gamma = f', largest gamma {simulation["gamma_max"]:.2f}' if simulation['gamma_max'] is not None else ''
+    return (
+        f'{simulation["kind"]}<{simulation["pk"]}>  {simulation["called_as"]}  driven by potential '
+        f'<{simulation["potential"]}>: {simulation["reason"]} at step {simulation["step"]}{gamma}'
+    )
+
+
+def format_dft(calculation: dict[str, Any]) -> str:
+    """Return one line about a DFT calculation."""
+    energy = f'  {calculation["energy"]:.4f} eV' if calculation['energy'] is not None else ''
+    return f'{calculation["kind"]}<{calculation["pk"]}>  {calculation["formula"]}{energy}  {calculation["called_as"]}'

@@ -1,0 +1,76 @@
+"""Pictures of a run: how the errors went down, and how predictions compare with DFT."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+def draw_learning(status: dict[str, Any], target: str | os.PathLike) -> None:
+    """Draw errors on held-out configurations and the number of labels against the generation.
+
+    :param status: what :func:`aiida_pyacemaker.workflows.report.get_status` returns.
+    :param target: the picture, PNG.
+    """
+    from matplotlib.figure import Figure
+
+    # A generation that was measured more than once counts with its last measurement.
+    rows: dict[int, dict[str, Any]] = {}
+    labels, total = [], 0
+    for row in status['generations']:
+        total += row['labels_train'] or 0
+        if row['generation'] is not None:
+            labels.append((row['generation'], total))
+        if row['energy_rmse'] is not None:
+            generation = row['generation'] if row['generation'] is not None else (labels[-1][0] if labels else 0)
+            rows[generation] = row
+    figure = Figure(figsize=(7, 6), layout='constrained')
+    above, middle, below = figure.subplots(3, 1, sharex=True)
+    generations = sorted(rows)
+    for axes, key, limit, name in (
+        (above, 'energy_rmse', 'energy_rmse', 'energy (meV/atom)'),
+        (middle, 'force_rmse', 'force_rmse', 'force (meV/Å)'),
+    ):
+        axes.semilogy(generations, [rows[generation][key] * 1e3 for generation in generations], 'o-')
+        if status['criteria'].get(limit):
+            axes.axhline(status['criteria'][limit] * 1e3, color='gray', linestyle='--', label='wanted')
+            axes.legend(loc='upper right')
+        axes.set_ylabel(name)
+    above.set_title('Errors (RMSE) on held-out configurations')
+    below.step([generation for generation, _ in labels], [count for _, count in labels], 'o-', where='mid')
+    below.set_ylabel('training labels')
+    below.set_xlabel('generation')
+    below.xaxis.get_major_locator().set_params(integer=True)
+    figure.savefig(target, dpi=150)
+
+
+def draw_parity(reference: list[Atoms], predictions: list[Atoms], target: str | os.PathLike) -> None:
+    """Draw predicted against DFT energies and forces.
+
+    :param reference: held-out configurations with their labels.
+    :param predictions: the same configurations with the labels that the potential predicts.
+    :param target: the picture, PNG.
+    """
+    from matplotlib.figure import Figure
+
+    pairs = [(left, right) for left, right in zip(reference, predictions, strict=True) if len(left) > 1]
+    energies = np.array([[a.get_potential_energy() / len(a), b.get_potential_energy() / len(b)] for a, b in pairs])
+    forces = np.concatenate([np.stack([a.get_forces().ravel(), b.get_forces().ravel()], axis=1) for a, b in pairs])
+    figure = Figure(figsize=(9, 4.5), layout='constrained')
+    for axes, values, name, unit, factor in (
+        (figure.add_subplot(121), energies - energies[:, :1].mean(), 'energy, relative', 'eV/atom', ('meV/atom', 1e3)),
+        (figure.add_subplot(122), forces, 'force component', 'eV/Å', ('meV/Å', 1e3)),
+    ):
+        error = np.sqrt(np.mean((values[:, 1] - values[:, 0]) ** 2)) * factor[1]
+        axes.plot(*values.T, 'o', markersize=4, alpha=0.6)
+        limits = [values.min(), values.max()]
+        axes.plot(limits, limits, color='gray', linewidth=1)
+        axes.set_xlabel(f'DFT {name} ({unit})')
+        axes.set_ylabel(f'ACE {name} ({unit})')
+        axes.set_title(f'RMSE {error:.2f} {factor[0]}')
+    figure.savefig(target, dpi=150)
