@@ -68,7 +68,7 @@ def label_atoms(atoms: Atoms, parameters: orm.Dict, trajectory: orm.ArrayData, n
     """Return a configuration with the labels of a PwCalculation.
 
     The energy is the total free energy of the smeared electrons, to which the forces belong. The stress is reported in
-    GPa with the sign of ASE (negative when compressed), see the test against a real calculation.
+    GPa with the opposite sign of ASE's.
 
     :param atoms: the configuration.
     :param parameters: the ``output_parameters``.
@@ -91,7 +91,8 @@ def label_atoms(atoms: Atoms, parameters: orm.Dict, trajectory: orm.ArrayData, n
     labels = {'energy': float(values['energy']), 'forces': forces}
     # The stress of something that is not periodic in all directions is a matter of the box.
     if 'stress' in arrays and atoms.pbc.all():
-        labels['stress'] = full_3x3_to_voigt_6_stress(np.asarray(trajectory.get_array('stress')[-1], dtype=float)) * GPa
+        # Quantum ESPRESSO's stress is positive when compressed, ASE's is dE/dstrain per volume, negative when compressed.
+        labels['stress'] = -full_3x3_to_voigt_6_stress(np.asarray(trajectory.get_array('stress')[-1], dtype=float)) * GPa
     creator = parameters.creator
     if creator is not None:
         atoms.info['calculation'] = creator.uuid
