@@ -52,6 +52,7 @@ class LammpsPaceCalculation(LammpsRawCalculation):
     FILENAME_TRAJECTORY = 'trajectory.dump'
     FILENAME_SELECTED = 'selected.dump'
     FILENAME_LAST = 'halted.dump'
+    FILENAME_GAMMA = 'gamma.dat'
     FILES_POTENTIAL = ('potential.yaml', 'potential.asi')
     #: Prefix of the lines of the output that are written for the parser.
     MARK = 'PYACEMAKER'
@@ -120,8 +121,8 @@ class LammpsPaceCalculation(LammpsRawCalculation):
             '`temperature` and `pressure` as [first, last] in K and GPa, `steps` in total, `timestep` in fs, '
             '`gamma_every`, `gamma_halt`, `gamma_select` (frames from here on are dumped), `thermo_every`, '
             '`dump_every`, `seed`, `max_volume_ratio`, `max_temperature_ratio`, `reference_volume_per_atom` in Å³ (to '
-            'which the volume is compared; the volume at the start if left out). Only `temperature` and `steps` have no '
-            'default.',
+            'which the volume is compared; the volume at the start if left out). All but '
+            '`temperature` and `steps` have a default.',
         )
         spec.inputs.validator = cls.validate_inputs
         options = spec.inputs['metadata']['options']
@@ -146,7 +147,12 @@ class LammpsPaceCalculation(LammpsRawCalculation):
             required=False,
             help='The last frame, if the watch on gamma halted.',
         )
-        spec.output('thermo', valid_type=orm.ArrayData, required=False, help='The thermo output, one array per column.')
+        spec.output(
+            'thermo',
+            valid_type=orm.ArrayData,
+            required=False,
+            help='The thermo output, one array per column, and gamma at every step at which it was computed.',
+        )
         spec.exit_code(301, 'ERROR_NO_LOG', message='LAMMPS left no output: it did not start.', invalidates_cache=True)
         spec.exit_code(
             302,
@@ -257,6 +263,7 @@ class LammpsPaceCalculation(LammpsRawCalculation):
             self.FILENAME_TRAJECTORY,
             self.FILENAME_SELECTED,
             self.FILENAME_LAST,
+            self.FILENAME_GAMMA,
         ]
         return calcinfo
 
@@ -310,7 +317,6 @@ class LammpsPaceCalculation(LammpsRawCalculation):
                 'units metal',
                 'atom_style atomic',
                 'boundary p p p',
-                'box tilt large',
                 f'read_data {self.FILENAME_STRUCTURE}',
             ]
         return [*lines, 'neigh_modify every 1 delay 0 check yes']
@@ -331,7 +337,7 @@ class LammpsPaceCalculation(LammpsRawCalculation):
             f'variable target equal {first}+({last}-{first})*step/{parameters["steps"]}',
             f'variable temperature_ratio equal (step>v_start_step+{self.SETTLING_STEPS})*temp/v_target',
             # Remembers every gamma, of which the thermo output shows only some.
-            f'fix track all vector {every} c_gamma_max',
+            f'fix track all ave/time {every} 1 {every} c_gamma_max file {self.FILENAME_GAMMA}',
         ]
         limits = {'gamma': 'gamma_max', 'volume': 'volume_ratio', 'temperature': 'temperature_ratio'}
         values = (parameters['gamma_halt'], parameters['max_volume_ratio'], parameters['max_temperature_ratio'])
@@ -390,7 +396,6 @@ class LammpsPaceCalculation(LammpsRawCalculation):
             f'{" ".join(elements)} format float %.15g',
             f'print "{self.MARK} step $(step)"',
             f'print "{self.MARK} start_step ${{start_step}}"',
-            f'print "{self.MARK} gamma_max $(max(f_track):%.10g)"',
             f'print "{self.MARK} temperature $(temp:%.10g)"',
             f'print "{self.MARK} reference_volume_per_atom $(v_reference_volume:%.15g)"',
         ]

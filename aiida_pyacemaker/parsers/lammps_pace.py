@@ -47,15 +47,16 @@ class LammpsPaceParser(Parser):
         if 'LAMMPS' not in content:
             return self.exit_codes.ERROR_NO_LOG
         log = read_log(content + '\n')
-        self.output_thermo(log['thermo'])
+        folder = Path(kwargs['retrieved_temporary_folder'])
+        gamma = self.read_gamma(folder / files.FILENAME_GAMMA)
+        self.output_thermo(log['thermo'], gamma)
         failure = self.get_failure(log)
         if failure is not None:
             return failure
 
-        folder = Path(kwargs['retrieved_temporary_folder'])
         marks = dict(re.findall(rf'^{files.MARK} (\w+) (\S+)\s*$', content, flags=re.MULTILINE))
         try:
-            results = self.get_results(log, {key: float(value) for key, value in marks.items()})
+            results = self.get_results(log, {key: float(value) for key, value in marks.items()}, gamma)
             last = self.read_frames(folder / files.FILENAME_LAST)[-1:]
             snapshots = [
                 *self.read_frames(folder / files.FILENAME_TRAJECTORY),
@@ -79,14 +80,22 @@ class LammpsPaceParser(Parser):
             self.out('trajectory', ConfigurationsData(self.tag(thin_out([steps[key] for key in sorted(steps)]))))
         return None
 
-    def output_thermo(self, thermo: dict[str, np.ndarray]) -> None:
-        """Output the thermo table, if there is any."""
+    def read_gamma(self, path: Path) -> np.ndarray:
+        """Return step and largest gamma wherever it was computed, shape (n, 2); a line cut short is left out."""
+        lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+        rows = [line.split() for line in lines if line.endswith('\n')]
+        return np.array([row for row in rows if len(row) == 2 and row[0].isdigit()], dtype=float).reshape(-1, 2)
+
+    def output_thermo(self, thermo: dict[str, np.ndarray], gamma: np.ndarray) -> None:
+        """Output the thermo table and the series of gamma, if there are any."""
         array = orm.ArrayData()
         for column, (name, factor) in COLUMNS.items():
             if column in thermo and len(thermo[column]):
                 values = thermo[column] * factor
                 array.set_array(name, values.astype(int) if name == 'step' else values)
         if array.get_arraynames():
+            array.set_array('watch_step', gamma[:, 0].astype(int))
+            array.set_array('watch_gamma_max', gamma[:, 1])
             array.base.attributes.set('units', UNITS)
             self.out('thermo', array)
 
@@ -107,11 +116,12 @@ class LammpsPaceParser(Parser):
         steps = log['thermo'].get('Step', [])
         return self.exit_codes.ERROR_INCOMPLETE.format(step=int(steps[-1]) if len(steps) else 'none')
 
-    def get_results(self, log: dict[str, Any], marks: dict[str, float]) -> dict[str, Any]:
+    def get_results(self, log: dict[str, Any], marks: dict[str, float], gamma: np.ndarray) -> dict[str, Any]:
         """Return how the simulation ended.
 
         :param log: the log as :func:`~aiida_pyacemaker.atomistics.lammps.read_log` returns it.
         :param marks: the numbers that the script prints for us.
+        :param gamma: step and gamma, shape (n, 2).
         :raises KeyError: if a number is missing.
         :raises ValueError: if a number is not finite.
         """
@@ -125,7 +135,7 @@ class LammpsPaceParser(Parser):
             'start_step': int(marks['start_step']),
             'step': int(marks['step']),
             'steps': parameters['steps'],
-            'gamma_max': max(marks['gamma_max'], *log['thermo'].get('c_gamma_max', [0.0])),
+            'gamma_max': float(max(*gamma[:, 1], *log['thermo']['c_gamma_max'])),
             'gamma_threshold': parameters['gamma_halt'],
             'temperature_final': marks['temperature'],
             'reference_volume_per_atom': marks['reference_volume_per_atom'],

@@ -92,7 +92,9 @@ def label_atoms(atoms: Atoms, parameters: orm.Dict, trajectory: orm.ArrayData, n
     # The stress of something that is not periodic in all directions is a matter of the box.
     if 'stress' in arrays and atoms.pbc.all():
         # Quantum ESPRESSO's stress is positive when compressed, ASE's is dE/dstrain per volume, negative when compressed.
-        labels['stress'] = -full_3x3_to_voigt_6_stress(np.asarray(trajectory.get_array('stress')[-1], dtype=float)) * GPa
+        labels['stress'] = (
+            -full_3x3_to_voigt_6_stress(np.asarray(trajectory.get_array('stress')[-1], dtype=float)) * GPa
+        )
     creator = parameters.creator
     if creator is not None:
         atoms.info['calculation'] = creator.uuid
