@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 #: Weight of the unit rows, relative to the largest value of each B-function in the training data. See `active_set`.
+#: Measured on aluminium (EMT, 150 functions, 11 small symmetric cells and n rattled cells of 32 atoms; the median over
+#: 12 unseen rattled cells of the largest gamma), for the values 1e-3, 1e-4, 1e-6 and none:
+#: n = 4: 9.4, 13, 55, singular; n = 8: 2.0, 1.9, 4.4, 3.7; n = 16: 1.0, 1.2, 1.3, 1.1; n = 32: 0.9, 0.9, 0.7, 0.9.
+#: Condition numbers: 3e5, 2e6, 2e8, and 3e9 or infinite. So 1e-4 leaves a sound set as it is, keeps ten digits in the
+#: inverse, and a degenerate set (n = 0 to 2) shows gammas of 1e3 and more.
 REGULARISATION = 1e-4
+#: A function whose largest value is this small a part of the largest of all is zero by symmetry, up to rounding: such
+#: values are below 1e-28 in perfect crystals, genuine ones above 1e-5.
+ZERO = 1e-12
 #: MaxVol ends when no training environment has a gamma above this.
 TOLERANCE = 1.001
 
@@ -43,7 +51,8 @@ def active_set(projections: np.ndarray, regularisation: float = REGULARISATION) 
     n_environments, n_functions = projections.shape
     scale = np.abs(projections).max(axis=0) if n_environments else np.zeros(n_functions)
     # A function that is zero in all data: any value of it is new. Its scale is that of the weakest function seen.
-    scale[scale == 0] = scale[scale > 0].min() if np.any(scale > 0) else 1.0
+    seen = scale > ZERO * max(scale.max(), np.finfo(float).tiny)
+    scale[~seen] = scale[seen].min() if seen.any() else 1.0
     candidates = np.vstack([projections / scale, regularisation * np.eye(n_functions)])
     chosen, _ = maxvol(np.ascontiguousarray(candidates), tol=TOLERANCE, max_iters=20 * n_functions + 1000)
     chosen = np.sort(np.asarray(chosen, dtype=int))

@@ -54,7 +54,8 @@ def train(
 
     :param parameters: elements and any of `DEFAULTS`: cutoff (Å), number_of_functions (per element), mode ('linear' or
         'nonlinear'), energy_weight (of an energy-per-atom row relative to a force row), ridge, baseline ('zbl' or
-        'lj'), core_weight (of the rows that keep ACE quiet below the data, see `add_core_rows`), seed, generation, processes.
+        'lj'), core_weight (of the rows that keep ACE quiet below the data, see `add_core_rows`), seed, generation,
+        processes.
     :param test: labelled frames that are never trained on.
     :returns: `train` and `test` metrics, `cold_start` (gamma on the test frames), `unsupported_functions`,
         `timings` (s) and more numbers about the fit; JSON-able.

@@ -1,4 +1,4 @@
-"""Structures from the user's own files."""
+"""The user's own structures."""
 
 from __future__ import annotations
 
@@ -6,61 +6,50 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
+from ase.io import read
+
+from ..checks.overlap import overlapping
 
 
-def read_structures(paths: Iterable[str | os.PathLike], elements: Iterable[str] | None = None) -> list[Atoms]:
-    """Read all structures of some files, in any format that ASE knows.
+def read_structures(paths: Iterable[str | os.PathLike], elements: list[str] | None = None) -> list[Atoms]:
+    """Read all structures of all files, in any format ASE knows.
 
-    :param paths: the files; each must hold at least one structure.
-    :param elements: chemical symbols that may occur; None for any.
-    :returns: the structures, without calculators, with ``info`` ``family`` 'own' and ``parent`` the name of the file.
-    :raises ValueError: if a file is missing, empty or unreadable, or a structure is not finite, not periodic in three
-        directions or holds another element; the message names file, structure and remedy.
+    Labels are left behind: they belong to another method than the one that will label the rest.
+
+    :param elements: if given, other elements are refused.
+    :returns: frames with info `family` 'user', `split` 'train' and `file`.
+    :raises ValueError: naming the file, if it is missing, empty, unreadable, or holds a structure that is of no use.
     """
-    return [atoms for path in paths for atoms in read_file(Path(path), elements)]
+    frames = []
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise ValueError(f'structure file {path} does not exist')
+        if not path.read_bytes().strip():
+            raise ValueError(f'structure file {path} is empty: put a structure in, or take it out of the list')
+        try:
+            found = read(path, index=':')
+        except Exception as exception:  # ASE's readers raise anything
+            raise ValueError(f'structure file {path} cannot be read: {exception!r}') from exception
+        if not found:
+            raise ValueError(f'structure file {path} has no structure in it')
+        for index, atoms in enumerate(found):
+            frames.append(_checked(atoms, f'{path}, structure {index}', elements))
+            frames[-1].info['file'] = path.name
+    return frames
 
 
-def read_file(path: Path, elements: Iterable[str] | None = None) -> list[Atoms]:
-    """Read the structures of one file; see :func:`read_structures`."""
-    from ase.io import read
-
-    remedy = 'give a file with at least one structure, or take it out of structures.files'
-    if not path.is_file():
-        raise ValueError(f'there is no structure file `{path}`; check structures.files')
-    if not path.read_bytes().strip():
-        raise ValueError(f'the structure file `{path}` is empty; {remedy}')
-    try:
-        frames = read(path, index=':')
-    except Exception as exception:  # ASE's readers raise whatever their parsers raise
-        reason = f'{type(exception).__name__}: {exception}'.splitlines()[0]
-        raise ValueError(f'ASE cannot read the structure file `{path}` ({reason}); check its content') from None
-    if not frames:
-        raise ValueError(f'the structure file `{path}` holds no structure; {remedy}')
-    structures = []
-    for index, frame in enumerate(frames):
-        check_structure(frame, f'structure {index} of `{path}`', elements)
-        atoms = Atoms(frame.get_chemical_symbols(), positions=frame.positions, cell=frame.cell, pbc=True)
-        atoms.info = {'family': 'own', 'parent': path.name}
-        structures.append(atoms)
-    return structures
-
-
-def check_structure(atoms: Atoms, name: str, elements: Iterable[str] | None = None) -> None:
-    """Refuse a structure that no periodic calculation could use.
-
-    :param name: what to call it in the message.
-    :param elements: chemical symbols that may occur; None for any.
-    :raises ValueError: with the remedy.
-    """
+def _checked(atoms: Atoms, name: str, elements: list[str] | None) -> Atoms:
     if len(atoms) == 0:
-        raise ValueError(f'{name} has no atoms; remove it')
-    name = f'{name} ({atoms.get_chemical_formula()})'
-    foreign = [] if elements is None else sorted(set(atoms.get_chemical_symbols()) - set(elements))
-    if foreign:
-        raise ValueError(f'{name} holds {", ".join(foreign)}, which system.elements lacks; add it there')
-    if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
-        raise ValueError(f'{name} has positions or a cell that are not finite numbers; correct the file')
-    if not atoms.pbc.all() or atoms.cell.rank < 3:
-        raise ValueError(f'{name} is not periodic in three directions; give it a cell, vacuum included')
+        raise ValueError(f'structure file {name} has no atoms')
+    unknown = sorted(set(atoms.get_chemical_symbols()) - set(elements)) if elements is not None else []
+    if unknown:
+        raise ValueError(f'structure file {name} has {unknown[0]}: add it to system.elements or remove the structure')
+    if atoms.cell.rank < 3:
+        raise ValueError(f'structure file {name} has no cell: give one, with vacuum around a molecule')
+    if overlapping(atoms):
+        raise ValueError(f'structure file {name} has overlapping atoms')
+    # A plane-wave code is periodic in all directions, whatever the file says.
+    checked = Atoms(atoms.get_chemical_symbols(), atoms.positions, cell=atoms.cell, pbc=True)
+    checked.info.update(family='user', split='train')
+    return checked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -68,3 +69,38 @@ def _compare(pairs: list[tuple[Atoms, Atoms]]) -> dict[str, Any]:
         'forces': statistics(np.concatenate(forces) if forces else np.zeros(0)),
         'stress': statistics(np.array(stress).ravel()),
     }
+
+
+#: Edges of the classes of gamma in `gamma_against_error`.
+GAMMA_EDGES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0, np.inf)
+
+
+def gamma_against_error(frames: list[Atoms], predictions: list[Atoms]) -> list[dict[str, float | int | None]]:
+    """Force error of the atoms by classes of gamma: what a threshold for gamma is worth.
+
+    :returns: per class `gamma_from`, `gamma_to` (None: no end), `n_atoms`, `rmse` and `max` of the force error's norm
+        (eV/Å); classes without atoms are left out.
+    """
+    gamma, error = [], []
+    for frame, predicted in zip(frames, predictions, strict=True):
+        true, guess = labels(frame), labels(predicted)
+        if 'forces' in true and 'forces' in guess and 'gamma' in predicted.arrays and not is_isolated_atom(frame):
+            gamma.append(predicted.arrays['gamma'])
+            error.append(np.linalg.norm(guess['forces'] - true['forces'], axis=1))
+    if not gamma:
+        return []
+    grades, errors = np.concatenate(gamma), np.concatenate(error)
+    table = []
+    for low, high in itertools.pairwise(GAMMA_EDGES):
+        inside = (grades >= low) & (grades < high)
+        if inside.any():
+            table.append(
+                {
+                    'gamma_from': low,
+                    'gamma_to': None if np.isinf(high) else high,
+                    'n_atoms': int(inside.sum()),
+                    'rmse': float(np.sqrt(np.mean(errors[inside] ** 2))),
+                    'max': float(errors[inside].max()),
+                }
+            )
+    return table

@@ -1,0 +1,1 @@
+"""Structures to begin with."""

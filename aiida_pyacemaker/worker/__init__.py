@@ -1,0 +1,1 @@
+"""Runs one task of the science floor on the compute machine."""
