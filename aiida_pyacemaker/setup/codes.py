@@ -1,0 +1,90 @@
+"""The computer `localhost` and the codes on it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .engines import Engine, find_mpirun
+
+if TYPE_CHECKING:
+    from aiida.orm import Computer, InstalledCode
+
+COMPUTER = 'localhost'
+#: Label of each code and the plugin it is the default for. The labels are the defaults of a run file.
+PLUGINS = {
+    'pw': 'quantumespresso.pw',
+    'lammps': 'pyacemaker.lammps_pace',
+    'pyacemaker-worker': 'pyacemaker.pace_train',
+}
+
+
+def ensure_computer(label: str = COMPUTER) -> tuple[Computer, bool]:
+    """Return the computer; create it if the loaded profile has none of this label.
+
+    Jobs start at once (no queue) and as many as are submitted: one core each by default. mpirun is the system's, by
+    its full path (see :func:`~aiida_pyacemaker.setup.engines.find_mpirun`).
+
+    :return: the computer, and whether it was created now.
+    """
+    from aiida import orm
+    from aiida.common.exceptions import NotExistent
+    from aiida.manage.configuration import get_config, get_profile
+
+    try:
+        computer, created = orm.load_computer(label), False
+    except NotExistent:
+        computer, created = orm.Computer(label=label, hostname='localhost'), True
+        computer.description = 'This machine, without a queue (aiida-pyacemaker setup)'
+        computer.transport_type = 'core.local'
+        computer.scheduler_type = 'core.direct'
+        computer.set_workdir(str(Path(get_config().dirpath) / 'scratch' / get_profile().name))
+        computer.set_mpirun_command([find_mpirun(), '-np', '{tot_num_mpiprocs}'])
+        computer.set_default_mpiprocs_per_machine(1)
+        computer.store()
+        computer.set_minimum_job_poll_interval(1)
+    if not computer.is_configured:
+        computer.configure(safe_interval=0)
+    return computer, created
+
+
+def load_code(label: str, computer: Computer) -> InstalledCode | None:
+    """Return the newest code of this label on the computer, or ``None``."""
+    from aiida import orm
+
+    query = orm.QueryBuilder()
+    query.append(orm.Computer, filters={'id': computer.pk}, tag='computer')
+    query.append(orm.InstalledCode, filters={'label': label}, with_computer='computer', tag='code')
+    query.order_by({'code': {'id': 'desc'}})
+    return query.first(flat=True)
+
+
+def ensure_code(label: str, engine: Engine, computer: Computer, *, exact: bool) -> tuple[InstalledCode, str]:
+    """Return the code; create it if there is none, or if the one there cannot be right any more.
+
+    A code is part of the provenance of what it computed and cannot be changed: one that is replaced gives up its label.
+
+    :param engine: what the code is to run.
+    :param exact: the code has to run this engine. Otherwise one that was set up before is kept as long as its
+        executable exists.
+    :return: the code, and 'already there', 'created' or 'replaced'.
+    """
+    from aiida import orm
+
+    code = load_code(label, computer)
+    if code is not None:
+        executable = Path(code.filepath_executable)
+        same = executable == engine.executable and code.prepend_text == engine.prepend_text
+        if same or (not exact and os.access(executable, os.X_OK)):
+            return code, 'already there'
+        code.label = f'{label}-{code.pk}'
+    new = orm.InstalledCode(
+        label=label,
+        description=f'{engine.name} {engine.version}'[:255],
+        computer=computer,
+        filepath_executable=str(engine.executable),
+        default_calc_job_plugin=PLUGINS[label],
+        prepend_text=engine.prepend_text,
+    ).store()
+    return new, 'created' if code is None else 'replaced'

@@ -1,0 +1,149 @@
+"""The AiiDA profile and its daemon."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .engines import run_program
+
+if TYPE_CHECKING:
+    from aiida.engine.daemon.client import DaemonClient
+    from aiida.manage.configuration import Profile
+    from aiida.manage.configuration.config import Config
+
+#: Options of the profile. A `daemon restart` can outrun the default time limit of 2 s; finished DFT, fits and
+#: simulations are never computed again.
+OPTIONS = {
+    'daemon.timeout': 30,
+    'runner.poll.interval': 1,
+    'caching.enabled_for': [
+        'aiida.calculations:quantumespresso.pw',
+        'aiida.calculations:pyacemaker.lammps_pace',
+        'aiida.calculations:pyacemaker.pace_evaluate',
+        'aiida.calculations:pyacemaker.pace_select',
+        'aiida.calculations:pyacemaker.pace_train',
+    ],
+}
+
+
+def ensure_profile(name: str) -> tuple[Profile, bool]:
+    """Load the profile, after creating it if it does not exist: SQLite, and a ZeroMQ broker that lives in the daemon.
+
+    Other profiles, and the user's default profile if there is one, stay as they are. Options that are set already
+    are kept.
+
+    :return: the profile, and whether it was created now.
+    :raises ValueError: if the name is not a valid one.
+    """
+    from aiida.manage.configuration import get_config, load_profile
+
+    config = get_config(create=True)
+    create = name not in config.profile_names
+    if create:
+        create_profile(config, name)
+    changed = create
+    for option, value in OPTIONS.items():
+        if config.get_option(option, scope=name, default=False) is None:
+            config.set_option(option, value, scope=name)
+            changed = True
+    if config.default_profile_name is None:
+        config.set_default_profile(name)
+        changed = True
+    if changed:
+        config.store()
+    return load_profile(name, allow_switch=True), create
+
+
+def create_profile(config: Config, name: str) -> None:
+    """Create the profile, its storage and its user."""
+    from aiida.manage.configuration import create_profile as aiida_create_profile
+    from aiida.plugins import BrokerFactory
+
+    if not name or not all(letter.isalnum() or letter in '-_.' for letter in name) or name.startswith('-'):
+        raise ValueError(f'`{name}` is no name for a profile: use letters, digits, `-`, `_` and `.`')
+    broker = 'core.zeromq'
+    aiida_create_profile(
+        config,
+        name=name,
+        email=config.get_option('autofill.user.email') or 'aiida@localhost',
+        first_name=config.get_option('autofill.user.first_name'),
+        last_name=config.get_option('autofill.user.last_name'),
+        institution=config.get_option('autofill.user.institution'),
+        storage_backend='core.sqlite_dos',
+        storage_config={},
+        broker_backend=broker,
+        broker_config=BrokerFactory(broker).get_default_config(),
+    )
+
+
+def daemon_client(profile: Profile) -> DaemonClient:
+    """Return the client of the profile's daemon.
+
+    :raises ValueError: if the profile has no broker and so cannot have a daemon.
+    """
+    from aiida.common.exceptions import ConfigurationError
+    from aiida.engine.daemon.client import get_daemon_client
+
+    if profile.process_control_backend is None:
+        raise ValueError(
+            f'the profile `{profile.name}` has no message broker and so no daemon: '
+            f'run `verdi profile configure-broker core.zeromq {profile.name}`'
+        )
+    try:
+        return get_daemon_client(profile.name)
+    except ConfigurationError as exception:
+        raise ValueError(str(exception)) from exception
+
+
+def ensure_daemon(profile: Profile) -> str:
+    """See to a running daemon that runs the code of this environment as it is now.
+
+    :return: 'already there', 'started', or 'restarted: why'.
+    :raises ValueError: if it does not start.
+    """
+    client = daemon_client(profile)
+    if not client.is_daemon_running:
+        _verdi_daemon(profile.name, 'start')
+        return 'started'
+    reason = why_restart(client)
+    if reason is None:
+        return 'already there'
+    _verdi_daemon(profile.name, 'stop')
+    _verdi_daemon(profile.name, 'start')
+    return f'restarted: {reason}'
+
+
+def why_restart(client: DaemonClient) -> str | None:
+    """Return why a running daemon is not good for the package as it is installed here, ``None`` if it is.
+
+    A daemon keeps the modules that it imported when it started.
+    """
+    import psutil
+
+    import aiida_pyacemaker
+
+    try:
+        daemon = psutil.Process(client.get_daemon_pid())
+        started = daemon.create_time()
+        command = daemon.cmdline()
+    except psutil.Error:
+        return None
+    if not any(Path(word).parent == Path(sys.prefix) / 'bin' for word in command if word.startswith('/')):
+        return 'it ran in another Python environment'
+    package = Path(aiida_pyacemaker.__file__).parent
+    if max(path.stat().st_mtime for path in package.rglob('*.py')) > started:
+        return 'it was started before the package was changed'
+    return None
+
+
+def _verdi_daemon(name: str, action: str) -> None:
+    """Run `verdi daemon start` or `stop` in a process of its own, so that the daemon inherits nothing of ours."""
+    own = Path(sys.prefix) / 'bin'
+    path = os.pathsep.join([str(own), os.environ.get('PATH', '')])
+    result = run_program([own / 'verdi', '-p', name, 'daemon', action], environment={'PATH': path}, timeout=120)
+    if result.returncode != 0:
+        last = ' | '.join((result.stdout + result.stderr).strip().splitlines()[-3:])
+        raise ValueError(f'`verdi -p {name} daemon {action}` failed: {last}')
