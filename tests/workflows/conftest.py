@@ -1,0 +1,50 @@
+"""Fixtures of the WorkChain tests."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture
+def tiny_runfile(pw_code, lammps_code, worker_code, pseudo_family):
+    """Return a factory of run files for a real loop of a few minutes: few small cells, sparse DFT, a small basis."""
+    from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
+
+    def factory(**sections):
+        content = {
+            'protocol': 'fast',
+            'system': {'elements': ['Al']},
+            'codes': {'pw': pw_code.full_label, 'lammps': lammps_code.full_label, 'worker': worker_code.full_label},
+            'structures': {
+                'eos': {'number': 3},
+                'strain': {'number': 1},
+                'shear': {'number': 1},
+                'rattle': {'number': 8, 'amplitude': [0.05, 0.15], 'atoms': 4},
+                'vacancy': {'number': 0},
+                'test': {'number': 2},
+            },
+            'label': {'pseudo_family': pseudo_family, 'kpoints_distance': 0.6},
+            'train': {'cutoff': 5.0, 'number_of_functions': 20},
+            'explore': {'walkers': 1, 'atoms': 4, 'steps': 1000, 'temperature': [300, 900], 'gamma_halt': 3.0},
+            'embed': {'candidates_per_halt': 5, 'select_per_halt': 2},
+            'validate': {'energy_rmse': 0.1, 'force_rmse': 0.5, 'test_per_round': 1, 'train_per_round': 1},
+            'budget': {'max_iterations': 4},
+        }
+        for name, section in sections.items():
+            content[name] = {**content.get(name, {}), **section}
+        return resolve_runfile(content)
+
+    return factory
+
+
+@pytest.fixture
+def generate_workchain():
+    """Return a factory of WorkChain instances that do not run: their steps are called one by one."""
+
+    def factory(process_class, inputs):
+        from aiida.engine.utils import instantiate_process
+        from aiida.manage.manager import get_manager
+
+        return instantiate_process(get_manager().get_runner(), inputs if inputs is not None else process_class)
+
+    return factory
