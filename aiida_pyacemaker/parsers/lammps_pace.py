@@ -149,9 +149,9 @@ class LammpsPaceParser(Parser):
         return read_dump(path, self.node.inputs.potential.elements, gamma='f_gamma') if path.is_file() else []
 
     def tag(self, frames: list[Atoms], family: str = 'trajectory') -> list[Atoms]:
-        """Return the frames with a note of what they are and of the simulation that proposed them."""
+        """Return the frames with a note of what they are; their parent is the simulation."""
         for atoms in frames:
-            atoms.info.update({'family': family, 'role': family, 'simulation': self.node.uuid})
+            atoms.info.update({'family': family, 'role': family, 'parent': self.node.uuid})
         return frames
 
 

@@ -34,7 +34,7 @@ class WorkerParser(Parser):
         try:
             result = json.loads(content)
             status = result.pop('status')
-        except (json.JSONDecodeError, AttributeError, KeyError) as exception:
+        except (ValueError, AttributeError, KeyError, TypeError) as exception:
             return self.broken(f'{WorkerCalculation.FILENAME_RESULT} cannot be read ({exception!r})')
 
         not_finite = find_not_finite(result)

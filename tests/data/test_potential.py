@@ -83,7 +83,7 @@ def test_broken_metadata(directory):
 
 def test_empty():
     """An empty node cannot be stored."""
-    with pytest.raises(ValidationError, match='the potential lacks metadata.json'):
+    with pytest.raises(ValidationError, match=r'the potential lacks metadata\.json'):
         AcePotentialData().store()
 
 

@@ -14,6 +14,7 @@ def judge(errors: orm.Dict, criteria: orm.Dict) -> orm.Dict:
     :param criteria: dictionary with ``energy_rmse`` (eV/atom) and ``force_rmse`` (eV/Å).
     """
     errors, criteria = errors.get_dict(), criteria.get_dict()
+    errors.update(errors.pop('metrics', None) or {})
     measured = {'energy_rmse': errors['energy']['rmse'], 'force_rmse': errors['forces']['rmse']}
     verdict = {
         key: {'value': value, 'limit': criteria[key], 'passed': value <= criteria[key]}
