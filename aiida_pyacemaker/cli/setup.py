@@ -129,7 +129,7 @@ def load(options: Options):
 
 
 @click.command('setup')
-@click.argument('steps', nargs=-1, type=click.Choice(['all', *STEPS]), metavar='[all|' + '|'.join(STEPS) + ']...')
+@click.argument('steps', nargs=-1, type=click.Choice(['all', *STEPS]), metavar='[STEP]...')
 @click.option(
     '-p', '--profile', metavar='NAME', default=DEFAULT_PROFILE, show_default=True, help='AiiDA profile to set up.'
 )
@@ -146,7 +146,7 @@ def load(options: Options):
 def cmd_setup(steps: tuple[str, ...], **options) -> None:
     """Set up this machine: engines, AiiDA profile, computer, codes, pseudopotentials, daemon.
 
-    Without a step all are done. What is there already is left alone, so the command can be run again at any time.
+    STEP is one or several of all, engines, profile, computer, codes, pseudos, daemon; without one all are done. What is there already is left alone, so the command can be run again at any time.
     """
     functions: dict[str, Callable[[Options], None]] = {
         'engines': setup_engines,
