@@ -53,7 +53,9 @@ make_environment() {
         printf '%-17s %-14s %s\n' environment 'already there' "$VENV"
     else
         printf '%-17s %s\n' environment "installing aiida-pyacemaker[$extras] in $VENV (a minute or two)"
-        "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$repository[$extras]" ||
+        # the pip of Python 3.11 fails on the requirements of aiida-quantumespresso: newest pip first
+        "$VENV/bin/python" -m pip install -qq --disable-pip-version-check --upgrade pip &&
+            "$VENV/bin/python" -m pip install -qq --editable "$repository[$extras]" ||
             fail "pip could not install aiida-pyacemaker[$extras]; see above"
         printf '%s\n' "$state" >"$stamp"
         printf '%-17s %-14s %s\n' environment installed "$VENV"
