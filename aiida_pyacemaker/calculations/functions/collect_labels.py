@@ -91,10 +91,9 @@ def label_atoms(atoms: Atoms, parameters: orm.Dict, trajectory: orm.ArrayData, n
     labels = {'energy': float(values['energy']), 'forces': forces}
     # The stress of something that is not periodic in all directions is a matter of the box.
     if 'stress' in arrays and atoms.pbc.all():
-        # Quantum ESPRESSO's stress is positive when compressed, ASE's is dE/dstrain per volume, negative when compressed.
-        labels['stress'] = (
-            -full_3x3_to_voigt_6_stress(np.asarray(trajectory.get_array('stress')[-1], dtype=float)) * GPa
-        )
+        # Quantum ESPRESSO's stress is positive when compressed, ASE's (dE/dstrain per volume) is negative.
+        stress = np.asarray(trajectory.get_array('stress')[-1], dtype=float)
+        labels['stress'] = -full_3x3_to_voigt_6_stress(stress) * GPa
     creator = parameters.creator
     if creator is not None:
         atoms.info['calculation'] = creator.uuid
