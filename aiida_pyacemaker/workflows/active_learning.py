@@ -394,7 +394,7 @@ class ActiveLearningWorkChain(WorkChain):
         self.ctx.round_is_clean = self.ctx.round_is_fresh and results['completed']
         self.ctx.restarts = {
             name: restart
-            for name, restart in node.outputs.get('restarts', {}).items()
+            for name, restart in node.outputs.restarts.items()
             if self.get_walker(results, name)['reason'] == 'gamma'
         }
         self.ctx.entry.update(

@@ -22,7 +22,7 @@ config.yaml                    the complete run file
 data/initial_train.extxyz      what the first potential was trained on
 data/accumulated.extxyz        what the last potential was trained on
 data/test.extxyz               what it was measured on, never trained on
-potentials/generation_NNN.*    .yace (LAMMPS `pace`), .yaml and .asi (LAMMPS `pace/extrapolation`, gamma), .json (about it)
+potentials/generation_NNN.*    .yace (LAMMPS `pace`), .yaml and .asi (`pace/extrapolation`, gamma), .json (about it)
 potentials/in.lammps           a LAMMPS input that uses the last generation: lmp -in in.lammps
 active_learning/iter_NNN/      the simulations, the candidates they left and their DFT calculations
 report.json                    errors, gamma, counts and times of each iteration

@@ -151,7 +151,7 @@ class LabelWorkChain(WorkChain):
             metadata={'call_link_label': f'structure_{index:04d}'},
         )
         builder = self.get_pw_builder(structure)
-        label = f'{structure.get_formula(mode="hill_compact")} #{index}'
+        label = f'{structure.get_formula()} #{index}'
         builder.metadata = {'call_link_label': f'label_{index:04d}', 'label': label}
         return self.submit(builder)
 
