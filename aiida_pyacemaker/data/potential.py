@@ -81,6 +81,22 @@ class AcePotentialData(orm.Data):
 
         return write_in_lammps(self.metadata)
 
+    def write_for_lammps(self, directory: str | os.PathLike) -> list[str]:
+        """Write the potential with a LAMMPS input that runs as it is, on a crystal to be replaced by one's own.
+
+        :param directory: the directory, made if it is not there.
+        :returns: the names of the files.
+        """
+        from ase.io.lammpsdata import write_lammps_data
+
+        from aiida_pyacemaker.atomistics.generators.bulk import starting_cell
+
+        names = self.write(directory)
+        Path(directory, 'in.lammps').write_text(self.in_lammps(), encoding='utf-8')
+        with Path(directory, 'structure.data').open('w', encoding='utf-8') as handle:
+            write_lammps_data(handle, starting_cell(self.elements, None, 32), specorder=self.elements, masses=True)
+        return [*names, 'in.lammps', 'structure.data']
+
     def _validate(self) -> bool:
         """Refuse to store an incomplete potential."""
         super()._validate()
