@@ -85,15 +85,12 @@ def read_dump(source: str | os.PathLike, elements: list[str], gamma: str | None 
     frames = []
     while True:
         try:
-            frame = _read_dump_frame(lines, elements, gamma)
-        except (StopIteration, IndexError):
+            frames.append(_read_dump_frame(lines, elements, gamma))
+        except StopIteration:
             return frames
-        if frame is None:
-            return frames
-        frames.append(frame)
 
 
-def _read_dump_frame(lines: Iterator[str], elements: list[str], gamma: str | None) -> Atoms | None:
+def _read_dump_frame(lines: Iterator[str], elements: list[str], gamma: str | None) -> Atoms:
     step, n_atoms, cell, origin, pbc = 0, 0, np.zeros((3, 3)), np.zeros(3), [True] * 3
     while not (header := next(lines)).startswith('ITEM: ATOMS'):
         if header.startswith('ITEM: TIMESTEP'):
@@ -105,8 +102,6 @@ def _read_dump_frame(lines: Iterator[str], elements: list[str], gamma: str | Non
             cell, origin = _box([[float(word) for word in next(lines).split()] for _ in range(3)])
     columns = header.split()[2:]
     rows = [next(lines).split() for _ in range(n_atoms)]
-    if any(len(row) != len(columns) for row in rows):
-        return None  # cut off in the middle of a line
     table = {name: [row[k] for row in rows] for k, name in enumerate(columns)}
     if 'element' in table:
         symbols = table['element']
@@ -211,9 +206,14 @@ def _read_log_line(line: str, log: dict[str, Any]) -> None:
 
 
 def _lines(source: str | os.PathLike) -> Iterator[str]:
-    """Yield the lines of a file, or of a text (which has a newline in it)."""
+    """Yield the lines of a file, or of a text (which has a newline in it).
+
+    A last line without its newline is left out: the run was killed while writing it.
+    """
     if isinstance(source, str) and '\n' in source:
-        yield from source.splitlines()
+        yield from source.split('\n')[:-1]
         return
     with open(source, encoding='utf-8', errors='replace') as handle:
-        yield from handle
+        for line in handle:
+            if line.endswith('\n'):
+                yield line

@@ -22,8 +22,8 @@ class Baseline(ABC):
 
     The values were chosen on aluminium (EMT; four data sets with d from 2.0 to 2.5 Å): with them a free pair, a nearest
     and a second-nearest pair in the crystal repel each other all the way from d down to 0.6 Å. Switching ACE off within
-    a shorter distance (0.70 to 0.85 d) makes the pair in the crystal attractive at 0.78 d, because ACE, repulsive there,
-    vanishes faster than ZBL grows; a longer baseline (1.2 d) raises the force error by half or more.
+    a shorter distance (0.85 to 0.70 d) makes the pair in the crystal attractive at 0.78 d, because ACE, repulsive
+    there, vanishes faster than ZBL grows; a longer baseline (1.2 d) raises the force error by half or more.
     """
 
     kind: str

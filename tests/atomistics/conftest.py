@@ -1,0 +1,114 @@
+"""Fixtures of the science floor: a real LAMMPS, and aluminium and Al-Cu labelled by EMT."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.emt import EMT
+from ase.io.lammpsdata import write_lammps_data
+
+from aiida_pyacemaker.atomistics.configurations import set_labels
+from aiida_pyacemaker.atomistics.fitting.train import train
+from aiida_pyacemaker.atomistics.generators.bulk import generate_bulk
+from aiida_pyacemaker.atomistics.lammps import read_dump, read_log
+from aiida_pyacemaker.atomistics.potential import AcePotential
+
+
+def label(atoms: Atoms) -> Atoms:
+    """Label a frame with EMT, in place."""
+    atoms.calc = EMT()
+    stress = atoms.get_stress() if atoms.pbc.all() else None
+    return set_labels(atoms, atoms.get_potential_energy(), atoms.get_forces(), stress)
+
+
+def quiet(message: str) -> None:
+    """Report nothing."""
+
+
+@pytest.fixture(scope='session')
+def initial_frames() -> list[Atoms]:
+    """The initial aluminium set of the generator, labelled; training and test frames."""
+    return [label(atoms) for atoms in generate_bulk(['Al'], {}, seed=42)]
+
+
+@pytest.fixture(scope='session')
+def training(initial_frames) -> list[Atoms]:
+    return [atoms for atoms in initial_frames if atoms.info['split'] == 'train']
+
+
+@pytest.fixture(scope='session')
+def testing(initial_frames) -> list[Atoms]:
+    return [atoms for atoms in initial_frames if atoms.info['split'] == 'test']
+
+
+@pytest.fixture(scope='session')
+def trained(training, testing, tmp_path_factory) -> tuple[AcePotential, dict]:
+    """An aluminium potential of 100 functions and the results of its training."""
+    directory = tmp_path_factory.mktemp('trained') / 'potential'
+    parameters = {'elements': ['Al'], 'number_of_functions': 100}
+    results = train(training, parameters, directory, test=testing, report=quiet)
+    return AcePotential(directory), results
+
+
+@pytest.fixture(scope='session')
+def alloy(tmp_path_factory) -> AcePotential:
+    """A small Al-Cu potential, with a pair of different ranges."""
+    structures = {'rattle': {'number': 6, 'atoms': 8}, 'strain': {'number': 3}, 'shear': {'number': 0}}
+    frames = [label(atoms) for atoms in generate_bulk(['Al', 'Cu'], structures, seed=1)]
+    directory = tmp_path_factory.mktemp('alloy') / 'potential'
+    parameters = {'elements': ['Cu', 'Al'], 'number_of_functions': 40, 'cutoff': 5.0}
+    train([atoms for atoms in frames if atoms.info['split'] == 'train'], parameters, directory, report=quiet)
+    return AcePotential(directory)
+
+
+@pytest.fixture
+def run_lammps(lmp, tmp_path) -> Callable:
+    """Run an input text in a directory; return the completed process."""
+
+    def run(text: str, directory: Path = tmp_path) -> subprocess.CompletedProcess:
+        executable, environment = lmp
+        (directory / 'in.lammps').write_text(text)
+        return subprocess.run(
+            [executable, '-in', 'in.lammps', '-log', 'log.lammps', '-screen', 'none'],
+            cwd=directory, env=environment, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def lammps_single_point(run_lammps, tmp_path) -> Callable:
+    """Energy (eV), forces (eV/Å), stress (eV/Å³, Voigt) and gamma (or None) of a frame by the given pair lines."""
+
+    def single_point(atoms: Atoms, lines: str, elements: list[str], directory: Path = tmp_path, gamma: bool = False):
+        # LAMMPS wants the cell lower triangular: rotate the frame there, and the forces back.
+        cell, rotation = atoms.cell.standard_form()
+        rotated = Atoms(atoms.get_chemical_symbols(), atoms.positions @ rotation.T, cell=cell, pbc=True)
+        write_lammps_data(directory / 'structure.data', rotated, specorder=elements, masses=True, reduce_cell=False)
+        fix = 'fix gamma all pair 1 pace/extrapolation gamma 1\n' if gamma else ''
+        done = run_lammps(
+            'units metal\natom_style atomic\natom_modify map yes sort 0 0\nboundary p p p\nbox tilt large\n'
+            f'read_data structure.data\n{lines}{fix}'
+            f'dump d all custom 1 out.dump id type x y z fx fy fz {"f_gamma" if gamma else ""}\n'
+            'dump_modify d sort id format float %.17g\n'
+            'thermo_style custom step pe pxx pyy pzz pyz pxz pxy\nthermo_modify format float %.17g\nrun 0\n',
+            directory,
+        )
+        log = read_log(directory / 'log.lammps')
+        assert done.returncode == 0, log['errors']
+        table = [row.split() for row in (directory / 'out.dump').read_text().splitlines()[9:]]
+        forces = np.array([row[5:8] for row in table], dtype=float) @ rotation
+        xx, yy, zz, yz, xz, xy = (log['thermo'][name][-1] for name in ('Pxx', 'Pyy', 'Pzz', 'Pyz', 'Pxz', 'Pxy'))
+        bar = 1.602176634e6  # eV/Å³ in bar; the pressure is minus the stress
+        tensor = -np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) / bar
+        tensor = rotation.T @ tensor @ rotation
+        stress = tensor[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        frame = read_dump(directory / 'out.dump', elements)[-1]
+        return log['thermo']['PotEng'][-1], forces, stress, frame.arrays.get('gamma')
+
+    return single_point

@@ -1,0 +1,56 @@
+"""Error metrics, by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from aiida_pyacemaker.atomistics.configurations import set_labels
+from aiida_pyacemaker.atomistics.validation.errors import error_metrics, gamma_against_error
+
+
+def pair(energy: float, force: float, family: str, mask: bool = False) -> tuple[Atoms, Atoms]:
+    frame = bulk('Al', cubic=True)
+    frame.info['family'] = family
+    if mask:
+        frame.set_array('force_weights', np.array([1.0, 0.0, 0.0, 0.0]))
+        frame.info['energy_weight'] = 0.0
+    predicted = frame.copy()
+    set_labels(frame, -10.0, np.zeros((4, 3)), np.zeros(6))
+    forces = np.zeros((4, 3))
+    forces[1:] = force
+    predicted.set_array('gamma', np.array([0.1, 0.6, 3.0, 1e3]))
+    return frame, set_labels(predicted, -10.0 + energy, forces, np.full(6, 0.01))
+
+
+def test_metrics():
+    pairs = [pair(0.4, 0.2, 'rattled'), pair(-0.8, 0.0, 'eos'), pair(99.0, 50.0, 'halted', mask=True)]
+    isolated = Atoms('Al', info={'family': 'isolated_atom'})
+    pairs.append((set_labels(isolated, 5.0, np.zeros((1, 3))), set_labels(isolated.copy(), 0.0, np.ones((1, 3)))))
+    metrics = error_metrics(*map(list, zip(*pairs, strict=True)))
+    assert metrics['n_frames'] == 3 and metrics['n_atoms'] == 12
+    assert metrics['energy']['rmse'] == pytest.approx(np.sqrt((0.1**2 + 0.2**2) / 2))
+    assert metrics['energy']['mae'] == pytest.approx(0.15) and metrics['energy']['max'] == pytest.approx(0.2)
+    assert metrics['forces']['rmse'] == pytest.approx(np.sqrt(9 * 0.2**2 / 27))
+    assert metrics['stress']['mae'] == pytest.approx(0.01)
+    assert set(metrics['by_family']) == {'rattled', 'eos', 'halted'}
+    assert metrics['by_family']['halted']['energy'] is None
+    assert metrics['by_family']['halted']['forces']['max'] == 0.0
+
+
+def test_nothing_to_compare():
+    metrics = error_metrics([], [])
+    assert metrics['energy'] is None and metrics['n_frames'] == 0
+    assert gamma_against_error([], []) == []
+    with pytest.raises(ValueError, match='cannot be compared'):
+        error_metrics([bulk('Al')], [])
+
+
+def test_gamma_against_error():
+    frame, predicted = pair(0.0, 0.2, 'rattled')
+    table = gamma_against_error([frame], [predicted])
+    assert [row['gamma_from'] for row in table] == [0.0, 0.5, 2.0, 100.0]
+    assert table[0]['rmse'] == 0.0 and table[1]['max'] == pytest.approx(0.2 * np.sqrt(3))
+    assert table[-1]['gamma_to'] is None

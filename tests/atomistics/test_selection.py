@@ -1,0 +1,116 @@
+"""Which configurations are chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from aiida_pyacemaker.atomistics.checks.overlap import overlapping
+from aiida_pyacemaker.atomistics.selection.candidates import displaced
+from aiida_pyacemaker.atomistics.selection.select import Environments, d_optimal, farthest_point, select_configurations
+
+from .conftest import quiet
+
+
+def rattled(width: float, seed: int, role: str = 'trajectory', **info) -> Atoms:
+    atoms = bulk('Al', 'fcc', a=4.1, cubic=True).repeat((1, 1, 2))
+    atoms.positions += np.random.default_rng(seed).normal(0, width, atoms.positions.shape)
+    atoms.info.update(role=role, **info)
+    return atoms
+
+
+def test_halted_and_trajectory(trained):
+    frames = [rattled(0.25, 1, 'halted', parent='run-1', walker=0), rattled(0.25, 2, 'halted', parent='run-2')]
+    frames += [rattled(0.05 + 0.01 * k, 10 + k, parent='run-1', step=k) for k in range(12)]
+    parameters = {'candidates_per_halt': 6, 'select_per_halt': 3, 'number_of_train': 2, 'number_of_test': 4, 'seed': 3}
+    selected = select_configurations(trained[0], frames, parameters, report=quiet)
+    families = [atoms.info['family'] for atoms in selected]
+    assert families == ['halted', *['local_candidate'] * 2, 'halted', *['local_candidate'] * 2, *['trajectory'] * 6]
+    assert [atoms.info['split'] for atoms in selected] == ['train'] * 8 + ['test'] * 4
+    np.testing.assert_array_equal(selected[0].positions, frames[0].positions)
+    assert [atoms.info['parent'] for atoms in selected[:6]] == ['run-1'] * 3 + ['run-2'] * 3
+    assert selected[0].info['walker'] == 0 and 'role' not in selected[0].info
+    assert not any(overlapping(atoms) for atoms in selected)
+    for atoms, gamma in zip(selected, trained[0].gamma(selected), strict=True):
+        np.testing.assert_allclose(atoms.arrays['gamma'], gamma, rtol=1e-9)
+        assert atoms.info['gamma_max'] == pytest.approx(gamma.max())
+    again = select_configurations(trained[0], frames, parameters, report=quiet)
+    assert all(np.array_equal(a.positions, b.positions) for a, b in zip(selected, again, strict=True))
+    steps = [atoms.info['step'] for atoms in selected[6:]]
+    assert len(set(steps)) == 6, 'no frame both trained and tested on'
+
+
+def test_broken_and_equal_frames_are_left_out(trained):
+    broken = rattled(0.05, 1, 'halted')
+    broken.positions[1] = broken.positions[0] + [0.3, 0, 0]
+    twin = rattled(0.05, 5)
+    frames = [broken, rattled(0.2, 2, 'halted'), rattled(0.2, 2, 'halted'), rattled(0.2, 2), twin, twin.copy()]
+    said = []
+    selected = select_configurations(trained[0], frames, {'number_of_train': 5}, report=said.append)
+    assert [atoms.info['family'] for atoms in selected] == ['halted', 'trajectory']
+    assert any('overlapping' in line for line in said) and any('near-duplicate' in line for line in said)
+
+
+def test_d_optimal_prefers_what_is_new(trained):
+    frames = [rattled(0.02, seed) for seed in range(6)] + [rattled(0.3, 7)]
+    environments = Environments(trained[0])
+    rows = environments.rows(frames)
+    assert d_optimal(rows, 1, environments.sizes) == [6]
+    order = d_optimal(rows, 7, environments.sizes)
+    assert sorted(order) == list(range(7))
+    assert 6 not in d_optimal(rows, 3, environments.sizes, start=[6])
+
+
+def test_d_optimal_is_the_largest_determinant():
+    rng = np.random.default_rng(0)
+    rows = [{'Al': rng.normal(size=(3, 5))} for _ in range(8)]
+
+    def information(chosen):
+        return np.linalg.slogdet(np.eye(5) + sum(rows[k]['Al'].T @ rows[k]['Al'] for k in chosen))[1]
+
+    chosen = d_optimal(rows, 3, {'Al': 5})
+    for number in range(3):
+        best = max(set(range(8)) - set(chosen[:number]), key=lambda k: information([*chosen[:number], k]))
+        assert chosen[number] == best
+
+
+def test_farthest_point():
+    points = np.array([[0.0], [0.1], [5.0], [10.0]])
+    assert farthest_point(points, 2, start=[0]) == [3, 2]
+    assert sorted(farthest_point(points, 9)) == [0, 1, 2, 3]
+    assert farthest_point(np.zeros((0, 1)), 2) == []
+
+
+def test_displaced():
+    atoms = bulk('Al', cubic=True)
+    found = displaced(atoms, 5, 0.1, np.random.default_rng(0))
+    assert len(found) == 5 and not any(np.array_equal(a.positions, atoms.positions) for a in found)
+    with pytest.raises(ValueError, match='lower the displacement'):
+        displaced(atoms.repeat(3), 1, 5.0, np.random.default_rng(0))
+
+
+def test_alloy(alloy):
+    frames = [rattled(0.2, 1, 'halted'), *[rattled(0.05, seed) for seed in range(3)]]
+    for atoms in frames:
+        atoms.symbols[:3] = 'Cu'
+    pure = rattled(0.1, 9)
+    parameters = {'select_per_halt': 2, 'number_of_train': 2, 'number_of_test': 1}
+    selected = select_configurations(alloy, [*frames, pure], parameters, report=quiet)
+    assert len(selected) == 5
+
+
+@pytest.mark.parametrize(
+    ('change', 'parameters', 'message'),
+    [
+        ({'role': 'other'}, {}, "has the role 'other'"),
+        ({}, {'max_atoms': 4}, 'embedding of larger cells comes later'),
+        ({}, {'selectt': 4}, "unknown selection parameter 'selectt'"),
+    ],
+)
+def test_bad_input(change, parameters, message, trained):
+    atoms = rattled(0.1, 1, 'halted')
+    atoms.info.update(change)
+    with pytest.raises(ValueError, match=message):
+        select_configurations(trained[0], [atoms], parameters, report=quiet)
