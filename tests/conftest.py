@@ -141,3 +141,32 @@ def al_potential(aiida_profile, al_potential_directory):
     from aiida_pyacemaker.data.potential import AcePotentialData
 
     return AcePotentialData.from_directory(al_potential_directory).store()
+
+
+@pytest.fixture(scope='module')
+def new_run_graph(aiida_profile, al_frames, al_potential_directory):
+    """Return a factory of empty graphs of runs, see ``run_graph.py``, in a profile that is clean at first."""
+    from run_graph import RunGraph
+
+    aiida_profile.reset_storage()
+    return lambda: RunGraph(al_frames, al_potential_directory)
+
+
+@pytest.fixture(scope='module')
+def finished_graph(new_run_graph):
+    """Return the graph of a run that converged; only to be read."""
+    from run_graph import build_finished
+
+    graph = new_run_graph()
+    build_finished(graph)
+    return graph
+
+
+@pytest.fixture(scope='module')
+def running_graph(new_run_graph):
+    """Return the graph of a run that is still going; only to be read."""
+    from run_graph import build_running
+
+    graph = new_run_graph()
+    build_running(graph)
+    return graph

@@ -102,7 +102,7 @@ def nearest_element(name: str) -> str | None:
     begun = [symbol for name, symbol in names.items() if len(word) > 2 and name.startswith(word)]
     if begun:
         return begun[0]
-    close = difflib.get_close_matches(word, list(names), n=1, cutoff=0.75) if len(word) > 3 else []
+    close = difflib.get_close_matches(word, list(names), n=1, cutoff=0.65) if len(word) > 3 else []
     if close:
         return names[close[0]]
     close = difflib.get_close_matches(word, list(symbols), n=1, cutoff=0.5)
@@ -667,6 +667,8 @@ def _explain(error: dict[str, Any]) -> tuple[str, str]:
     )  # the items of a list have no field of their own
     meaning = _meaning(fields[key]) if key else ''
     if kind in ('model_type', 'model_attributes_type'):
+        if dotted == 'system' and value is None:
+            return 'system.elements', 'missing; for example [Al]'
         section = dict(iterate_sections()).get(dotted, RunFile)
         return dotted, f'{value!r} is not a section; known keys of it are {", ".join(_keys(section))}'
     if kind == 'literal_error':

@@ -1,0 +1,336 @@
+"""A small provenance graph of a run of the loop, as the engine of AiiDA would leave it.
+
+Real nodes with real content (a real potential, labelled frames), stored by hand: what `status`, `export` and `lineage`
+read is there without an hour of DFT. The complete loop on real engines is covered by the slow test.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from aiida import orm
+from aiida.common.links import LinkType
+from plumpy import ProcessState
+
+from aiida_pyacemaker.data.configurations import ConfigurationsData
+from aiida_pyacemaker.data.potential import AcePotentialData
+from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
+
+PROCESS_TYPES = {
+    'ActiveLearningWorkChain': 'aiida.workflows:pyacemaker.active_learning',
+    'LabelWorkChain': 'aiida.workflows:pyacemaker.label',
+    'TrainWorkChain': 'aiida.workflows:pyacemaker.train',
+    'ExploreWorkChain': 'aiida.workflows:pyacemaker.explore',
+    'EmbedWorkChain': 'aiida.workflows:pyacemaker.embed',
+    'ValidateWorkChain': 'aiida.workflows:pyacemaker.validate',
+    'PwBaseWorkChain': 'aiida.workflows:quantumespresso.pw.base',
+    'PwCalculation': 'aiida.calculations:quantumespresso.pw',
+    'LammpsPaceCalculation': 'aiida.calculations:pyacemaker.lammps_pace',
+    'PaceTrainCalculation': 'aiida.calculations:pyacemaker.pace_train',
+    'PaceSelectCalculation': 'aiida.calculations:pyacemaker.pace_select',
+    'PaceEvaluateCalculation': 'aiida.calculations:pyacemaker.pace_evaluate',
+}
+
+
+class RunGraph:
+    """Build a run step by step.
+
+    :param frames: labelled frames, with ``info['split']``.
+    :param potential: directory of a potential.
+    """
+
+    def __init__(self, frames: list, potential: Path):
+        self.frames = frames
+        self.potential_directory = potential
+        _, self.computer = orm.Computer.collection.get_or_create(
+            label='graph',
+            hostname='localhost',
+            transport_type='core.local',
+            scheduler_type='core.direct',
+            workdir=tempfile.gettempdir(),
+        )
+        self.computer.store()
+        self.runfile = resolve_runfile({'system': {'elements': ['Al']}, 'protocol': 'fast'})
+        parameters = self.runfile.to_dict()
+        parameters['label']['pseudo_family'] = 'PseudoDojo/0.5/PBE/SR/standard/upf'
+        self.run = self.work('ActiveLearningWorkChain', {'parameters': orm.Dict(parameters)})
+        self.dataset: ConfigurationsData | None = None
+        self.potential: AcePotentialData | None = None
+        self.iterations: list[dict[str, Any]] = []
+
+    # Nodes ------------------------------------------------------------------------------------------------------------
+
+    def work(self, label, inputs, parent=None, call=None) -> orm.WorkChainNode:
+        """Store a work chain that runs until :meth:`finish`."""
+        node = orm.WorkChainNode(process_type=PROCESS_TYPES[label])
+        node.set_process_type(PROCESS_TYPES[label])
+        return self._process(node, label, inputs, LinkType.INPUT_WORK, parent, LinkType.CALL_WORK, call, None)
+
+    def calculation(self, label, inputs, parent, call, outputs=None, files=None, ok: bool | None = True):
+        """Store a calculation job with its outputs; ``files`` are ``(input, output)`` names and texts."""
+        node = orm.CalcJobNode(computer=self.computer, process_type=PROCESS_TYPES[label])
+        node.set_process_type(PROCESS_TYPES[label])
+        node.set_option('resources', {'num_machines': 1})
+        if files:
+            (input_name, input_text), (output_name, output_text) = files
+            node.set_option('input_filename', input_name)
+            node.set_option('output_filename', output_name)
+            node.base.repository.put_object_from_filelike(io.BytesIO(input_text.encode()), input_name)
+            retrieved = orm.FolderData()
+            retrieved.base.repository.put_object_from_filelike(io.BytesIO(output_text.encode()), output_name)
+            outputs = {**(outputs or {}), 'retrieved': retrieved}
+        self._process(node, label, inputs, LinkType.INPUT_CALC, parent, LinkType.CALL_CALC, call, ok)
+        return self._create(node, outputs)
+
+    def function(self, label, inputs, parent, call, outputs):
+        """Store a calcfunction with its outputs."""
+        node = orm.CalcFunctionNode()
+        self._process(node, label, inputs, LinkType.INPUT_CALC, parent, LinkType.CALL_CALC, call, True)
+        return self._create(node, outputs)
+
+    def _process(self, node, label, inputs, input_link, parent, call_link, call, ok):
+        node.set_process_label(label)
+        node.set_process_state(ProcessState.WAITING if ok is None else ProcessState.FINISHED)
+        if ok is not None:
+            node.set_exit_status(0 if ok else 401)
+            if not ok:
+                node.set_exit_message('it failed')
+        for name, data in inputs.items():
+            node.base.links.add_incoming(data if data.is_stored else data.store(), input_link, name)
+        if parent is not None:
+            node.base.links.add_incoming(parent, call_link, call)
+        return node.store()
+
+    def _create(self, node, outputs):
+        for name, data in (outputs or {}).items():
+            data.base.links.add_incoming(node, LinkType.CREATE, name)
+            data.store()
+        if node.process_state == ProcessState.FINISHED:
+            node.seal()
+        return node
+
+    def finish(self, node, outputs=None, ok: bool = True):
+        """End a work chain with outputs."""
+        for name, data in (outputs or {}).items():
+            (data if data.is_stored else data.store()).base.links.add_incoming(node, LinkType.RETURN, name)
+        node.set_process_state(ProcessState.FINISHED)
+        node.set_exit_status(0 if ok else 500)
+        if not ok:
+            node.set_exit_message('Not converged: budget.max_labels is used up.')
+        node.seal()
+        return node
+
+    # Steps ------------------------------------------------------------------------------------------------------------
+
+    def label(self, iteration: int, configurations, failing: tuple[int, ...] = (), stop_after: int | None = None):
+        """Label configurations; with ``stop_after`` the step is still running."""
+        call = f'iteration_{iteration:02d}_label'
+        step = self.work('LabelWorkChain', {'configurations': configurations}, self.run, call)
+        frames = configurations.get_frames()
+        collected, done = {}, []
+        for index, frame in enumerate(frames[:stop_after]):
+            structure = orm.StructureData(ase=frame)
+            self.function(
+                'get_structure',
+                {'configurations': configurations, 'index': orm.Int(index)},
+                step,
+                f'structure_{index:04d}',
+                {'result': structure},
+            )
+            ok = index not in failing
+            base = self.work('PwBaseWorkChain', {'structure': structure}, step, f'label_{index:04d}')
+            energy = orm.Dict({'energy': float(frame.calc.results['energy']), 'wall_time_seconds': 3.0})
+            calculation = self.calculation(
+                'PwCalculation',
+                {'structure': structure},
+                base,
+                'iteration_01',
+                {'output_parameters': energy} if ok else {},
+                (('aiida.in', '&CONTROL\n/\n'), ('aiida.out', 'Program PWSCF v.6.7\n')),
+                ok,
+            )
+            self.finish(base, {'output_parameters': energy} if ok else {}, ok)
+            if ok:
+                collected[f'parameters_{index:04d}'] = energy
+                done.append((frame, calculation))
+        if stop_after is not None:
+            structure = orm.StructureData(ase=frames[stop_after]).store()
+            base = self.work('PwBaseWorkChain', {'structure': structure}, step, f'label_{stop_after:04d}')
+            self.calculation('PwCalculation', {'structure': structure}, base, 'iteration_01', ok=None)
+            return {}
+        outputs = {}
+        for split in ('train', 'test'):
+            chosen = []
+            for frame, calculation in done:
+                if frame.info['split'] == split:
+                    frame.info['calculation'] = calculation.uuid
+                    chosen.append(frame)
+            if chosen:
+                outputs[split] = ConfigurationsData(chosen)
+        self.function(
+            'collect_labels', {'configurations': configurations, **collected}, step, 'collect_labels', outputs
+        )
+        failures = [{'index': index, 'pk': 0, 'exit_status': 500, 'message': 'it failed'} for index in failing]
+        results = orm.Dict(
+            {
+                'number_of_configurations': len(frames),
+                'number_labelled': len(done),
+                'number_failed': len(failing),
+                'failures': failures,
+                'wall_time_seconds': 3.0 * len(done),
+            }
+        )
+        self.finish(step, {**outputs, 'results': results})
+        return outputs
+
+    def train(self, iteration: int, dataset, test):
+        """Fit the next generation."""
+        generation = 0 if self.potential is None else self.potential.generation + 1
+        former = {} if self.potential is None else {'potential': self.potential}
+        inputs = {'configurations': dataset, 'test': test, **former}
+        namespaced = {f'job__{name}': node for name, node in inputs.items()}
+        step = self.work('TrainWorkChain', namespaced, self.run, f'iteration_{iteration:02d}_train')
+        errors = {'energy': {'rmse': 0.003}, 'forces': {'rmse': 0.04}}
+        outputs = {'potential': self.new_potential(generation), 'results': orm.Dict({'train': errors, 'test': errors})}
+        self.calculation('PaceTrainCalculation', inputs, step, 'iteration_01', outputs)
+        self.finish(step, outputs)
+        self.potential, self.dataset = outputs['potential'], dataset
+
+    def new_potential(self, generation: int) -> AcePotentialData:
+        """Return the potential as another generation, unstored."""
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = shutil.copytree(self.potential_directory, Path(scratch) / 'potential')
+            metadata = json.loads((folder / 'metadata.json').read_text())
+            (folder / 'metadata.json').write_text(json.dumps({**metadata, 'generation': generation}))
+            return AcePotentialData.from_directory(folder)
+
+    def validate(self, iteration: int, test, energy_rmse: float, force_rmse: float):
+        """Measure the potential."""
+        from aiida_pyacemaker.atomistics.potential import AcePotential
+
+        inputs = {'job__configurations': test, 'job__potential': self.potential}
+        step = self.work('ValidateWorkChain', inputs, self.run, f'iteration_{iteration:02d}_validate')
+        calculator = AcePotential(self.potential_directory).calculator()
+        predicted = []
+        for atoms in test.get_frames():
+            atoms.calc = calculator
+            labels = {'energy': atoms.get_potential_energy(), 'forces': atoms.get_forces()}
+            atoms.calc = SinglePoint(atoms, **labels)
+            predicted.append(atoms)
+        predictions = ConfigurationsData(predicted)
+        bare = {name.removeprefix('job__'): node for name, node in inputs.items()}
+        self.calculation('PaceEvaluateCalculation', bare, step, 'iteration_01', {'predictions': predictions})
+        results = orm.Dict(
+            {
+                'energy': {'rmse': energy_rmse},
+                'forces': {'rmse': force_rmse},
+                'stress': {'rmse': 0.001},
+                'passed': energy_rmse < 0.005 and force_rmse < 0.05,
+            }
+        )
+        self.finish(step, {'predictions': predictions, 'results': results})
+
+    def explore(self, iteration: int, halting: bool):
+        """Run two simulations, the first of which halts if asked for."""
+        step = self.work(
+            'ExploreWorkChain', {'potential': self.potential}, self.run, f'iteration_{iteration:02d}_explore'
+        )
+        walkers, trajectories = [], {}
+        for index in range(2):
+            halted = halting and index == 0
+            results = {
+                'index': index,
+                'halted': halted,
+                'reason': 'gamma' if halted else 'completed',
+                'step': 2300 if halted else 6000,
+                'steps': 6000,
+                'gamma_max': 7.5 if halted else 1.25,
+            }
+            frames = [atoms.copy() for atoms in self.frames[:2]]
+            outputs = {'results': orm.Dict(results), 'trajectory': ConfigurationsData(frames)}
+            if halted:
+                outputs['halted'] = ConfigurationsData(frames[:1])
+            self.calculation(
+                'LammpsPaceCalculation',
+                {'potential': self.potential, 'parameters': orm.Dict({'steps': 6000})},
+                step,
+                f'walker_{index:02d}',
+                outputs,
+                (('input.in', 'units metal\n'), ('lammps.out', 'LAMMPS (22 Jul 2025)\n')),
+            )
+            walkers.append(results)
+            trajectories[f'walker_{index:02d}'] = outputs['halted'] if halted else outputs['trajectory']
+        results = {
+            'walkers': walkers,
+            'number_halted': int(halting),
+            'number_failed': 0,
+            'completed': not halting,
+            'gamma_max': max(walker['gamma_max'] for walker in walkers),
+        }
+        self.finish(step, {'results': orm.Dict(results)})
+        return trajectories
+
+    def embed(self, iteration: int, trajectories, frames):
+        """Choose what to label."""
+        step = self.work('EmbedWorkChain', {}, self.run, f'iteration_{iteration:02d}_embed')
+        merged = ConfigurationsData([atoms for node in trajectories.values() for atoms in node.get_frames()])
+        self.function('merge_configurations', trajectories, step, 'merge_snapshots', {'result': merged})
+        chosen = ConfigurationsData(frames)
+        inputs = {'configurations': merged, 'potential': self.potential}
+        self.calculation('PaceSelectCalculation', inputs, step, 'iteration_01', {'configurations': chosen})
+        self.finish(step, {'configurations': chosen})
+        return chosen
+
+    def merge(self, iteration: int, former, new, name: str):
+        """Return two data sets joined."""
+        merged = ConfigurationsData([*former.get_frames(), *new.get_frames()])
+        call = f'iteration_{iteration:02d}_{name}'
+        self.function('merge_configurations', {'former': former, 'new': new}, self.run, call, {'result': merged})
+        return merged
+
+
+def SinglePoint(atoms, **labels):  # noqa: N802
+    """Return a calculator that holds labels."""
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    return SinglePointCalculator(atoms, **labels)
+
+
+def build_first_iteration(graph: RunGraph):
+    """Build initial structures, their labels, the first potential and its errors; return the data sets."""
+    generated = ConfigurationsData(graph.frames[:8])
+    graph.function(
+        'generate_configurations', {'parameters': orm.Dict({})}, graph.run, 'generate', {'result': generated}
+    )
+    sets = graph.label(0, generated, failing=(3,))
+    graph.train(0, sets['train'], sets['test'])
+    graph.validate(0, sets['test'], 0.012, 0.09)
+    return sets
+
+
+def build_finished(graph: RunGraph) -> orm.WorkChainNode:
+    """Build a run of two iterations that converged."""
+    sets = build_first_iteration(graph)
+    chosen = graph.embed(1, graph.explore(1, halting=True), graph.frames[8:12])
+    new = graph.label(1, chosen)
+    dataset = graph.merge(1, sets['train'], new['train'], 'dataset')
+    test = graph.merge(1, sets['test'], new['test'], 'test_set')
+    graph.train(1, dataset, test)
+    graph.validate(1, test, 0.0021, 0.033)
+    graph.explore(2, halting=False)
+    report = orm.Dict({'state': 'converged', 'reason': '', 'iterations': []})
+    outputs = {'potential': graph.potential, 'dataset': dataset, 'test_set': test, 'report': report}
+    return graph.finish(graph.run, outputs)
+
+
+def build_running(graph: RunGraph) -> orm.WorkChainNode:
+    """Build a run that is labelling in its first iteration: two done, one running, one waiting."""
+    build_first_iteration(graph)
+    chosen = graph.embed(1, graph.explore(1, halting=True), graph.frames[8:12])
+    graph.label(1, chosen, stop_after=2)
+    return graph.run
