@@ -173,8 +173,10 @@ def rattled_cells(number: int, seed: int) -> list[Atoms]:
 
 
 def test_cold_start_trap():
-    """Gamma on unseen rattled cells by the number n of rattled cells in the set; measured with 60 functions:
-    about 1e4 for n = 0, 1.5 for n = 2, below 1.3 for n = 8."""
+    """Gamma on unseen rattled cells by the number n of rattled cells in the set.
+
+    Measured: 5830, 660, 10, 3.1, 1.1 for n = 0, 1, 2, 4, 8; condition numbers below 1e6.
+    """
     symmetric = [bulk('Al', 'fcc', a=4.05 * scale, cubic=True) for scale in np.linspace(0.94, 1.06, 7)]
     design = DesignMatrix(build_basis(['Al'], 6.0, 60, {('Al', 'Al'): (1.7, 0.5)}))
 
