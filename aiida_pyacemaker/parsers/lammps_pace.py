@@ -13,7 +13,6 @@ from aiida.parsers import Parser
 from ase import Atoms, units
 
 from aiida_pyacemaker.atomistics.lammps import read_dump, read_log
-from aiida_pyacemaker.calculations.lammps_pace import LammpsPaceCalculation
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 #: Name in the ``thermo`` output, and factor to the units of the package, of the columns of LAMMPS.
@@ -39,7 +38,7 @@ class LammpsPaceParser(Parser):
 
         :param kwargs: ``retrieved_temporary_folder``: folder with dumps and restart file.
         """
-        files = LammpsPaceCalculation
+        files = self.node.process_class
         try:
             content = self.retrieved.base.repository.get_object_content(self.node.get_option('output_filename'))
         except FileNotFoundError:
@@ -125,7 +124,7 @@ class LammpsPaceParser(Parser):
         :raises KeyError: if a number is missing.
         :raises ValueError: if a number is not finite.
         """
-        parameters = LammpsPaceCalculation.complete(self.node.inputs.parameters.get_dict())
+        parameters = self.node.process_class.complete(self.node.inputs.parameters.get_dict())
         if not np.all(np.isfinite(list(marks.values()))):
             raise ValueError(f'the simulation ended with NaN or infinite numbers: {marks}')
         return {

@@ -10,7 +10,6 @@ from aiida import orm
 from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
-from aiida_pyacemaker.calculations.worker import WorkerCalculation
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.data.potential import find_not_finite
 
@@ -26,8 +25,9 @@ class WorkerParser(Parser):
 
         :param kwargs: ``retrieved_temporary_folder``: folder with the products of the task.
         """
+        filename = self.node.process_class.FILENAME_RESULT
         try:
-            content = self.retrieved.base.repository.get_object_content(WorkerCalculation.FILENAME_RESULT)
+            content = self.retrieved.base.repository.get_object_content(filename)
         except FileNotFoundError:
             return self.exit_of_scheduler() or self.exit_codes.ERROR_OUTPUT_MISSING
 
@@ -35,7 +35,7 @@ class WorkerParser(Parser):
             result = json.loads(content)
             status = result.pop('status')
         except (ValueError, AttributeError, KeyError, TypeError) as exception:
-            return self.broken(f'{WorkerCalculation.FILENAME_RESULT} cannot be read ({exception!r})')
+            return self.broken(f'{filename} cannot be read ({exception!r})')
 
         not_finite = find_not_finite(result)
         self.out('results', orm.Dict(without_not_finite(result)))

@@ -221,7 +221,10 @@ def test_caching(get_builder):
 
 def test_script(get_builder, generate_script, file_regression):
     """The input of LAMMPS."""
-    file_regression.check(generate_script(get_builder(COLD)), encoding='utf-8', extension='.in')
+    script = generate_script(get_builder(COLD))
+    # The ranges of the baseline come from the data.
+    script = re.sub(r'zbl \d\.\d+ \d\.\d+', 'zbl INNER OUTER', script)
+    file_regression.check(script, encoding='utf-8', extension='.in')
 
 
 @pytest.fixture
@@ -321,3 +324,38 @@ def test_killed(get_builder, aiida_code_installed, lammps_engine, fake_executabl
     assert node.exit_status == 302, (node.exit_status, node.exit_message)
     assert not node.base.caching.is_valid_cache
     assert 'thermo' in node.outputs
+
+
+def test_no_gamma(get_builder, aiida_code_installed, lammps_engine, fake_executable):
+    """Before November 2023 LAMMPS computed a gamma of zero: such a run is never taken for a safe one."""
+    body = (
+        f'"{lammps_engine.executable}" "$@" | awk \'NF == 6 && $1 ~ /^[0-9]+$/ {{ $6 = 0 }} {{ print }}\'\n'
+        "awk '$1 ~ /^[0-9]+$/ { $2 = 0 } { print }' gamma.dat > old && mv old gamma.dat"
+    )
+    code = aiida_code_installed(
+        label='old-lammps',
+        filepath_executable=str(fake_executable('lmp', body)),
+        prepend_text=lammps_engine.prepend_text,
+    )
+    outputs, node = run_get_node(get_builder(COLD, code=code))
+    assert node.exit_status == 311, (node.exit_status, node.exit_message)
+    assert outputs['results']['gamma_max'] == 0
+    assert 'trajectory' not in outputs
+
+
+@pytest.mark.parametrize(
+    ('line', 'status'),
+    (
+        ('ERROR: Lost atoms: original 16 current 15 (src/thermo.cpp:494)', 313),
+        ("ERROR: Unrecognized pair style 'pace/extrapolation' is part of the ML-PACE package", 312),
+        ('ERROR: Unknown pair style pace/extrapolation', 312),
+        ('ERROR: Non-numeric atom coords - simulation unstable', 309),
+    ),
+)
+def test_errors(get_builder, aiida_code_installed, fake_executable, tmp_path, line, status):
+    """The lines in which LAMMPS says what went wrong are told apart."""
+    script = fake_executable('lmp', f'echo "LAMMPS (22 Jul 2025)"\necho "{line}"\nexit 1')
+    code = aiida_code_installed(label=tmp_path.name, filepath_executable=str(script))
+    _, node = run_get_node(get_builder(COLD, code=code))
+    assert node.exit_status == status, (node.exit_status, node.exit_message)
+    assert not node.base.caching.is_valid_cache
