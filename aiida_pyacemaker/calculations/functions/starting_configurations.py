@@ -12,7 +12,7 @@ from aiida_pyacemaker.data.configurations import ConfigurationsData
 def starting_configurations(parameters: orm.Dict) -> ConfigurationsData:
     """Return one perfect cell for each prototype.
 
-    :param parameters: dictionary with ``elements``, ``prototypes`` (a list, or None for the ground state) and ``atoms``,
+    :param parameters: dictionary with ``elements``, ``prototypes`` (list, or None for the ground state) and ``atoms``,
         the least number of atoms in a cell.
     """
     from aiida_pyacemaker.atomistics.generators.bulk import starting_cell
