@@ -254,7 +254,9 @@ def test_nonlinear_without_tensorflow(training, tmp_path):
     import importlib.util
 
     if importlib.util.find_spec('tensorpotential') is not None:
-        results = fit(training, tmp_path, {'mode': 'nonlinear', 'number_of_functions': 5})[1]
+        results = fit(training, tmp_path / 'out', {'mode': 'nonlinear', 'number_of_functions': 5, 'max_iterations': 5})[
+            1
+        ]
         assert results['train_gamma_max'] <= 1.01
     else:
         with pytest.raises(MissingEngineError, match=r'install the extra aiida-pyacemaker\[nonlinear\]'):

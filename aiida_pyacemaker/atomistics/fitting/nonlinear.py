@@ -22,22 +22,16 @@ from .linear import frame_weights
 REMEDY = 'install the extra aiida-pyacemaker[nonlinear], or use train.mode: linear'
 
 
-def check_nonlinear() -> str:
-    """Return the path of `pacemaker`.
+def check_nonlinear() -> list[str]:
+    """Return the command that runs pacemaker, in this very Python: a `pacemaker` on the PATH may belong to another one.
 
-    :raises MissingEngineError: if `pacemaker` or tensorpotential is missing.
+    :raises MissingEngineError: if python-ace or tensorpotential is missing.
     """
     import_pyace()
     for package in ('tensorpotential', 'tensorflow'):
         if importlib.util.find_spec(package) is None:
             raise MissingEngineError(f'train.mode: nonlinear needs {package}, which is not installed: {REMEDY}')
-    beside_python = Path(sys.executable).parent / 'pacemaker'
-    program = str(beside_python) if beside_python.is_file() else shutil.which('pacemaker')
-    if program is None:
-        raise MissingEngineError(
-            f'train.mode: nonlinear needs the program pacemaker, which is not on the PATH: {REMEDY}'
-        )
-    return program
+    return [sys.executable, '-m', 'pyace.cli.pacemaker']
 
 
 def fit_nonlinear(
@@ -57,7 +51,7 @@ def fit_nonlinear(
     """
     import pandas as pd
 
-    program = check_nonlinear()
+    command = check_nonlinear()
     pyace = import_pyace()
     directory.mkdir(parents=True, exist_ok=True)
     energy_weight = parameters['energy_weight']
@@ -81,7 +75,7 @@ def fit_nonlinear(
         'fit': {
             'loss': {'kappa': 0.5, 'L1_coeffs': 1e-8, 'L2_coeffs': 1e-8},
             'optimizer': 'BFGS',
-            'maxiter': int(parameters.get('max_iterations', 500)),
+            'maxiter': int(parameters['max_iterations']),
         },
         'backend': {'evaluator': 'tensorpot', 'batch_size': 20, 'display_step': 20},
     }
@@ -93,7 +87,7 @@ def fit_nonlinear(
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL='2')
     with open(directory / 'pacemaker.out', 'w', encoding='utf-8') as output:
         done = subprocess.run(
-            [program, 'input.yaml'],
+            [*command, 'input.yaml'],
             cwd=directory,
             stdout=output,
             stderr=subprocess.STDOUT,

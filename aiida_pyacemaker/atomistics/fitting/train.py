@@ -33,6 +33,7 @@ DEFAULTS: dict[str, Any] = {
     'seed': 0,
     'generation': 0,
     'processes': 2,
+    'max_iterations': 500,
 }
 #: Above this median gamma on held-out rattled cells the active set is called degenerate.
 DEGENERATE_GAMMA = 10.0
@@ -55,7 +56,7 @@ def train(
     :param parameters: elements and any of `DEFAULTS`: cutoff (Å), number_of_functions (per element), mode ('linear' or
         'nonlinear'), energy_weight (of an energy-per-atom row relative to a force row), ridge, baseline ('zbl' or
         'lj'), core_weight (of the rows that keep ACE quiet below the data, see `add_core_rows`), seed, generation,
-        processes.
+        processes, max_iterations (of the nonlinear fit).
     :param test: labelled frames that are never trained on.
     :returns: `train` and `test` metrics, `cold_start` (gamma on the test frames), `unsupported_functions`,
         `timings` (s) and more numbers about the fit; JSON-able.
@@ -84,7 +85,7 @@ def train(
     else:
         same = parent is not None and baseline_kept and _same_basis(parent.metadata['parameters'], values)
         basis = fit_nonlinear(
-            condensed, targets, values, baseline.inner_cutoffs(), out / 'pacemaker',
+            condensed, targets, values, baseline.inner_cutoffs(), out.with_name(f'{out.name}_pacemaker'),
             parent_yaml=parent.directory / YAML if same else None, report=report,
         )  # fmt: skip
         rows = DesignMatrix(basis).all_rows(condensed, forces=False, processes=values['processes'])
@@ -155,7 +156,7 @@ def check_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     if not values.get('elements'):
         raise ValueError('training parameter elements is missing: give the list of elements of the potential')
     values['elements'] = sorted(set(values['elements']))
-    for name in ('cutoff', 'number_of_functions', 'energy_weight', 'processes'):
+    for name in ('cutoff', 'number_of_functions', 'energy_weight', 'processes', 'max_iterations'):
         if not values[name] > 0:
             raise ValueError(f'training parameter {name} is {values[name]}: it must be positive')
     for name in ('ridge', 'core_weight'):

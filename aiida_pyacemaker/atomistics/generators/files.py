@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 from ase.io import read
 
@@ -45,6 +46,8 @@ def _checked(atoms: Atoms, name: str, elements: list[str] | None) -> Atoms:
     unknown = sorted(set(atoms.get_chemical_symbols()) - set(elements)) if elements is not None else []
     if unknown:
         raise ValueError(f'structure file {name} has {unknown[0]}: add it to system.elements or remove the structure')
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        raise ValueError(f'structure file {name} has positions or a cell that are not finite numbers')
     if atoms.cell.rank < 3:
         raise ValueError(f'structure file {name} has no cell: give one, with vacuum around a molecule')
     if overlapping(atoms):
