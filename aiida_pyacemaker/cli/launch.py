@@ -24,7 +24,11 @@ POLL = 5.0
 @click.argument('overrides', nargs=-1, metavar='[KEY=VALUE]...')
 @click.option('--prepare-only', is_flag=True, help='Check, print what would be submitted, and submit nothing.')
 @click.option('--wait', is_flag=True, help='Follow the run to its end; the exit status is 0 only if it converged.')
-@click.option('--once', is_flag=True, help='Report the run that finished with the same run file, if there is one.')
+@click.option(
+    '--once',
+    is_flag=True,
+    help='Submit nothing if a run with the same run file has finished well or is going on; report that one.',
+)
 @click.option('--restart-from', metavar='PK', help='Continue a former run from its last finished potential and data.')
 @click.option('--no-probe', is_flag=True, help='Do not run the engines once before; for login nodes that must not.')
 @profile_option
@@ -56,7 +60,8 @@ def cmd_launch(
                 return
             node = submit(builder, content)
         else:
-            click.echo(f'A run with this run file has finished already: ActiveLearningWorkChain<{node.pk}>.')
+            state = 'finished' if node.is_terminated else 'started'
+            click.echo(f'A run with this run file has {state} already: ActiveLearningWorkChain<{node.pk}>.')
         if not wait and not node.is_terminated:
             click.echo(f'Follow it with:  aiida-pyacemaker status {node.pk}')
             return
@@ -67,10 +72,10 @@ def cmd_launch(
 
 
 def find_former(runfile: RunFile) -> WorkChainNode | None:
-    """Return the run that finished well with the same run file."""
-    from aiida_pyacemaker.workflows.report import find_finished_run
+    """Return the run that finished well with the same run file, or is still going."""
+    from aiida_pyacemaker.workflows.report import find_same_run
 
-    return find_finished_run(runfile.content_hash())
+    return find_same_run(runfile.content_hash())
 
 
 def prepare(runfile: RunFile, restart_from: str | None, probe: bool, need_daemon: bool) -> Any:

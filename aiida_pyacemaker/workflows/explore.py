@@ -7,8 +7,8 @@ from aiida.common import AttributeDict
 from aiida.engine import WorkChain, while_
 from aiida.plugins import CalculationFactory, DataFactory
 
-from aiida_pyacemaker.calculations.functions.collect_trajectories import collect_trajectories
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure
+from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 
 from .restart import get_options
 
@@ -171,9 +171,9 @@ class ExploreWorkChain(WorkChain):
         self.out('results', orm.Dict(results).store())
 
         for name in ('halted', 'trajectory'):
-            sets = {f'{name}_{index:02d}': node.outputs[name] for index, node in nodes.items() if name in node.outputs}
+            sets = {f'walker_{index:02d}': node.outputs[name] for index, node in nodes.items() if name in node.outputs}
             if sets:
-                self.out(name, collect_trajectories(**sets, metadata={'call_link_label': f'collect_{name}'}))
+                self.out(name, merge_configurations(**sets, metadata={'call_link_label': f'merge_{name}'}))
         for index, node in nodes.items():
             if 'restart' in node.outputs:
                 self.out(f'restarts.walker_{index:02d}', node.outputs.restart)

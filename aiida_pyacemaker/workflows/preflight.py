@@ -149,7 +149,9 @@ def load_code(key: str, label: str) -> orm.AbstractCode:
     except MultipleObjectsError:
         raise ValueError(f'{key}: several codes are called `{label}`; write it as label@computer') from None
     except (NotExistent, ValueError):
-        codes = orm.QueryBuilder().append(orm.AbstractCode).all(flat=True)
+        # not `orm.AbstractCode`: it has no node type of its own, and the query would match all data
+        kinds = [orm.InstalledCode, orm.ContainerizedCode]
+        codes = orm.QueryBuilder().append(kinds).all(flat=True)
         known = f' (there are {", ".join(sorted(code.full_label for code in codes))})' if codes else ''
         raise ValueError(
             f'{key}: there is no code `{label}`{known}; run `aiida-pyacemaker setup codes`, or name one of '

@@ -64,15 +64,15 @@ def find_node(identifier: str | int) -> orm.Node:
         raise ValueError(f'there is no node {identifier} in this profile; see `verdi process list -a`') from None
 
 
-def find_finished_run(runfile_hash: str) -> orm.WorkChainNode | None:
-    """Return the newest run that finished well with a run file of this hash, or None."""
+def find_same_run(runfile_hash: str) -> orm.WorkChainNode | None:
+    """Return the newest run with a run file of this hash that finished well, else one that is still going, or None."""
     query = orm.QueryBuilder().append(
-        WorkflowFactory(ENTRY_POINT),
-        filters={f'extras.{EXTRA_RUNFILE}': runfile_hash, 'attributes.process_state': 'finished'},
-        tag='run',
+        WorkflowFactory(ENTRY_POINT), filters={f'extras.{EXTRA_RUNFILE}': runfile_hash}, tag='run'
     )
     query.order_by({'run': [{'id': 'desc'}]})
-    return next((node for node in query.all(flat=True) if node.is_finished_ok), None)
+    runs = query.all(flat=True)
+    finished = [node for node in runs if node.is_finished_ok]
+    return next(iter([*finished, *(node for node in runs if not node.is_terminated)]), None)
 
 
 def get_children(node: orm.ProcessNode) -> dict[str, orm.ProcessNode]:
