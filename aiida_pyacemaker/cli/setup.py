@@ -146,7 +146,8 @@ def load(options: Options):
 def cmd_setup(steps: tuple[str, ...], **options) -> None:
     """Set up this machine: engines, AiiDA profile, computer, codes, pseudopotentials, daemon.
 
-    STEP is one or several of all, engines, profile, computer, codes, pseudos, daemon; without one all are done. What is there already is left alone, so the command can be run again at any time.
+    STEP is one or several of engines, profile, computer, codes, pseudos, daemon; all of them without one, or with `all`.
+    What is there already is left alone, so the command can be run again at any time.
     """
     functions: dict[str, Callable[[Options], None]] = {
         'engines': setup_engines,
