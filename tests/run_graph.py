@@ -240,7 +240,7 @@ class RunGraph:
         step = self.work(
             'ExploreWorkChain', {'potential': self.potential}, self.run, f'iteration_{iteration:02d}_explore'
         )
-        walkers, trajectories = [], {}
+        walkers, trajectories, restarts = [], {}, {}
         for index in range(2):
             halted = halting and index == 0
             results = {
@@ -252,7 +252,9 @@ class RunGraph:
                 'gamma_max': 7.5 if halted else 1.25,
             }
             frames = [atoms.copy() for atoms in self.frames[:2]]
-            outputs = {'results': orm.Dict(results), 'trajectory': ConfigurationsData(frames)}
+            restart = orm.SinglefileData(io.BytesIO(b'binary'), filename='final.restart')
+            outputs = {'results': orm.Dict(results), 'trajectory': ConfigurationsData(frames), 'restart': restart}
+            restarts[f'restarts__walker_{index:02d}'] = restart
             if halted:
                 outputs['halted'] = ConfigurationsData(frames[:1])
             self.calculation(
@@ -272,7 +274,7 @@ class RunGraph:
             'completed': not halting,
             'gamma_max': max(walker['gamma_max'] for walker in walkers),
         }
-        self.finish(step, {'results': orm.Dict(results)})
+        self.finish(step, {'results': orm.Dict(results), **restarts})
         return trajectories
 
     def embed(self, iteration: int, trajectories, frames):

