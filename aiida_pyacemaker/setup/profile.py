@@ -77,6 +77,23 @@ def create_profile(config: Config, name: str) -> None:
         broker_backend=broker,
         broker_config=BrokerFactory(broker).get_default_config(),
     )
+    let_readers_be(config.get_profile(name))
+
+
+def let_readers_be(profile: Profile) -> None:
+    """Switch the SQLite database to write-ahead logging, in which a reader never blocks a writer, nor the other way.
+
+    With SQLite's default, a query of more than 5 s in one terminal makes the daemon's next write fail with `database is
+    locked`, after which its worker cannot go on. The mode is kept in the file.
+    """
+    import sqlite3
+    from contextlib import closing
+
+    from aiida.storage.sqlite_dos.backend import FILENAME_DATABASE
+
+    path = Path(profile.storage_config['filepath']) / FILENAME_DATABASE
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute('PRAGMA journal_mode=WAL')
 
 
 def daemon_client(profile: Profile) -> DaemonClient:

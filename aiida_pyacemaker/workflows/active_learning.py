@@ -54,11 +54,19 @@ class ActiveLearningWorkChain(WorkChain):
             required=False,
             help="The user's own structures, labelled together with the generated ones.",
         )
-        spec.input(
-            'dataset', valid_type=ConfigurationsData, required=False, help='Labelled configurations to start from.'
+        spec.input_namespace(
+            'dataset',
+            valid_type=ConfigurationsData,
+            dynamic=True,
+            required=False,
+            help='Batches of labelled configurations to start from, instead of generating and labelling any.',
         )
-        spec.input(
-            'test_set', valid_type=ConfigurationsData, required=False, help='Labelled configurations held out so far.'
+        spec.input_namespace(
+            'test_set',
+            valid_type=ConfigurationsData,
+            dynamic=True,
+            required=False,
+            help='Batches of labelled configurations that are held out.',
         )
         spec.input('potential', valid_type=AcePotentialData, required=False, help='The potential to start from.')
         spec.input_namespace(
@@ -185,8 +193,11 @@ class ActiveLearningWorkChain(WorkChain):
         self.ctx.iteration = self.inputs.first_iteration.value
         self.ctx.first = self.ctx.iteration
         self.ctx.potential = self.inputs.get('potential', None)
-        self.ctx.dataset = self.inputs.get('dataset', None)
-        self.ctx.test_set = self.inputs.get('test_set', None)
+        # Every batch of labels is kept under its name, and a data set is made of all of them at once: merging one onto
+        # the other would lengthen the path from a potential to its DFT calculations with every iteration.
+        self.ctx.batches = {name: dict(self.inputs.get(name, {})) for name in ('dataset', 'test_set')}
+        self.ctx.dataset = self.merge_batches('dataset')
+        self.ctx.test_set = self.merge_batches('test_set')
         self.ctx.restarts = dict(self.inputs.get('restarts', {}))
         self.ctx.walkers = {}
         self.ctx.round = 0
@@ -242,19 +253,20 @@ class ActiveLearningWorkChain(WorkChain):
             if split not in node.outputs:
                 continue
             self.ctx[f'new_{split}'] = True
-            self.ctx[name] = self.extend(self.ctx[name], node.outputs[split], name)
+            self.ctx.batches[name][f'iteration_{self.ctx.iteration:02d}'] = node.outputs[split]
+            self.ctx[name] = self.merge_batches(name)
             self.ctx.entry[f'labels_{split}'] = len(node.outputs[split])
         if 'results' in node.outputs:
             self.ctx.entry['labels_failed'] = node.outputs.results['number_failed']
         if not node.is_finished_ok:
             return self.abort(self.exit_codes.ERROR_LABEL_FAILED, node)
 
-    def extend(self, former, new, name):
-        """Return ``former`` extended by ``new``, or ``new`` if there was nothing."""
-        if former is None:
-            return new
+    def merge_batches(self, name: str) -> orm.Data | None:
+        """Return ``dataset`` or ``test_set``: all batches of labels in one node, None if there are none."""
+        if not self.ctx.batches[name]:
+            return None
         label = f'iteration_{self.ctx.iteration:02d}_{name}'
-        return merge_configurations(former=former, new=new, metadata={'call_link_label': label})
+        return merge_configurations(**self.ctx.batches[name], metadata={'call_link_label': label})
 
     def should_train(self) -> bool:
         """Return whether there are labels that no potential has seen."""
@@ -529,20 +541,17 @@ def get_restart_inputs(restart_from) -> dict:
     children = {entry.link_label: entry.node for entry in node.base.links.get_outgoing(link_type=LinkType.CALL_WORK)}
     fits = sorted(name for name, child in children.items() if name.endswith('_train') and child.is_finished_ok)
     if not fits:
-        former = {key: node.inputs[key] for key in ('dataset', 'test_set', 'potential') if key in node.inputs}
-        return former
-    last = children[fits[-1]]
-    iteration = int(fits[-1].split('_')[1])
-    inputs = {
-        'potential': last.outputs.potential,
-        'dataset': last.inputs.job.configurations,
-        'first_iteration': orm.Int(iteration),
-    }
-    if 'test' in last.inputs.job:
-        inputs['test_set'] = last.inputs.job.test
+        return {name: node.inputs[name] for name in ('dataset', 'test_set', 'potential') if name in node.inputs}
+
+    last, iteration = children[fits[-1]], int(fits[-1].split('_')[1])
+    inputs = {'potential': last.outputs.potential, 'first_iteration': orm.Int(iteration)}
+    for name, port in (('dataset', 'configurations'), ('test_set', 'test')):
+        if port in last.inputs.job:
+            merged = last.inputs.job[port].creator
+            inputs[name] = {key: merged.inputs[key] for key in merged.inputs}
     explore = children.get(f'iteration_{iteration:02d}_explore')
     if explore is not None:
-        halted = [w['index'] for w in explore.outputs.results['walkers'] if w['reason'] == 'gamma']
+        halted = [walker['index'] for walker in explore.outputs.results['walkers'] if walker['reason'] == 'gamma']
         names = [f'walker_{index:02d}' for index in halted]
         inputs['restarts'] = {name: explore.outputs.restarts[name] for name in names}
     return inputs

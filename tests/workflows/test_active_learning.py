@@ -25,23 +25,35 @@ def test_tiny_loop(tiny_runfile, aiida_profile_clean):
 
     # It halted, learned from that, and resumed from the restart file with the new generation.
     assert any(entry.get('number_halted') for entry in report['iterations'])
-    resumed = orm.QueryBuilder().append(
-        CalculationFactory('pyacemaker.lammps_pace'), tag='resumed', project='*'
-    ).append(orm.SinglefileData, with_outgoing='resumed', edge_filters={'label': 'restart'}, tag='restart').append(
-        CalculationFactory('pyacemaker.lammps_pace'), with_outgoing='restart', project='*'
+    resumed = (
+        orm.QueryBuilder()
+        .append(CalculationFactory('pyacemaker.lammps_pace'), tag='resumed', project='*')
+        .append(orm.SinglefileData, with_outgoing='resumed', edge_filters={'label': 'restart'}, tag='restart')
+        .append(CalculationFactory('pyacemaker.lammps_pace'), with_outgoing='restart', project='*')
     )
     assert resumed.count() > 0
     for later, earlier in resumed.all():
         assert later.inputs.potential.generation > earlier.inputs.potential.generation
         assert later.outputs.results['start_step'] == earlier.outputs.results['step']
 
-    # Every potential reaches the calculations that trained it in one query.
-    for potential in orm.QueryBuilder().append(DataFactory('pyacemaker.potential')).all(flat=True):
-        query = orm.QueryBuilder().append(DataFactory('pyacemaker.potential'), filters={'id': potential.pk}, tag='p')
-        query.append(CalculationFactory('quantumespresso.pw'), with_descendants='p', project='uuid').distinct()
-        calculations = set(query.all(flat=True))
+    # Every potential reaches the calculations that trained it in one query, whose depth does not grow.
+    query = orm.QueryBuilder().append(DataFactory('pyacemaker.potential'), tag='potential', project='*')
+    query.append(CalculationFactory('pyacemaker.pace_train'), with_outgoing='potential', tag='fit')
+    edge = {'edge_filters': {'label': 'configurations'}}
+    query.append(ConfigurationsData, with_outgoing='fit', tag='dataset', **edge)
+    query.append(orm.CalcFunctionNode, with_outgoing='dataset', tag='merge')
+    query.append(ConfigurationsData, with_outgoing='merge', tag='batch')
+    query.append(orm.CalcFunctionNode, with_outgoing='batch', tag='collect')
+    query.append(orm.Dict, with_outgoing='collect', tag='output')
+    query.append(CalculationFactory('quantumespresso.pw'), with_outgoing='output', project='uuid')
+    found = {}
+    for potential, calculation in query.distinct().all():
+        found.setdefault(potential.uuid, set()).add(calculation)
+    potentials = orm.QueryBuilder().append(DataFactory('pyacemaker.potential')).all(flat=True)
+    assert len(potentials) > 1
+    for potential in potentials:
         trained_on = potential.creator.inputs.configurations.get_frames()
-        assert {frame.info['calculation'] for frame in trained_on} <= calculations
+        assert {frame.info['calculation'] for frame in trained_on} == found[potential.uuid]
 
     # What it was measured on was never trained on.
     test = {frame.info['calculation'] for frame in outputs['test_set'].get_frames()}
@@ -50,7 +62,7 @@ def test_tiny_loop(tiny_runfile, aiida_profile_clean):
     # A continued run starts from the last potential and counts on.
     inputs = get_restart_inputs(node)
     assert inputs['potential'].uuid == outputs['potential'].uuid
-    assert len(inputs['dataset']) == len(outputs['dataset'])
+    assert sum(len(batch) for batch in inputs['dataset'].values()) == len(outputs['dataset'])
 
 
 @pytest.fixture
