@@ -21,8 +21,8 @@ def cmd_export(pk: str, directory: Path, force: bool, profile: str | None) -> No
     """
     with attempt():
         from aiida_pyacemaker.workflows.export import export_run
-        from aiida_pyacemaker.workflows.report import find_run
+        from aiida_pyacemaker.workflows.report import find_run, while_unlocked
 
-        load_profile(profile)
+        while_unlocked(load_profile)(profile)
         files = export_run(find_run(pk), directory, force)
         click.echo(f'Wrote {len(files)} files to {directory}; {directory}/README.txt says what is where.')

@@ -24,9 +24,9 @@ def cmd_lineage(pk: str, as_json: bool, profile: str | None) -> None:
     with attempt():
         import json
 
-        from aiida_pyacemaker.workflows.report import find_node, get_lineage
+        from aiida_pyacemaker.workflows.report import find_node, get_lineage, while_unlocked
 
-        load_profile(profile)
+        while_unlocked(load_profile)(profile)
         lineage = get_lineage(find_node(pk))
         click.echo(json.dumps(lineage, indent=2) if as_json else format_lineage(lineage))
 

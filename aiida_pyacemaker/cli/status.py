@@ -30,9 +30,9 @@ def cmd_status(pk: str | None, as_json: bool, profile: str | None) -> None:
     with attempt():
         import json
 
-        from aiida_pyacemaker.workflows.report import find_run, get_status
+        from aiida_pyacemaker.workflows.report import find_run, get_status, while_unlocked
 
-        load_profile(profile)
+        while_unlocked(load_profile)(profile)
         status = get_status(find_run(pk))
         click.echo(json.dumps(status, indent=2) if as_json else format_status(status))
         sys.exit(0)

@@ -13,7 +13,7 @@ import yaml
 from aiida import orm
 
 from .pictures import draw_learning, draw_parity
-from .report import describe_process, get_children, get_dft_children, get_results, get_status, get_steps
+from .report import get_children, get_dft_children, get_results, get_status, get_steps, while_unlocked
 
 README = """\
 Run {pk} of aiida-pyacemaker ({uuid}).
@@ -30,6 +30,7 @@ learning.png, parity.png       errors against generation, prediction against DFT
 """
 
 
+@while_unlocked
 def export_run(run: orm.WorkChainNode, target: Path, force: bool = False) -> list[str]:
     """Write the project folder of a run; all of it or nothing.
 
@@ -188,7 +189,14 @@ def write_iteration(children: dict[str, orm.WorkChainNode], folder: Path) -> Non
         write_dft(children['label'], folder / 'dft_calc')
     report: dict[str, Any] = {}
     for name, node in children.items():
-        report[name] = {**describe_process(node), 'exit_message': node.exit_message, 'results': get_results(node)}
+        report[name] = {
+            'pk': node.pk,
+            'uuid': node.uuid,
+            'kind': node.process_label,
+            'exit_status': node.exit_status,
+            'exit_message': node.exit_message,
+            'results': get_results(node),
+        }
     (folder / 'report.json').write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
 
 

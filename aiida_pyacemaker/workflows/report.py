@@ -7,27 +7,57 @@ that :class:`~aiida_pyacemaker.workflows.active_learning.ActiveLearningWorkChain
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from aiida import orm
 from aiida.common.links import LinkType
 from aiida.plugins import DataFactory, WorkflowFactory
+from sqlalchemy.exc import OperationalError
+
+P = ParamSpec('P')
+T = TypeVar('T')
 
 ENTRY_POINT = 'pyacemaker.active_learning'
 #: Extra of a run's node: the hash of its run file, by which ``launch --once`` recognises it.
 EXTRA_RUNFILE = 'pyacemaker_runfile'
+
+#: How often a reading function tries again, each time after SQLite's own 5 s, while the database is locked.
+LOCKED_ATTEMPTS = 10
 
 _STEP = re.compile(r'^iteration_(?P<iteration>\d+)_(?P<step>[a-z]+)')
 _LABEL = re.compile(r'^label_(?P<index>\d+)$')
 _WALKER = re.compile(r'^walker_(?P<index>\d+)')
 
 
+def while_unlocked(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function that only reads try again while another process writes: SQLite locks the whole database.
+
+    A run that is looked at while its daemon is busy would otherwise answer `database is locked` now and then.
+    """
+
+    @functools.wraps(function)
+    def patient(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(LOCKED_ATTEMPTS):
+            try:
+                return function(*args, **kwargs)
+            except OperationalError as exception:
+                if 'database is locked' not in str(exception):
+                    raise
+            time.sleep(1)
+        return function(*args, **kwargs)
+
+    return patient
+
+
 # Finding --------------------------------------------------------------------------------------------------------------
 
 
+@while_unlocked
 def find_run(identifier: str | int | None = None) -> orm.WorkChainNode:
     """Return a run of the active learning loop.
 
@@ -50,6 +80,7 @@ def find_run(identifier: str | int | None = None) -> orm.WorkChainNode:
     return node
 
 
+@while_unlocked
 def find_node(identifier: str | int) -> orm.Node:
     """Return a node by PK or UUID.
 
@@ -64,6 +95,7 @@ def find_node(identifier: str | int) -> orm.Node:
         raise ValueError(f'there is no node {identifier} in this profile; see `verdi process list -a`') from None
 
 
+@while_unlocked
 def find_same_run(runfile_hash: str) -> orm.WorkChainNode | None:
     """Return the newest run with a run file of this hash that finished well, else one that is still going, or None."""
     query = orm.QueryBuilder().append(
@@ -101,6 +133,7 @@ def get_results(node: orm.ProcessNode | None) -> dict[str, Any]:
 # Status ---------------------------------------------------------------------------------------------------------------
 
 
+@while_unlocked
 def get_status(run: orm.WorkChainNode) -> dict[str, Any]:
     """Describe the state of a run.
 
@@ -286,16 +319,17 @@ def dig(mapping: Any, *keys: str) -> Any:
 # Lineage --------------------------------------------------------------------------------------------------------------
 
 
+@while_unlocked
 def get_lineage(node: orm.Node) -> dict[str, Any]:
     """Follow a potential, configurations or a run back to where they come from.
 
     :param node: ``AcePotentialData``, ``ConfigurationsData``, or a process that has a potential among its outputs.
-    :returns: dictionary with ``node``, ``potentials`` (the chain of parents, newest first), ``dft`` (the
-        ``PwCalculation`` nodes that labelled the data), ``simulations`` (the ``LammpsPaceCalculation`` nodes that
-        proposed configurations) and ``created_by``.
+    :returns: dictionary with ``node``, ``created_by``, ``potentials`` (those before it, newest first), ``dft`` (the
+        ``PwCalculation`` nodes that labelled the data) and ``simulations`` (the ``LammpsPaceCalculation`` nodes that
+        proposed configurations).
     :raises ValueError: if the node is of another kind.
     """
-    potential_class, configurations_class = potential_and_configurations()
+    potential_class = DataFactory('pyacemaker.potential')
     if isinstance(node, orm.ProcessNode):
         if 'potential' not in node.outputs:
             raise ValueError(
@@ -303,47 +337,138 @@ def get_lineage(node: orm.Node) -> dict[str, Any]:
                 'give a potential, configurations, or a process that made a potential'
             )
         node = node.outputs.potential
-    if not isinstance(node, potential_class | configurations_class):
+    if not isinstance(node, potential_class | DataFactory('pyacemaker.configurations')):
         raise ValueError(
             f'{node.pk} is a {type(node).__name__}; lineage starts from a potential, configurations, or a process '
             'that made a potential'
         )
+    ancestors = get_ancestors(node)
+    query = orm.QueryBuilder().append(potential_class, filters={'id': {'in': ancestors}}, tag='potential')
+    potentials = query.order_by({'potential': [{'id': 'desc'}]}).all(flat=True)
     creator = node.creator
+    processes = [*get_dft(ancestors), *get_simulations(ancestors)]
+    if creator is not None:
+        kind = {
+            'pk': creator.pk,
+            'uuid': creator.uuid,
+            'kind': creator.process_label,
+            'exit_status': creator.exit_status,
+        }
+        processes.insert(0, kind)
+    paths = get_call_paths([process['pk'] for process in processes])
+    for process in processes:
+        process['called_as'] = paths[process['pk']]
     return {
         'node': describe_data(node),
-        'created_by': describe_process(creator) if creator else None,
-        'potentials': [describe_data(potential) for potential in get_ancestors(node, potential_class)],
-        'dft': [
-            {**describe_process(calculation), **get_dft_summary(calculation)}
-            for calculation in get_ancestors(node, calculation_class('aiida.calculations:quantumespresso.pw'))
-        ],
-        'simulations': [
-            {**describe_process(calculation), **get_simulation_summary(calculation)}
-            for calculation in get_ancestors(node, calculation_class('aiida.calculations:pyacemaker.lammps_pace'))
-        ],
+        'created_by': processes.pop(0) if creator is not None else None,
+        'potentials': [describe_data(potential) for potential in potentials],
+        'dft': [process for process in processes if 'energy' in process],
+        'simulations': [process for process in processes if 'gamma_max' in process],
     }
 
 
-def potential_and_configurations() -> tuple[type[orm.Data], type[orm.Data]]:
-    """Return the classes of the two node types of this package."""
-    return DataFactory('pyacemaker.potential'), DataFactory('pyacemaker.configurations')
+def get_ancestors(node: orm.Node) -> list[int]:
+    """Return the PKs of all nodes from which a node descends through data and calculations.
 
-
-def calculation_class(process_type: str) -> tuple[type[orm.Node], dict[str, Any]]:
-    """Return what the query of :func:`get_ancestors` needs for calculations of a process type."""
-    return orm.CalcJobNode, {'process_type': process_type}
-
-
-def get_ancestors(node: orm.Node, kind: type[orm.Node] | tuple[type[orm.Node], dict[str, Any]]) -> list[orm.Node]:
-    """Return all nodes of a kind from which a node descends through data and calculations, newest first.
-
-    :param kind: a node class, or a class and the filters on it.
+    Level by level, each node once: the QueryBuilder's ``with_descendants`` follows every *path*, of which there are a
+    million after three generations (measured: 40 s, in which SQLite lets no daemon write).
     """
-    cls, filters = kind if isinstance(kind, tuple) else (kind, {})
-    query = orm.QueryBuilder().append(orm.Node, filters={'id': node.pk}, tag='node')
-    query.append(cls, with_descendants='node', filters={**filters, 'id': {'!==': node.pk}}, tag='ancestor')
-    query.distinct()
-    return sorted(query.all(flat=True), key=lambda found: found.pk, reverse=True)
+    seen: set[int] = set()
+    level = [node.pk]
+    while level:
+        query = orm.QueryBuilder().append(orm.Node, filters={'id': {'in': level}}, tag='node')
+        query.append(
+            orm.Node,
+            with_outgoing='node',
+            edge_filters={'type': {'in': [LinkType.CREATE.value, LinkType.INPUT_CALC.value]}},
+            project='id',
+        )
+        level = sorted(set(query.all(flat=True)) - seen)
+        seen.update(level)
+    return sorted(seen)
+
+
+PROCESS_COLUMNS = {
+    'pk': 'id',
+    'uuid': 'uuid',
+    'kind': 'attributes.process_label',
+    'exit_status': 'attributes.exit_status',
+}
+
+
+def get_calculations(pks: list[int], process_type: str) -> dict[int, dict[str, Any]]:
+    """Return the calculations of a type among some nodes, by PK, newest first."""
+    query = orm.QueryBuilder().append(
+        orm.CalcJobNode,
+        filters={'id': {'in': pks}, 'process_type': process_type},
+        project=list(PROCESS_COLUMNS.values()),
+        tag='calculation',
+    )
+    found = query.order_by({'calculation': [{'id': 'desc'}]}).all()
+    return {row[0]: dict(zip(PROCESS_COLUMNS, row, strict=True)) for row in found}
+
+
+def add_linked(
+    processes: dict[int, dict[str, Any]], kind: type, label: str, link: str, columns: dict[str, str]
+) -> None:
+    """Add what the input or output of a label says to the description of each process, None where there is none.
+
+    :param link: how the data is linked: `with_incoming` for an output, `with_outgoing` for an input.
+    :param columns: new key -> what is projected.
+    """
+    for process in processes.values():
+        process.update(dict.fromkeys(columns))
+    if not processes:
+        return
+    query = orm.QueryBuilder()
+    query.append(orm.CalcJobNode, filters={'id': {'in': list(processes)}}, project='id', tag='process')
+    query.append(kind, **{link: 'process'}, edge_filters={'label': label}, project=list(columns.values()))
+    for pk, *values in query.all():
+        processes[pk].update(zip(columns, values, strict=True))
+
+
+def get_dft(pks: list[int]) -> list[dict[str, Any]]:
+    """Return the DFT calculations among some nodes, with formula and energy (eV)."""
+    processes = get_calculations(pks, 'aiida.calculations:quantumespresso.pw')
+    add_linked(processes, orm.Dict, 'output_parameters', 'with_incoming', {'energy': 'attributes.energy'})
+    add_linked(processes, orm.StructureData, 'structure', 'with_outgoing', {'formula': 'attributes.sites'})
+    for process in processes.values():
+        names = [site['kind_name'].rstrip('0123456789') for site in process['formula'] or []]
+        process['formula'] = ''.join(f'{name}{names.count(name)}' for name in sorted(set(names)))
+    return list(processes.values())
+
+
+def get_simulations(pks: list[int]) -> list[dict[str, Any]]:
+    """Return the simulations among some nodes: how each ended, and the PK of the potential that drove it."""
+    processes = get_calculations(pks, 'aiida.calculations:pyacemaker.lammps_pace')
+    columns = {key: f'attributes.{key}' for key in ('reason', 'step', 'gamma_max')}
+    add_linked(processes, orm.Dict, 'results', 'with_incoming', columns)
+    add_linked(processes, orm.Data, 'potential', 'with_outgoing', {'potential': 'id'})
+    return list(processes.values())
+
+
+def get_call_paths(pks: list[int]) -> dict[int, str]:
+    """Return for each process the labels of the calls that led to it, joined: `iteration_01_label/label_0003`."""
+    paths: dict[int, list[str]] = {pk: [] for pk in pks}
+    current = {pk: pk for pk in pks}  # process -> its caller on the level that is reached
+    while current:
+        query = orm.QueryBuilder()
+        query.append(orm.ProcessNode, filters={'id': {'in': list(set(current.values()))}}, project='id', tag='called')
+        query.append(
+            orm.ProcessNode,
+            with_outgoing='called',
+            edge_filters={'type': {'in': [LinkType.CALL_CALC.value, LinkType.CALL_WORK.value]}},
+            edge_project='label',
+            project='id',
+        )
+        callers = {called: (caller, label) for called, caller, label in query.all()}
+        for pk, called in list(current.items()):
+            if called in callers:
+                current[pk] = callers[called][0]
+                paths[pk].insert(0, callers[called][1])
+            else:
+                del current[pk]
+    return {pk: '/'.join(labels) for pk, labels in paths.items()}
 
 
 def describe_data(node: orm.Data) -> dict[str, Any]:
@@ -352,34 +477,3 @@ def describe_data(node: orm.Data) -> dict[str, Any]:
     attributes = {key: node.base.attributes.get(key, None) for key in keys}
     known = {key: value for key, value in attributes.items() if value is not None}
     return {'pk': node.pk, 'uuid': node.uuid, 'type': type(node).__name__, **known}
-
-
-def describe_process(node: orm.ProcessNode) -> dict[str, Any]:
-    """Return what identifies a process, with the labels of the calls that led to it."""
-    path, current = [], node
-    while current is not None:
-        link = current.base.links.get_incoming(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).first()
-        if link is not None:
-            path.append(link.link_label)
-        current = link.node if link is not None else None
-    return {
-        'pk': node.pk,
-        'uuid': node.uuid,
-        'kind': node.process_label,
-        'called_as': '/'.join(reversed(path)),
-        'exit_status': node.exit_status,
-    }
-
-
-def get_dft_summary(node: orm.CalcJobNode) -> dict[str, Any]:
-    """Return formula and energy (eV) of a DFT calculation."""
-    results = node.outputs.output_parameters.get_dict() if 'output_parameters' in node.outputs else {}
-    formula = node.inputs.structure.get_formula() if 'structure' in node.inputs else None
-    return {'formula': formula, 'energy': results.get('energy')}
-
-
-def get_simulation_summary(node: orm.CalcJobNode) -> dict[str, Any]:
-    """Return how a simulation ended and which potential drove it."""
-    results = get_results(node)
-    known = {key: results.get(key) for key in ('reason', 'step', 'gamma_max')}
-    return {**known, 'potential': node.inputs.potential.pk if 'potential' in node.inputs else None}
