@@ -11,7 +11,6 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
@@ -61,7 +60,7 @@ class RunGraph:
         self.run = self.work('ActiveLearningWorkChain', {'parameters': orm.Dict(parameters)})
         self.dataset: ConfigurationsData | None = None
         self.potential: AcePotentialData | None = None
-        self.iterations: list[dict[str, Any]] = []
+        self.batches: dict[str, dict[str, ConfigurationsData]] = {}
 
     # Nodes ------------------------------------------------------------------------------------------------------------
 
@@ -288,11 +287,14 @@ class RunGraph:
         self.finish(step, {'configurations': chosen})
         return chosen
 
-    def merge(self, iteration: int, former, new, name: str):
-        """Return two data sets joined."""
-        merged = ConfigurationsData([*former.get_frames(), *new.get_frames()])
+    def merge(self, iteration: int, split: str, labels: dict) -> ConfigurationsData:
+        """Return all batches of labels of a split in one node."""
+        name = {'train': 'dataset', 'test': 'test_set'}[split]
+        batches = self.batches.setdefault(split, {})
+        batches[f'iteration_{iteration:02d}'] = labels[split]
+        merged = ConfigurationsData([atoms for batch in batches.values() for atoms in batch.get_frames()])
         call = f'iteration_{iteration:02d}_{name}'
-        self.function('merge_configurations', {'former': former, 'new': new}, self.run, call, {'result': merged})
+        self.function('merge_configurations', batches, self.run, call, {'result': merged})
         return merged
 
 
@@ -303,25 +305,24 @@ def SinglePoint(atoms, **labels):  # noqa: N802
     return SinglePointCalculator(atoms, **labels)
 
 
-def build_first_iteration(graph: RunGraph):
-    """Build initial structures, their labels, the first potential and its errors; return the data sets."""
+def build_first_iteration(graph: RunGraph) -> None:
+    """Build initial structures, their labels, the first potential and its errors."""
     generated = ConfigurationsData(graph.frames[:8])
     graph.function(
         'generate_configurations', {'parameters': orm.Dict({})}, graph.run, 'generate', {'result': generated}
     )
-    sets = graph.label(0, generated, failing=(3,))
-    graph.train(0, sets['train'], sets['test'])
-    graph.validate(0, sets['test'], 0.012, 0.09)
-    return sets
+    labels = graph.label(0, generated, failing=(3,))
+    test = graph.merge(0, 'test', labels)
+    graph.train(0, graph.merge(0, 'train', labels), test)
+    graph.validate(0, test, 0.012, 0.09)
 
 
 def build_finished(graph: RunGraph) -> orm.WorkChainNode:
     """Build a run of two iterations that converged."""
-    sets = build_first_iteration(graph)
+    build_first_iteration(graph)
     chosen = graph.embed(1, graph.explore(1, halting=True), graph.frames[8:12])
-    new = graph.label(1, chosen)
-    dataset = graph.merge(1, sets['train'], new['train'], 'dataset')
-    test = graph.merge(1, sets['test'], new['test'], 'test_set')
+    labels = graph.label(1, chosen)
+    dataset, test = graph.merge(1, 'train', labels), graph.merge(1, 'test', labels)
     graph.train(1, dataset, test)
     graph.validate(1, test, 0.0021, 0.033)
     graph.explore(2, halting=False)

@@ -112,7 +112,8 @@ def print_preparation(runfile: RunFile, builder: Any, profile: str) -> None:
         'initial structures': count_structures(runfile),
     }
     if builder.potential is not None:
-        summary['continued from'] = f'potential <{builder.potential.pk}>, {len(builder.dataset)} labels'
+        labels = sum(len(batch) for batch in builder.dataset.values())
+        summary['continued from'] = f'potential <{builder.potential.pk}>, {labels} labels'
     for line in yaml.safe_dump(summary, sort_keys=False, allow_unicode=True).splitlines():
         click.echo(f'#   {line}')
 
@@ -149,19 +150,24 @@ def follow(node: WorkChainNode) -> None:
 
     from aiida.engine.daemon.client import get_daemon_client
 
+    from aiida_pyacemaker.workflows.report import while_unlocked
+
     from .status import format_progress
 
     click.echo(f'Following it; Ctrl-C only stops looking, then: aiida-pyacemaker status {node.pk}')
     start, last, warned = time.monotonic(), '', False
+    client = get_daemon_client()
+    is_terminated = while_unlocked(lambda: node.is_terminated)
     try:
-        while not node.is_terminated:
-            line = format_progress(node)
+        while not is_terminated():
+            line = while_unlocked(format_progress)(node)
             if line != last:
                 minutes, seconds = divmod(int(time.monotonic() - start), 60)
                 click.echo(f'[{minutes:3d}:{seconds:02d}] {line}')
                 last = line
-            if not get_daemon_client().is_daemon_running and not warned:
-                echo_error('the daemon is not running, so nothing moves; start it with `verdi daemon start`')
+            if not warned and not client.is_daemon_running:
+                start_it = f'verdi -p {client.profile.name} daemon start'
+                echo_error(f'the daemon is not running, so nothing moves; start it with `{start_it}`')
                 warned = True
             time.sleep(POLL)
     except KeyboardInterrupt:

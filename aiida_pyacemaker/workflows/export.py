@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from aiida import orm
+from aiida.plugins import DataFactory
 
 from .pictures import draw_learning, draw_parity
 from .report import get_children, get_dft_children, get_results, get_status, get_steps, while_unlocked
@@ -127,9 +128,11 @@ def write_data(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.WorkChainN
     """Write the data sets as extended xyz."""
     folder.mkdir()
     trained = get_trained(steps)
-    sets = {}
-    if 'dataset' in run.inputs:
-        sets['initial_train'] = run.inputs.dataset
+    sets: dict[str, orm.Data] = {}
+    if 'dataset' in run.inputs:  # batches of a former run that this one continues
+        batches = run.inputs.dataset
+        frames = [atoms for name in sorted(batches) for atoms in batches[name].get_frames()]
+        sets['initial_train'] = DataFactory('pyacemaker.configurations')(frames)
     elif trained:
         sets['initial_train'] = trained[0].inputs.job.configurations
     if 'dataset' in run.outputs:

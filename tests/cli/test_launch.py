@@ -92,7 +92,7 @@ def test_restart(new_run_graph, pw_code, lammps_code, worker_code, pseudo_family
     monkeypatch.setattr('aiida_pyacemaker.workflows.preflight.check_daemon', lambda: None)
     result = invoke(ALUMINIUM, '--restart-from', former.pk, '--prepare-only')
     assert result.exit_code == 0, result.output
-    assert f'continued from: potential <{graph.potential.pk}>, ' in result.output
+    assert f'continued from: potential <{graph.potential.pk}>, 8 labels' in result.output
     result = invoke(ALUMINIUM, '--restart-from', 999999)
     assert result.exit_code == 1
     assert 'there is no node 999999' in result.output
