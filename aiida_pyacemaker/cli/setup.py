@@ -146,7 +146,7 @@ def load(options: Options):
 def cmd_setup(steps: tuple[str, ...], **options) -> None:
     """Set up this machine: engines, AiiDA profile, computer, codes, pseudopotentials, daemon.
 
-    STEP is one or several of engines, profile, computer, codes, pseudos, daemon; all of them without one, or with `all`.
+    STEP is one or several of engines, profile, computer, codes, pseudos, daemon; without one, or with all, all of them.
     What is there already is left alone, so the command can be run again at any time.
     """
     functions: dict[str, Callable[[Options], None]] = {
