@@ -20,6 +20,14 @@ from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.data.potential import AcePotentialData
 from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
 
+#: What the tests read is given here, so that the protocol can change.
+RUN_FILE = {
+    'protocol': 'fast',
+    'system': {'elements': ['Al']},
+    'validate': {'energy_rmse': 0.005, 'force_rmse': 0.05},
+    'budget': {'max_iterations': 8, 'max_labels': 80},
+}
+
 PROCESS_TYPES = {
     'ActiveLearningWorkChain': 'aiida.workflows:pyacemaker.active_learning',
     'LabelWorkChain': 'aiida.workflows:pyacemaker.label',
@@ -54,7 +62,7 @@ class RunGraph:
             workdir=tempfile.gettempdir(),
         )
         self.computer.store()
-        self.runfile = resolve_runfile({'system': {'elements': ['Al']}, 'protocol': 'fast'})
+        self.runfile = resolve_runfile(RUN_FILE)
         parameters = self.runfile.to_dict()
         parameters['label']['pseudo_family'] = 'PseudoDojo/0.5/PBE/SR/standard/upf'
         self.run = self.work('ActiveLearningWorkChain', {'parameters': orm.Dict(parameters)})

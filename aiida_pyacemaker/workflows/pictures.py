@@ -18,6 +18,7 @@ def draw_learning(status: dict[str, Any], target: str | os.PathLike) -> None:
     :param target: the picture, PNG.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
 
     # A generation that was measured more than once counts with its last measurement.
     rows: dict[int, dict[str, Any]] = {}
@@ -41,11 +42,14 @@ def draw_learning(status: dict[str, Any], target: str | os.PathLike) -> None:
             axes.axhline(status['criteria'][limit] * 1e3, color='gray', linestyle='--', label='wanted')
             axes.legend(loc='upper right')
         axes.set_ylabel(name)
+        for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            ticks(ScalarFormatter())
     above.set_title('Errors (RMSE) on held-out configurations')
     below.step([generation for generation, _ in labels], [count for _, count in labels], 'o-', where='mid')
     below.set_ylabel('training labels')
     below.set_xlabel('generation')
-    below.xaxis.get_major_locator().set_params(integer=True)
+    for axis in (below.xaxis, below.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     figure.savefig(target, dpi=150)
 
 

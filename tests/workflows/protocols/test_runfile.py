@@ -67,8 +67,9 @@ def test_order_of_merging(tmp_path):
     runfile = load_runfile(path, ['explore.steps=3000', 'explore.temperature=[300,900]'])
     assert runfile.explore.steps == 3000
     assert runfile.explore.temperature == [300, 900]
-    assert runfile.explore.walkers == 2
-    assert load_runfile(path, ['protocol=stringent']).explore.walkers == 8
+    assert runfile.explore.walkers == protocol_defaults('fast')['explore']['walkers']
+    stringent = load_runfile(path, ['protocol=stringent'])
+    assert stringent.train.cutoff == protocol_defaults('stringent')['train']['cutoff'] != runfile.train.cutoff
 
 
 def test_overrides_as_in_hydra():
@@ -79,7 +80,7 @@ def test_overrides_as_in_hydra():
     )
     assert runfile.train.ridge == 1e-8
     assert runfile.explore.steps == 10000
-    assert runfile.explore.temperature == [100, 700]
+    assert runfile.explore.temperature == [protocol_defaults()['explore']['temperature'][0], 700]
     assert runfile.label.pseudo_family == 'a=b'
     assert resolve_runfile(ALUMINIUM, ['structures.prototypes=null']).structures.prototypes is None
 
@@ -141,7 +142,7 @@ def test_structure_files(tmp_path):
         ('explore.timestep=.nan', 'explore.timestep', 'must be a finite number'),
         ('explore.steps=1.5', 'explore.steps', 'must be a whole number'),
         ('explore.steps=null', 'explore.steps', 'must be a whole number'),
-        ('explore.steps=1005', 'explore', 'steps (1005) is not a multiple of gamma_every (10)'),
+        ('explore.steps=1005', 'explore', 'steps (1005) is not a multiple of gamma_every'),
         ('explore.ensemble=npq', 'explore.ensemble', 'did you mean `npt`?'),
         ('explore.gamma_select=7', 'explore', 'lower gamma_select'),
         ('explore.atoms=1000', '', 'lower explore.atoms or raise embed.max_atoms'),
