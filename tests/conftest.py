@@ -18,6 +18,12 @@ if _BIN not in os.environ.get('PATH', '').split(os.pathsep):
     os.environ['PATH'] = os.pathsep.join([_BIN, os.environ.get('PATH', '')])
 
 
+@pytest.fixture(scope='session', autouse=True)
+def poll_often(aiida_profile):
+    """Let processes that run in the tests look for their children every second, as in the profile that we set up."""
+    aiida_profile.set_option('runner.poll.interval', 1)
+
+
 @pytest.fixture(scope='session')
 def pw_engine():
     """Return the pw.x of this machine as an ``Engine``."""

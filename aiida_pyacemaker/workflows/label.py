@@ -49,8 +49,8 @@ class LabelWorkChain(WorkChain):
             'cost_exponent': 2.5,
             'mixing_beta': 0.4,
             # pw.x's own 20 % of empty bands are too few for small metallic cells, whose k-points differ much in the
-            # number of occupied bands: measured on Al8 and Al16 with 0.05 Ry of smearing, 16 and 29 bands hold electrons
-            # where 12 and 24 pairs have to be placed. Too few bands cost a second calculation.
+            # number of occupied bands: measured on Al8 and Al16 with 0.05 Ry of smearing, 16 and 29 bands hold
+            # electrons where 12 and 24 pairs have to be placed. Too few bands cost a second calculation.
             'bands_factor': 1.3,
             'bands_extra': 4,
         }
@@ -207,15 +207,13 @@ class LabelWorkChain(WorkChain):
         """Collect the labels, whatever else failed, and compare the failures with the quota."""
         total, failed = len(self.ctx.sizes), len(self.ctx.failures)
 
-        if self.ctx.labelled:
-            nodes = {}
-            for index, pk in self.ctx.labelled.items():
-                outputs = orm.load_node(pk).outputs
-                nodes[f'parameters_{index:04d}'] = outputs.output_parameters
-                nodes[f'trajectory_{index:04d}'] = outputs.output_trajectory
-            sets = collect_labels(self.inputs.configurations, **nodes, metadata={'call_link_label': 'collect_labels'})
-            for split, node in sets.items():
-                self.out(split, node)
+        # One call for each split, so that a training set has no path to the calculations of the held-out one.
+        for split in ('train', 'test'):
+            nodes = self.get_outputs_of_split(split)
+            if nodes:
+                label = f'collect_{split}'
+                sets = collect_labels(self.inputs.configurations, **nodes, metadata={'call_link_label': label})
+                self.out(split, sets[split])
 
         results = {
             'number_of_configurations': total,
@@ -231,3 +229,14 @@ class LabelWorkChain(WorkChain):
 
         if failed > self.ctx.parameters['max_failed_fraction'] * total:
             return self.exit_codes.ERROR_TOO_MANY_FAILURES.format(failed=failed, total=total)
+
+    def get_outputs_of_split(self, split: str) -> dict[str, orm.Data]:
+        """Return the outputs of the finished calculations of ``train`` or ``test``, as ``collect_labels`` takes them."""
+        frames = self.inputs.configurations.get_frames()
+        nodes = {}
+        for index, pk in self.ctx.labelled.items():
+            if frames[index].info.get('split', 'train') == split:
+                outputs = orm.load_node(pk).outputs
+                nodes[f'parameters_{index:04d}'] = outputs.output_parameters
+                nodes[f'trajectory_{index:04d}'] = outputs.output_trajectory
+        return nodes

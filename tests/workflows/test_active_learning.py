@@ -14,7 +14,7 @@ ActiveLearningWorkChain = WorkflowFactory('pyacemaker.active_learning')
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 
 
-def test_tiny_loop(tiny_runfile, aiida_profile_clean):
+def test_tiny_loop(aiida_profile_clean, tiny_runfile):
     """A complete loop on real engines: it halts, labels, learns, resumes, and every potential knows its DFT."""
     builder = ActiveLearningWorkChain.get_builder_from_runfile(tiny_runfile())
     outputs, node = run_get_node(builder)
@@ -66,13 +66,13 @@ def test_tiny_loop(tiny_runfile, aiida_profile_clean):
 
 
 @pytest.fixture
-def loop(tiny_runfile, generate_workchain):
+def loop(tiny_runfile, generate_workchain, al_potential):
     """Return the loop right after its set-up, with a potential and data as if iteration 0 were done."""
     process = generate_workchain(
         ActiveLearningWorkChain, ActiveLearningWorkChain.get_builder_from_runfile(tiny_runfile())
     )
     process.setup()
-    process.ctx.potential = AttributeDict({'generation': 0})
+    process.ctx.potential = al_potential
     return process
 
 
