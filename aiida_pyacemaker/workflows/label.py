@@ -231,7 +231,7 @@ class LabelWorkChain(WorkChain):
             return self.exit_codes.ERROR_TOO_MANY_FAILURES.format(failed=failed, total=total)
 
     def get_outputs_of_split(self, split: str) -> dict[str, orm.Data]:
-        """Return the outputs of the finished calculations of ``train`` or ``test``, as ``collect_labels`` takes them."""
+        """Return the outputs of the finished calculations of a split, as ``collect_labels`` takes them."""
         frames = self.inputs.configurations.get_frames()
         nodes = {}
         for index, pk in self.ctx.labelled.items():

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -61,5 +62,5 @@ def test_potential_against_dft(main_job):
     assert measured['force_rmse'] < 0.05
     energies = measured['pair']['energies']
     # Distances go from 2.8 Å down to 0.8 Å: below 2 Å each step inwards costs energy, and much of it in the end.
-    assert all(inner > outer for outer, inner in zip(energies[8:], energies[9:], strict=False))
+    assert all(inner > outer for outer, inner in pairwise(energies[8:]))
     assert energies[-1] > 20
