@@ -60,5 +60,5 @@ make_environment() {
         printf '%s\n' "$state" >"$stamp"
         printf '%-17s %-14s %s\n' environment installed "$VENV"
     fi
-    export PATH="$VENV/bin:$PATH"
+    export PATH="$VENV/bin:$PATH" VIRTUAL_ENV="$VENV"
 }

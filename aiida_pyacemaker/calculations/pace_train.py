@@ -30,6 +30,7 @@ class PaceTrainCalculation(WorkerCalculation):
         'generation': at_least(0, numbers.Integral),
         'core_weight': at_least(0),
         'processes': at_least(1, numbers.Integral),
+        'max_iterations': at_least(1, numbers.Integral),
     }
     REQUIRED_PARAMETERS = ('elements',)
 

@@ -47,12 +47,16 @@ def tell(text: str) -> None:
 
 def setup_engines(options: Options) -> None:
     """Find the engines, install those that are missing."""
-    from aiida_pyacemaker.setup import engines, install
+    from aiida_pyacemaker.setup import checks, engines, install
 
+    working = checks.working_codes(options.profile)
     for key, name, ensure, path in (
         ('pw', 'pw.x', install.ensure_pw, options.pw),
         ('lammps', 'lmp', install.ensure_lammps, options.lmp),
     ):
+        if path is None and key in working:
+            say(name, 'found', f'{working[key]} (code `{key}`)')
+            continue
         engine, new = ensure(path, tell, options.agree)
         options.engines[key] = engine
         say(name, 'installed' if new else 'found', f'{engine.name} {engine.version}, {engine.executable}')
@@ -95,8 +99,9 @@ def setup_codes(options: Options) -> None:
     # an engine that the user named replaces the one set up before; the worker is always that of this environment
     exact = {'pw': options.pw is not None, 'lammps': options.lmp is not None, 'pyacemaker-worker': True}
     for label, finder in finders.items():
-        engine = options.engines.get(label) or finder()
-        code, status = codes.ensure_code(label, engine, computer, exact=exact[label])
+        found = options.engines.get(label)
+        find = finder if found is None else lambda engine=found: engine
+        code, status = codes.ensure_code(label, find, computer, exact=exact[label])
         say('code', status, f'{code.full_label}  {code.filepath_executable}')
 
 

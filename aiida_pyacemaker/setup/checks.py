@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 import tempfile
@@ -16,7 +17,11 @@ from .engines import Engine, EngineError
 
 if TYPE_CHECKING:
     from aiida.manage.configuration import Profile
-    from aiida.orm import Computer, InstalledCode
+    from aiida.orm import InstalledCode
+
+
+#: How the engine behind each code is asked whether it works.
+PROBES = {'pw': engines.probe_pw, 'lammps': engines.probe_lammps, 'pyacemaker-worker': engines.probe_worker}
 
 
 @dataclass(frozen=True)
@@ -192,8 +197,7 @@ def check_codes(profile: Profile) -> Iterator[Check]:
         yield Check('computer', False, f'`{computer.label}` is not configured', remedy)
         return
     yield Check('computer', True, f'{computer.label} ({computer.transport_type}, {computer.scheduler_type})')
-    probes = {'pw': engines.probe_pw, 'lammps': engines.probe_lammps, 'pyacemaker-worker': engines.probe_worker}
-    for label, probe in probes.items():
+    for label, probe in PROBES.items():
         name = f'{label}@{computer.label}'
         code = codes.load_code(label, computer)
         setup = f'run `aiida-pyacemaker setup engines codes{option}`'
@@ -201,6 +205,29 @@ def check_codes(profile: Profile) -> Iterator[Check]:
             yield Check(name, False, 'there is no such code', setup)
         else:
             yield _check(name, lambda code=code, probe=probe: probe_code(code, probe), remedy=setup)
+
+
+def working_codes(profile_name: str) -> dict[str, str]:
+    """Return the description of every code on `localhost` that works, by label; none if there is no such profile.
+
+    An engine that the user once named is found again this way.
+    """
+    from aiida import orm
+    from aiida.common.exceptions import NotExistent
+
+    if isinstance(load_profile(profile_name), Check):
+        return {}
+    try:
+        computer = orm.load_computer(codes.COMPUTER)
+    except NotExistent:
+        return {}
+    working = {}
+    for label, probe in PROBES.items():
+        code = codes.load_code(label, computer)
+        if code is not None:
+            with contextlib.suppress(EngineError):
+                working[label] = probe_code(code, probe)
+    return working
 
 
 def probe_code(code: InstalledCode, probe: Callable[[Path], Engine]) -> str:
@@ -215,7 +242,12 @@ def probe_code(code: InstalledCode, probe: Callable[[Path], Engine]) -> str:
         raise EngineError(f'`{executable}` does not exist')
     with tempfile.TemporaryDirectory() as scratch:
         script = Path(scratch) / 'run.sh'
-        lines = ['#!/bin/bash', computer_text(code.computer), code.prepend_text, f'exec {shlex.quote(executable)} "$@"']
+        lines = [
+            '#!/bin/bash',
+            code.computer.get_prepend_text() or '',
+            code.prepend_text,
+            f'exec {shlex.quote(executable)} "$@"',
+        ]
         script.write_text('\n'.join(lines) + '\n')
         script.chmod(0o755)
         try:
@@ -223,11 +255,6 @@ def probe_code(code: InstalledCode, probe: Callable[[Path], Engine]) -> str:
         except EngineError as exception:
             raise EngineError(exception.problem.replace(str(script), executable), exception.remedy) from exception
     return f'{engine.version}, {executable}'
-
-
-def computer_text(computer: Computer) -> str:
-    """Return the shell lines that the computer puts before every job."""
-    return computer.get_prepend_text() or ''
 
 
 def check_pseudos(profile: Profile) -> Check:

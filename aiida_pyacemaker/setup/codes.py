@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,23 +61,26 @@ def load_code(label: str, computer: Computer) -> InstalledCode | None:
     return query.first(flat=True)
 
 
-def ensure_code(label: str, engine: Engine, computer: Computer, *, exact: bool) -> tuple[InstalledCode, str]:
+def ensure_code(
+    label: str, find: Callable[[], Engine], computer: Computer, *, exact: bool
+) -> tuple[InstalledCode, str]:
     """Return the code; create it if there is none, or if the one there cannot be right any more.
 
     A code is part of the provenance of what it computed and cannot be changed: one that is replaced gives up its label.
 
-    :param engine: what the code is to run.
+    :param find: returns the engine that the code is to run.
     :param exact: the code has to run this engine. Otherwise one that was set up before is kept as long as its
-        executable exists.
+        executable exists, and the engine is not looked for.
     :return: the code, and 'already there', 'created' or 'replaced'.
     """
     from aiida import orm
 
     code = load_code(label, computer)
+    if code is not None and not exact and os.access(code.filepath_executable, os.X_OK):
+        return code, 'already there'
+    engine = find()
     if code is not None:
-        executable = Path(code.filepath_executable)
-        same = executable == engine.executable and code.prepend_text == engine.prepend_text
-        if same or (not exact and os.access(executable, os.X_OK)):
+        if Path(code.filepath_executable) == engine.executable and code.prepend_text == engine.prepend_text:
             return code, 'already there'
         code.label = f'{label}-{code.pk}'
     new = orm.InstalledCode(

@@ -134,6 +134,10 @@ def test_own_engines(machine, fake_executable, pw_engine):
     status, checks = machine.doctor()
     assert status == 0, checks
     assert str(path) in checks['pw@localhost']['detail']
+    # it is found again without being named again
+    again = machine.setup('engines', 'codes').stdout.splitlines()
+    assert any(line.split()[:2] == ['pw.x', 'found'] and str(path) in line for line in again)
+    assert any(line.split()[:3] == ['code', 'already', 'there'] and str(path) in line for line in again)
     path.unlink()
     status, checks = machine.doctor()
     assert status == 1

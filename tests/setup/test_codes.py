@@ -37,13 +37,13 @@ def test_computer_unconfigured():
 def test_code(pw_engine):
     """A code is made once; one that the user did not name again stays as it is."""
     computer, _ = codes.ensure_computer()
-    code, status = codes.ensure_code('pw', pw_engine, computer, exact=False)
+    code, status = codes.ensure_code('pw', lambda: pw_engine, computer, exact=False)
     assert status == 'created'
     assert orm.load_code('pw@localhost').uuid == code.uuid
     assert code.default_calc_job_plugin == 'quantumespresso.pw'
     assert code.prepend_text == pw_engine.prepend_text
     other = engines.Engine('pw.x', pw_engine.executable.parent / 'other', '1')
-    again, status = codes.ensure_code('pw', other, computer, exact=False)
+    again, status = codes.ensure_code('pw', lambda: other, computer, exact=False)
     assert status == 'already there'
     assert again.pk == code.pk
 
@@ -53,10 +53,10 @@ def test_code_replaced(pw_engine, fake_executable, exact):
     """A code gives up its label if the user names another engine, or if its executable is gone; it is not lost."""
     computer, _ = codes.ensure_computer()
     old_path = fake_executable('pw.x', f'exec "{pw_engine.executable}" "$@"')
-    old, _ = codes.ensure_code('pw', engines.find_pw(old_path), computer, exact=True)
+    old, _ = codes.ensure_code('pw', lambda: engines.find_pw(old_path), computer, exact=True)
     if not exact:
         old_path.unlink()
-    new, status = codes.ensure_code('pw', pw_engine, computer, exact=exact)
+    new, status = codes.ensure_code('pw', lambda: pw_engine, computer, exact=exact)
     assert status == 'replaced'
     assert orm.load_code('pw@localhost').pk == new.pk
     assert orm.load_code(f'pw-{old.pk}@localhost').pk == old.pk
@@ -66,9 +66,9 @@ def test_probe_code(pw_engine, lammps_engine, fake_executable):
     """Codes are run as their jobs run them: with their environment, whatever is in their path."""
     computer, _ = codes.ensure_computer()
     path = fake_executable("it's pw.x", f'exec "{pw_engine.executable}" "$@"')
-    pw, _ = codes.ensure_code('pw', engines.find_pw(path), computer, exact=True)
+    pw, _ = codes.ensure_code('pw', lambda: engines.find_pw(path), computer, exact=True)
     assert pw_engine.version in checks.probe_code(pw, engines.probe_pw)
-    lammps, _ = codes.ensure_code('lammps', lammps_engine, computer, exact=True)
+    lammps, _ = codes.ensure_code('lammps', lambda: lammps_engine, computer, exact=True)
     assert str(lammps_engine.executable) in checks.probe_code(lammps, engines.probe_lammps)
     path.unlink()
     with pytest.raises(engines.EngineError, match='does not exist'):
