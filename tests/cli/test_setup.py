@@ -131,8 +131,8 @@ def test_own_engines(machine, fake_executable, pw_engine):
     result = machine.setup('codes', '--pw', str(path))
     assert result.returncode == 0, result.stderr
     assert any(line.split()[:2] == ['code', 'replaced'] and str(path) in line for line in result.stdout.splitlines())
-    status, checks = machine.doctor()
-    assert status == 0, checks
+    checks = machine.doctor()[1]
+    assert checks['pw@localhost']['ok'], checks['pw@localhost']
     assert str(path) in checks['pw@localhost']['detail']
     # it is found again without being named again
     again = machine.setup('engines', 'codes').stdout.splitlines()
@@ -143,7 +143,7 @@ def test_own_engines(machine, fake_executable, pw_engine):
     assert status == 1
     assert checks['pw@localhost']['detail'] == f'`{path}` does not exist'
     assert machine.setup('codes').returncode == 0
-    assert machine.doctor()[0] == 0
+    assert machine.doctor()[1]['pw@localhost']['ok']
 
 
 def test_lmp_without_pace(machine, fake_executable):
