@@ -195,7 +195,18 @@ def finish(node: WorkChainNode, target: Path) -> None:
         click.echo(f'The project folder is {target}; export it again with:  aiida-pyacemaker export {node.pk} DIR')
     generation = node.outputs.potential.generation or 0
     click.echo(f'The potential: {target}/potentials/generation_{generation:03d}.yace (with .yaml and .asi for gamma)')
-    click.echo(f'Use it:        cd {target}/potentials && lmp -in in.lammps   (any LAMMPS with ML-PACE)')
+    click.echo(f'Use it:        cd {target}/potentials && {lammps_command(node)} -in in.lammps')
+    click.echo('               (or any other LAMMPS with ML-PACE)')
     if not node.is_finished_ok:
         echo_error(f'the run did not converge: {node.exit_message or node.process_state.value}')
         click.echo(f'Continue it with:  aiida-pyacemaker launch RUNFILE --restart-from {node.pk}')
+
+
+def lammps_command(node: WorkChainNode) -> str:
+    """Return what to type for the LAMMPS of a run, with the plugin that its code loads."""
+    import shlex
+
+    code = node.inputs.codes.lammps
+    exports = (line.removeprefix('export ') for line in code.prepend_text.splitlines() if line.startswith('export '))
+    variables = [line for line in exports if line.startswith('LAMMPS_PLUGIN_PATH=')]
+    return ' '.join([*variables, shlex.quote(str(code.filepath_executable))])
