@@ -1,4 +1,4 @@
-"""Pictures of a run: how the errors went down, and how predictions compare with DFT."""
+"""Pictures of a run: errors and labels over the iterations, and predictions against DFT."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def draw_learning(status: dict[str, Any], target: str | os.PathLike) -> None:
-    """Draw errors on held-out configurations and the number of labels against the generation.
+    """Draw the errors on held-out configurations, and the number of labels, against the iteration.
+
+    The held-out set grows, so an error may rise though the potential got better: the third panel shows its size.
 
     :param status: what :func:`aiida_pyacemaker.workflows.report.get_status` returns.
     :param target: the picture, PNG.
@@ -20,34 +22,25 @@ def draw_learning(status: dict[str, Any], target: str | os.PathLike) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import ScalarFormatter
 
-    # A generation that was measured more than once counts with its last measurement.
-    rows: dict[int, dict[str, Any]] = {}
-    labels, total = [], 0
-    for row in status['generations']:
-        total += row['labels_train'] or 0
-        if row['generation'] is not None:
-            labels.append((row['generation'], total))
-        if row['energy_rmse'] is not None:
-            generation = row['generation'] if row['generation'] is not None else (labels[-1][0] if labels else 0)
-            rows[generation] = row
+    rows = status['generations']
+    measured = [row for row in rows if row['energy_rmse'] is not None]
     figure = Figure(figsize=(7, 6), layout='constrained')
     above, middle, below = figure.subplots(3, 1, sharex=True)
-    generations = sorted(rows)
-    for axes, key, limit, name in (
-        (above, 'energy_rmse', 'energy_rmse', 'energy (meV/atom)'),
-        (middle, 'force_rmse', 'force_rmse', 'force (meV/Å)'),
-    ):
-        axes.semilogy(generations, [rows[generation][key] * 1e3 for generation in generations], 'o-')
-        if status['criteria'].get(limit):
-            axes.axhline(status['criteria'][limit] * 1e3, color='gray', linestyle='--', label='wanted')
+    for axes, key, name in ((above, 'energy_rmse', 'energy (meV/atom)'), (middle, 'force_rmse', 'force (meV/Å)')):
+        axes.semilogy([row['iteration'] for row in measured], [row[key] * 1e3 for row in measured], 'o-')
+        if status['criteria'].get(key):
+            axes.axhline(status['criteria'][key] * 1e3, color='gray', linestyle='--', label='wanted')
             axes.legend(loc='upper right')
         axes.set_ylabel(name)
         for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
             ticks(ScalarFormatter())
-    above.set_title('Errors (RMSE) on held-out configurations')
-    below.step([generation for generation, _ in labels], [count for _, count in labels], 'o-', where='mid')
-    below.set_ylabel('training labels')
-    below.set_xlabel('generation')
+    above.set_title('Errors (RMSE) on the held-out configurations of the time')
+    for key, name in (('labels_train', 'trained on'), ('labels_test', 'held out')):
+        counts = np.cumsum([row[key] or 0 for row in rows])
+        below.step([row['iteration'] for row in rows], counts, 'o-', where='post', label=name)
+    below.legend(loc='center right')
+    below.set_ylabel('labels')
+    below.set_xlabel('iteration')
     for axis in (below.xaxis, below.yaxis):
         axis.get_major_locator().set_params(integer=True)
     figure.savefig(target, dpi=150)
@@ -77,4 +70,5 @@ def draw_parity(reference: list[Atoms], predictions: list[Atoms], target: str | 
         axes.set_xlabel(f'DFT {name} ({unit})')
         axes.set_ylabel(f'ACE {name} ({unit})')
         axes.set_title(f'RMSE {error:.2f} {factor[0]}')
+        axes.locator_params(nbins=5)
     figure.savefig(target, dpi=150)
