@@ -86,7 +86,8 @@ def find(machine, command: str) -> psutil.Process:
         for process in psutil.process_iter(['cmdline', 'environ']):
             environment = process.info['environ'] or {}
             found = ' '.join(process.info['cmdline'] or [])
-            if environment.get('AIIDA_PATH') == machine.environment['AIIDA_PATH'] and command in found:
+            # The daemon hands the path of its configuration folder down.
+            if environment.get('AIIDA_PATH', '').startswith(machine.environment['AIIDA_PATH']) and command in found:
                 return process
         time.sleep(0.2)
     raise TimeoutError(f'no process {command}')
