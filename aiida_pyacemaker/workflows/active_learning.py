@@ -449,16 +449,12 @@ class ActiveLearningWorkChain(WorkChain):
     def run_embed(self):
         """Choose what to label: around the halts, or from a round that passed without any."""
         validate = self.ctx.parameters['validate']
-        halted = 'halted' in self.ctx.explore.outputs
-        learn = not halted and not (self.ctx.round_is_clean and self.ctx.passed)
+        snapshots = 'halted' if 'halted' in self.ctx.explore.outputs else 'trajectory'
+        learn = snapshots == 'trajectory' and not (self.ctx.round_is_clean and self.ctx.passed)
         builder = EmbedWorkChain.get_builder_from_protocol(
             self.inputs.codes.worker,
             self.ctx.potential,
-            {
-                name: self.ctx.explore.outputs[name]
-                for name in ('halted', 'trajectory')
-                if name in self.ctx.explore.outputs
-            },
+            {snapshots: self.ctx.explore.outputs[snapshots]},
             {
                 **self.ctx.parameters['embed'],
                 'number_of_test': validate['test_per_round'] if self.ctx.round_is_clean else 0,

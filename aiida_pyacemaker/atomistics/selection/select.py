@@ -24,6 +24,8 @@ DEFAULTS: dict[str, Any] = {
 }
 #: Two frames of the same atoms are near-duplicates if no atom differs by more than this, in units of gamma.
 DUPLICATE = 0.02
+#: Of longer trajectories so many random frames are looked at: to tell duplicates apart takes the square of the number.
+MAX_POOL = 400
 #: Below this gain in ln det a frame adds nothing that D-optimality can see: farthest point takes over.
 SMALL_GAIN = 1e-6
 
@@ -180,6 +182,8 @@ def select_configurations(
             for index in picked:
                 chosen.append((_named(candidates[index - known], 'local_candidate', 'train'), pool[index]))
     if values['number_of_test'] or values['number_of_train']:
+        if len(trajectory) > MAX_POOL:
+            trajectory = [trajectory[index] for index in sorted(rng.choice(len(trajectory), MAX_POOL, replace=False))]
         pool = _without_duplicates(trajectory, environments.rows(trajectory), [row for _, row in chosen])
         order = rng.permutation(len(pool))
         test = [pool[index] for index in order[: values['number_of_test']]]
