@@ -12,6 +12,8 @@ from aiida_pyacemaker.calculations.functions.generate_configurations import gene
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
 
+from .adopt import adopt_child
+
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 AcePotentialData = DataFactory('pyacemaker.potential')
 LabelWorkChain = WorkflowFactory('pyacemaker.label')
@@ -503,7 +505,7 @@ class ActiveLearningWorkChain(WorkChain):
         name = f'iteration_{self.ctx.iteration:02d}_{step}'
         builder.metadata.call_link_label = name
         builder.metadata.label = name
-        return self.submit(builder)
+        return adopt_child(self, name) or self.submit(builder)
 
     def attach_outputs(self):
         """Attach the last potential, the data sets and the report."""

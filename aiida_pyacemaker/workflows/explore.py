@@ -10,6 +10,7 @@ from aiida.plugins import CalculationFactory, DataFactory
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 
+from .adopt import adopt_child
 from .restart import get_options
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -114,6 +115,10 @@ class ExploreWorkChain(WorkChain):
     def submit_walker(self, index: int) -> orm.CalcJobNode:
         """Submit one simulation, fresh or from its restart file."""
         name = f'walker_{index:02d}'
+        label = name if self.ctx.attempt == 1 else f'{name}_again'
+        submitted = adopt_child(self, label)
+        if submitted is not None:
+            return submitted
         number = index % len(self.inputs.structures)
         frame = self.inputs.structures.get_frames()[number]
         builder = LammpsPaceCalculation.get_builder()
@@ -128,7 +133,7 @@ class ExploreWorkChain(WorkChain):
         )
         builder.metadata.options = get_options(self.inputs.options.get_dict() if 'options' in self.inputs else None)
         builder.metadata.label = f'{frame.get_chemical_formula()} {name}'
-        builder.metadata.call_link_label = name if self.ctx.attempt == 1 else f'{name}_again'
+        builder.metadata.call_link_label = label
 
         if name in self.inputs.get('restarts', {}):
             builder.restart = self.inputs.restarts[name]

@@ -13,6 +13,7 @@ from aiida_quantumespresso.common.types import SpinType
 from aiida_pyacemaker.calculations.functions.collect_labels import collect_labels
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure
 
+from .adopt import adopt_child
 from .restart import get_options
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -133,7 +134,8 @@ class LabelWorkChain(WorkChain):
         """
         while self.ctx.queue and len(self.ctx.running) < self.ctx.parameters['max_concurrent']:
             index = self.ctx.queue.pop(0)
-            self.ctx.children[index] = self.submit_calculation(index).pk
+            child = adopt_child(self, f'label_{index:04d}') or self.submit_calculation(index)
+            self.ctx.children[index] = child.pk
             self.ctx.running.append(index)
 
         awaited = min(self.ctx.running, key=lambda index: self.ctx.sizes[index])

@@ -48,3 +48,19 @@ def generate_workchain():
         return instantiate_process(get_manager().get_runner(), inputs if inputs is not None else process_class)
 
     return factory
+
+
+@pytest.fixture
+def label_parameters(pseudo_family):
+    """Return cheap settings of the DFT calculations."""
+    return {
+        'pseudo_family': pseudo_family,
+        'kpoints_distance': 0.6,
+        'ecutwfc': 12.0,
+        'ecutrho': 48.0,
+        'smearing': 'cold',
+        'degauss': 0.05,
+        'max_concurrent': 2,
+        'max_failed_fraction': 0.5,
+        'max_wallclock_seconds': 600,
+    }

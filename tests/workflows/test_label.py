@@ -15,22 +15,6 @@ ConfigurationsData = DataFactory('pyacemaker.configurations')
 
 
 @pytest.fixture
-def label_parameters(pseudo_family):
-    """Return cheap settings."""
-    return {
-        'pseudo_family': pseudo_family,
-        'kpoints_distance': 0.6,
-        'ecutwfc': 12.0,
-        'ecutrho': 48.0,
-        'smearing': 'cold',
-        'degauss': 0.05,
-        'max_concurrent': 2,
-        'max_failed_fraction': 0.5,
-        'max_wallclock_seconds': 600,
-    }
-
-
-@pytest.fixture
 def aluminium():
     """Return a compressed, a rattled and an impossible cell: two atoms in the same place."""
     compressed = bulk('Al', a=3.9, cubic=True)
