@@ -65,7 +65,11 @@ class RunGraph:
         self.runfile = resolve_runfile(RUN_FILE)
         parameters = self.runfile.to_dict()
         parameters['label']['pseudo_family'] = 'PseudoDojo/0.5/PBE/SR/standard/upf'
-        self.run = self.work('ActiveLearningWorkChain', {'parameters': orm.Dict(parameters)})
+        lammps = orm.InstalledCode(
+            label='lammps', computer=self.computer, filepath_executable='/usr/bin/lmp', prepend_text='export A=1'
+        )
+        inputs = {'parameters': orm.Dict(parameters), 'codes__lammps': lammps}
+        self.run = self.work('ActiveLearningWorkChain', inputs)
         self.dataset: ConfigurationsData | None = None
         self.potential: AcePotentialData | None = None
         self.batches: dict[str, dict[str, ConfigurationsData]] = {}
@@ -139,7 +143,7 @@ class RunGraph:
         call = f'iteration_{iteration:02d}_label'
         step = self.work('LabelWorkChain', {'configurations': configurations}, self.run, call)
         frames = configurations.get_frames()
-        collected, done = {}, []
+        done = []
         for index, frame in enumerate(frames[:stop_after]):
             structure = orm.StructureData(ase=frame)
             self.function(
@@ -163,7 +167,6 @@ class RunGraph:
             )
             self.finish(base, {'output_parameters': energy} if ok else {}, ok)
             if ok:
-                collected[f'parameters_{index:04d}'] = energy
                 done.append((frame, calculation))
         if stop_after is not None:
             structure = orm.StructureData(ase=frames[stop_after]).store()
@@ -172,16 +175,16 @@ class RunGraph:
             return {}
         outputs = {}
         for split in ('train', 'test'):
-            chosen = []
+            chosen, energies = [], {}
             for frame, calculation in done:
                 if frame.info['split'] == split:
                     frame.info['calculation'] = calculation.uuid
                     chosen.append(frame)
+                    energies[f'parameters_{len(energies):04d}'] = calculation.outputs.output_parameters
             if chosen:
                 outputs[split] = ConfigurationsData(chosen)
-        self.function(
-            'collect_labels', {'configurations': configurations, **collected}, step, 'collect_labels', outputs
-        )
+                inputs = {'configurations': configurations, **energies}
+                self.function('collect_labels', inputs, step, f'collect_{split}', {split: outputs[split]})
         failures = [{'index': index, 'pk': 0, 'exit_status': 500, 'message': 'it failed'} for index in failing]
         results = orm.Dict(
             {
