@@ -44,7 +44,7 @@ def format_lineage(lineage: dict[str, Any]) -> str:
     lines += shorten([f'  {format_data(potential)}' for potential in lineage['potentials']])
     lines += ['', f'Simulations that proposed configurations: {len(lineage["simulations"])}']
     lines += shorten([f'  {format_simulation(simulation)}' for simulation in lineage['simulations']])
-    lines += ['', f'DFT calculations that labelled them: {len(lineage["dft"])}']
+    lines += ['', f'DFT calculations behind it, held-out ones included: {len(lineage["dft"])}']
     lines += shorten([f'  {format_dft(calculation)}' for calculation in lineage['dft']])
     return '\n'.join(lines)
 

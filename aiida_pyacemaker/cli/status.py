@@ -52,7 +52,8 @@ def format_progress(node: WorkChainNode) -> str:
         parts += [f'walker {walker["index"]} {format_walker(walker)}' for walker in known]
     rows = [row for row in status['generations'] if row['energy_rmse'] is not None]
     if rows:
-        parts.append(f'generation {rows[-1]["generation"]}: {format_errors(rows[-1])}')
+        generation = max(row['generation'] or 0 for row in status['generations'])
+        parts.append(f'generation {generation}: {format_errors(rows[-1])}')
     return ', '.join(parts)
 
 

@@ -50,7 +50,7 @@ def test_configurations_and_run(finished_graph, invoke):
     node = finished_graph.run
     result = invoke(node.outputs.dataset.pk)
     assert result.exit_code == 0, result.output
-    assert 'DFT calculations that labelled them: 8' in result.output
+    assert 'DFT calculations behind it, held-out ones included: 10' in result.output
     assert 'made by merge_configurations' in result.output
     result = invoke(node.pk)
     assert f'AcePotentialData<{finished_graph.potential.pk}>  Al  generation 1' in result.output
