@@ -1,0 +1,53 @@
+"""Sections of parameters: what a key means, its unit, its default and its limits, said once.
+
+The run file is made of these sections, and its reference documentation is generated from them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A group of keys: no unknown keys, no silent conversion of types, no NaN."""
+
+    model_config = ConfigDict(extra='forbid', strict=True, frozen=True, allow_inf_nan=False, serialize_by_alias=True)
+
+
+def parameter(description: str, unit: str | None = None, **constraints: Any) -> Any:
+    """A key whose description and unit also become the reference documentation.
+
+    :param constraints: what `pydantic.Field` takes: `default`, `ge`, `gt`, `le`, `lt`, `min_length`, `max_length`...
+    """
+    return Field(description=description, json_schema_extra={'unit': unit} if unit else None, **constraints)
+
+
+def _whole_number(value: Any) -> Any:
+    """Let `1e5` stand for an integer, as people write numbers of steps."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Number = Annotated[int, BeforeValidator(_whole_number)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class MissingLibrary(ImportError):
+    """A library of an extra is not installed."""
+
+
+def require(module: str, what: str) -> Any:
+    """Import and return a module of the extra `structures`.
+
+    :param what: what needs it, for the message.
+    :raises MissingLibrary: with the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as exception:
+        raise MissingLibrary(
+            f'{what} needs {module.partition(".")[0]}, which cannot be imported ({exception}); '
+            'install it with: pip install "aiida-pyacemaker[structures]"'
+        ) from exception
