@@ -34,7 +34,7 @@ Number = Annotated[int, BeforeValidator(_whole_number)]
 Positive = Annotated[float, Field(gt=0)]
 
 
-class MissingLibrary(ImportError):
+class MissingLibraryError(ImportError):
     """A library of an extra is not installed."""
 
 
@@ -42,12 +42,12 @@ def require(module: str, what: str) -> Any:
     """Import and return a module of the extra `structures`.
 
     :param what: what needs it, for the message.
-    :raises MissingLibrary: with the command that installs it.
+    :raises MissingLibraryError: with the command that installs it.
     """
     try:
         return importlib.import_module(module)
     except ImportError as exception:
-        raise MissingLibrary(
+        raise MissingLibraryError(
             f'{what} needs {module.partition(".")[0]}, which cannot be imported ({exception}); '
             'install it with: pip install "aiida-pyacemaker[structures]"'
         ) from exception

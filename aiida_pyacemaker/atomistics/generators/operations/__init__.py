@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class NotApplicable(ValueError):
+class NotApplicableError(ValueError):
     """The parent is not of a kind on which the operation can act."""
