@@ -9,9 +9,10 @@ import numpy as np
 from ase import Atoms
 
 from ..checks.overlap import overlapping
-from ..fitting.linear import DesignMatrix
-from ..potential import ASI, AcePotential
+from ..potential import AcePotential
 from .candidates import displaced
+from .d_optimal import d_optimal
+from .descriptors import Environments, gammas
 
 DEFAULTS: dict[str, Any] = {
     'candidates_per_halt': 10,
@@ -26,111 +27,6 @@ DEFAULTS: dict[str, Any] = {
 DUPLICATE = 0.02
 #: Of longer trajectories so many random frames are looked at: to tell duplicates apart takes the square of the number.
 MAX_POOL = 400
-#: Below this gain in ln det a frame adds nothing that D-optimality can see: farthest point takes over.
-SMALL_GAIN = 1e-6
-
-
-class Environments:
-    """Frames as the active set sees them.
-
-    The row of an atom with B-projections p is p @ inverse: its coefficients in the active set, whose largest absolute
-    value is gamma. In these coordinates the information matrix of the active set is the unit matrix.
-    """
-
-    def __init__(self, potential: AcePotential):
-        self._design = DesignMatrix(potential.basis)
-        with np.load(potential.directory / ASI, allow_pickle=False) as data:
-            self._inverse = {element: data[element] for element in data.files}
-        self.sizes = {element: len(inverse) for element, inverse in self._inverse.items()}
-
-    def rows(self, frames: list[Atoms]) -> list[dict[str, np.ndarray]]:
-        """Per frame: element -> (n_atoms of it, n_functions) coefficients."""
-        coefficients = []
-        for atoms, row in zip(frames, self._design.all_rows(frames, forces=False), strict=True):
-            symbols = atoms.get_chemical_symbols()
-            coefficients.append(
-                {
-                    element: np.array(
-                        [p for p, symbol in zip(row.projections, symbols, strict=True) if symbol == element]
-                    )
-                    @ self._inverse[element]
-                    for element in sorted(set(symbols))
-                }
-            )
-        return coefficients
-
-
-def gammas(atoms: Atoms, rows: dict[str, np.ndarray]) -> np.ndarray:
-    """Extrapolation grade of every atom, in the order of the frame."""
-    grades = np.zeros(len(atoms))
-    symbols = np.array(atoms.get_chemical_symbols())
-    for element, coefficients in rows.items():
-        grades[symbols == element] = np.abs(coefficients).max(axis=1)
-    return grades
-
-
-def d_optimal(
-    rows: list[dict[str, np.ndarray]], n: int, sizes: dict[str, int], start: list[int] | None = None
-) -> list[int]:
-    """Choose n frames greedily for the largest determinant of the information matrix.
-
-    Adding a frame with coefficients C to a set with information matrix M multiplies det M by det(1 + C M^-1 C^T): the
-    volume MaxVol maximises, for whole frames instead of atoms. Where no frame gains, farthest point takes over.
-
-    :param rows: from :class:`Environments`. :param sizes: functions per element.
-    :param start: frames that are in already, and not counted in n.
-    :returns: indices in the order of choice.
-    """
-    inverse = {element: np.eye(size) for element, size in sizes.items()}
-    taken = list(start or [])
-    for index in taken:
-        _add_information(inverse, rows[index])
-    chosen: list[int] = []
-    left = [index for index in range(len(rows)) if index not in taken]
-    while left and len(chosen) < n:
-        gains = np.array([_gain(inverse, rows[index]) for index in left])
-        if gains.max() < SMALL_GAIN:
-            chosen += farthest_point(features(rows), n - len(chosen), start=taken + chosen)
-            break
-        best = left.pop(int(np.argmax(gains)))
-        _add_information(inverse, rows[best])
-        chosen.append(best)
-    return chosen
-
-
-def farthest_point(vectors: np.ndarray, n: int, start: list[int] | None = None) -> list[int]:
-    """Choose n points (rows), each as far as possible from those chosen before and from `start`."""
-    taken = list(start or [])
-    chosen: list[int] = []
-    distances = np.full(len(vectors), np.inf)
-    for index in taken:
-        distances = np.minimum(distances, np.linalg.norm(vectors - vectors[index], axis=1))
-    if not taken and len(vectors):
-        # nothing to be far from: begin with the point farthest from the middle
-        distances = np.linalg.norm(vectors - vectors.mean(axis=0), axis=1)
-    distances[taken] = -1.0
-    while len(chosen) < n and len(chosen) + len(taken) < len(vectors):
-        best = int(np.argmax(distances))
-        chosen.append(best)
-        if not taken and len(chosen) == 1:
-            distances = np.full(len(vectors), np.inf)
-        distances = np.minimum(distances, np.linalg.norm(vectors - vectors[best], axis=1))
-        distances[taken + chosen] = -1.0
-    return chosen
-
-
-def features(rows: list[dict[str, np.ndarray]]) -> np.ndarray:
-    """One vector per frame: mean and spread of the coefficients over its atoms of each element (n_frames, n)."""
-    elements = sorted({element for row in rows for element in row})
-    sizes = {element: next(row[element].shape[1] for row in rows if element in row) for element in elements}
-    vectors = []
-    for row in rows:
-        parts = []
-        for element in elements:
-            coefficients = row.get(element, np.zeros((1, sizes[element])))
-            parts += [coefficients.mean(axis=0), coefficients.std(axis=0)]
-        vectors.append(np.concatenate(parts))
-    return np.array(vectors)
 
 
 def near_duplicate(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
@@ -240,21 +136,3 @@ def _without_duplicates(
         if not any(near_duplicate(row, other) for other in [*known, *(kept_row for _, kept_row in kept)]):
             kept.append((atoms, row))
     return kept
-
-
-def _gain(inverse: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> float:
-    """ln det(1 + C M^-1 C^T), summed over the elements."""
-    total = 0.0
-    for element, coefficients in rows.items():
-        product = coefficients @ inverse[element] @ coefficients.T
-        total += np.linalg.slogdet(np.eye(len(product)) + product)[1]
-    return float(total)
-
-
-def _add_information(inverse: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> None:
-    """M <- M + C^T C, on the inverse (Woodbury)."""
-    for element, coefficients in rows.items():
-        half = coefficients @ inverse[element]
-        core = np.eye(len(half)) + half @ coefficients.T
-        updated = inverse[element] - half.T @ np.linalg.solve(core, half)
-        inverse[element] = 0.5 * (updated + updated.T)

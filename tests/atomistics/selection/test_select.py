@@ -9,9 +9,12 @@ from ase.build import bulk
 
 from aiida_pyacemaker.atomistics.checks.overlap import overlapping
 from aiida_pyacemaker.atomistics.selection.candidates import displaced
-from aiida_pyacemaker.atomistics.selection.select import Environments, d_optimal, farthest_point, select_configurations
+from aiida_pyacemaker.atomistics.selection.d_optimal import d_optimal
+from aiida_pyacemaker.atomistics.selection.descriptors import Environments
+from aiida_pyacemaker.atomistics.selection.farthest_point import farthest_point
+from aiida_pyacemaker.atomistics.selection.select import select_configurations
 
-from .conftest import quiet
+from ..conftest import quiet
 
 
 def rattled(width: float, seed: int, role: str = 'trajectory', **info) -> Atoms:

@@ -1,0 +1,109 @@
+"""What a configuration looks like, as numbers: SOAP, or the B-projections of a potential."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+
+from ..fitting.linear import DesignMatrix
+from ..parameters import require
+from ..potential import ASI, AcePotential
+
+#: Range of SOAP (Å): first and second neighbours in most materials.
+CUTOFF = 5.0
+#: Radial functions and angular momentum of SOAP: coarse, since frames are told apart and not fitted.
+N_MAX, L_MAX = 6, 4
+#: With more elements than this the densities of neighbours are compared element by element with the sum of all
+#: (compression mu1nu1, J. P. Darby et al., npj Comput. Mater. 8, 166 (2022)): then SOAP grows with their number, not
+#: with its square.
+UNCOMPRESSED_ELEMENTS = 2
+
+
+def soap_features(frames: Sequence[Atoms], cutoff: float = CUTOFF, average: str = 'outer') -> np.ndarray:
+    """Smooth overlap of atomic positions, averaged over the atoms of each frame (n_frames, n_features).
+
+    A. P. Bartók, R. Kondor, G. Csányi, Phys. Rev. B 87, 184115 (2013). The numbers are divided by one number, so that
+    their mean square distance from the mean is 1, and not column by column: all are of the same kind, and the smallest
+    columns are noise.
+
+    :param cutoff: Å.
+    :param average: 'outer' averages the power spectra of the atoms, 'inner' the densities before (faster, less sharp).
+    """
+    dscribe = require('dscribe.descriptors', 'The descriptor soap')
+    elements = sorted({str(symbol) for atoms in frames for symbol in set(atoms.symbols)})
+    compression = {'mode': 'off' if len(elements) <= UNCOMPRESSED_ELEMENTS else 'mu1nu1', 'species_weighting': None}
+    rows = [None] * len(frames)
+    for periodic in (False, True):
+        group = [index for index, atoms in enumerate(frames) if bool(atoms.pbc.any()) is periodic]
+        if not group:
+            continue
+        soap = dscribe.SOAP(
+            species=elements, r_cut=cutoff, n_max=N_MAX, l_max=L_MAX, periodic=periodic, average=average,
+            compression=compression, dtype='float64',
+        )  # fmt: skip
+        for index in group:
+            rows[index] = soap.create(frames[index])
+    vectors = np.array(rows, dtype=float).reshape(len(frames), -1)
+    size = np.sqrt(np.square(vectors - vectors.mean(axis=0)).sum(axis=1).mean()) if len(vectors) else 0.0
+    return vectors / size if size > 0 else vectors
+
+
+def ace_features(frames: Sequence[Atoms], potential: AcePotential) -> np.ndarray:
+    """Mean and spread over the atoms of each element of the B-projections, in units of gamma (n_frames, n_features)."""
+    potential.check_elements(list(frames))
+    return features(Environments(potential).rows(list(frames)))
+
+
+class Environments:
+    """Frames as the active set sees them.
+
+    The row of an atom with B-projections p is p @ inverse: its coefficients in the active set, whose largest absolute
+    value is gamma. In these coordinates the information matrix of the active set is the unit matrix.
+    """
+
+    def __init__(self, potential: AcePotential):
+        self._design = DesignMatrix(potential.basis)
+        with np.load(potential.directory / ASI, allow_pickle=False) as data:
+            self._inverse = {element: data[element] for element in data.files}
+        self.sizes = {element: len(inverse) for element, inverse in self._inverse.items()}
+
+    def rows(self, frames: list[Atoms]) -> list[dict[str, np.ndarray]]:
+        """Per frame: element -> (n_atoms of it, n_functions) coefficients."""
+        coefficients = []
+        for atoms, row in zip(frames, self._design.all_rows(frames, forces=False), strict=True):
+            symbols = atoms.get_chemical_symbols()
+            coefficients.append(
+                {
+                    element: np.array(
+                        [p for p, symbol in zip(row.projections, symbols, strict=True) if symbol == element]
+                    )
+                    @ self._inverse[element]
+                    for element in sorted(set(symbols))
+                }
+            )
+        return coefficients
+
+
+def gammas(atoms: Atoms, rows: dict[str, np.ndarray]) -> np.ndarray:
+    """Extrapolation grade of every atom, in the order of the frame."""
+    grades = np.zeros(len(atoms))
+    symbols = np.array(atoms.get_chemical_symbols())
+    for element, coefficients in rows.items():
+        grades[symbols == element] = np.abs(coefficients).max(axis=1)
+    return grades
+
+
+def features(rows: list[dict[str, np.ndarray]]) -> np.ndarray:
+    """One vector per frame: mean and spread of the coefficients over its atoms of each element (n_frames, n)."""
+    elements = sorted({element for row in rows for element in row})
+    sizes = {element: next(row[element].shape[1] for row in rows if element in row) for element in elements}
+    vectors = []
+    for row in rows:
+        parts = []
+        for element in elements:
+            coefficients = row.get(element, np.zeros((1, sizes[element])))
+            parts += [coefficients.mean(axis=0), coefficients.std(axis=0)]
+        vectors.append(np.concatenate(parts))
+    return np.array(vectors)
