@@ -175,8 +175,8 @@ def _one(
         # PyXtal gives up in many ways; whatever it cannot build is a try that failed, and the tries are counted.
         except Exception:
             return None
-    plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=True)
-    atoms = primitive(plain, group.symbol[0].upper())
+    atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=True)
+    atoms = primitive(atoms, group.symbol[0].upper()) if dim == 3 else _flat(atoms, group.symbol[0].upper())
     return _finished(atoms, elements, counts, distances, number, dim)
 
 
@@ -196,6 +196,18 @@ def primitive(atoms: Atoms, centring: str) -> Atoms:
     # The first atom of every set of atoms that the centring makes equivalent.
     first = np.argmax(same, axis=1) == np.arange(len(atoms))
     return Atoms(atoms.numbers[first], scaled_positions=scaled[first], cell=cell, pbc=True)
+
+
+def _flat(atoms: Atoms, centring: str) -> Atoms:
+    """Return the primitive cell of a layer, its middle at z = 0 and its third axis, that of the vacuum, along z."""
+    scaled = atoms.get_scaled_positions(wrap=False)
+    # PyXtal moves atoms of negative z by the third vector, which means nothing in a layer.
+    scaled[:, 2] -= np.round(scaled[:, 2])
+    positions = scaled @ atoms.cell.array
+    rotated = atoms.cell.standard_form()[1]
+    positions, cell = positions @ rotated.T, atoms.cell.array @ rotated.T
+    cell[2] = [0, 0, 100.0]
+    return primitive(Atoms(atoms.numbers, positions + [0, 0, 50.0], cell=cell, pbc=True), centring)
 
 
 def _finished(
