@@ -1,0 +1,128 @@
+"""What the operations share: the kind of a parent, the record of a variant, strain that leaves the vacuum alone."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import numpy as np
+from ase import Atoms
+
+from . import NotApplicableError
+
+#: Largest component of the random strain of disturbed cells.
+STRAIN = 0.03
+#: Width (Å) of the Gaussian by which the atoms of cells with a defect or a surface are displaced.
+DISPLACEMENT = 0.05
+#: Parents whose intermediate results (supercells, voids, slabs) are remembered.
+REMEMBERED = 256
+
+Result = TypeVar('Result')
+
+
+def vacuum_axes(parent: Atoms) -> list[int]:
+    """Cell axes along which there is vacuum: [] for bulk, [2] for a slab, [0, 1, 2] for a molecule in a box."""
+    return [int(axis) for axis in parent.info.get('vacuum_axes', [])]
+
+
+def periodic_axes(parent: Atoms) -> list[int]:
+    """Cell axes along which matter is continuous."""
+    vacuum = vacuum_axes(parent)
+    return [axis for axis in range(3) if axis not in vacuum]
+
+
+def require_periodic(parent: Atoms, operation: str) -> None:
+    """:raises NotApplicableError: if the parent is a molecule or cluster in a box."""
+    if not periodic_axes(parent):
+        raise NotApplicableError(
+            f'structures.{operation}: {parent.info.get("phase", "the parent")} is a molecule in a box'
+        )
+
+
+def require_solid(parent: Atoms, operation: str) -> None:
+    """:raises NotApplicableError: if the parent is made of molecules, out of which no single atom is taken."""
+    require_periodic(parent, operation)
+    if parent.info.get('family') == 'molecular':
+        phase = parent.info.get('phase', 'the parent')
+        raise NotApplicableError(f'structures.{operation}: {phase} is made of molecules, not of single atoms or ions')
+
+
+def host_atoms(parent: Atoms) -> np.ndarray:
+    """Indices of the atoms of the solid: all but the molecules adsorbed on it (array `adsorbate`, true there)."""
+    adsorbate = parent.arrays.get('adsorbate')
+    return np.arange(len(parent)) if adsorbate is None else np.flatnonzero(~np.asarray(adsorbate, dtype=bool))
+
+
+def charges(parent: Atoms) -> np.ndarray | None:
+    """Oxidation states, shape (n,), or None where none are set or all are zero (a metal)."""
+    states = parent.arrays.get('oxidation_states')
+    return None if states is None or not np.any(states) else np.asarray(states, dtype=float)
+
+
+def label(parent: Atoms) -> str:
+    """Short name of a parent: phase and formula."""
+    return f'{parent.info.get("phase", "structure")} {parent.get_chemical_formula()}'
+
+
+def record(atoms: Atoms, parent: Atoms, operation: str, own: dict[str, Any]) -> Atoms:
+    """Write into the info of a variant what was done to which parent; return the variant.
+
+    :param own: what the operation adds to the parameters of the parent; JSON-able.
+    """
+    atoms.info.update(operation=operation, parent=remembered('label', parent, lambda: label(parent)))
+    atoms.info['parameters'] = {**parent.info.get('parameters', {}), **own}
+    return atoms
+
+
+def random_strain(rng: np.random.Generator, amplitude: float) -> np.ndarray:
+    """Symmetric strain (3, 3), components uniform within ± amplitude."""
+    strain = rng.uniform(-amplitude, amplitude, (3, 3))
+    return np.triu(strain) + np.triu(strain, 1).T
+
+
+def strain_in_place(atoms: Atoms, strain: np.ndarray) -> None:
+    """Transform cell and positions by 1 + strain, where strain acts on the directions without vacuum only.
+
+    The strain is projected, T ε T with T the projector onto the span of the periodic axes: a slab keeps its thickness
+    and its vacuum, a molecule in a box stays as it is.
+    """
+    axes = periodic_axes(atoms)
+    if not axes:
+        return
+    if len(axes) < 3:
+        span = np.linalg.qr(atoms.cell.array[axes].T)[0]
+        projector = span @ span.T
+        strain = projector @ strain @ projector
+    transformation = np.eye(3) + strain
+    atoms.cell[:] = atoms.cell.array @ transformation
+    atoms.positions = atoms.positions @ transformation
+
+
+def disturb(atoms: Atoms, rng: np.random.Generator, width: float = DISPLACEMENT, strain: float = STRAIN) -> None:
+    """Strain at random and displace all atoms by a Gaussian of `width` (Å), in place: no symmetry is left."""
+    if strain:
+        strain_in_place(atoms, random_strain(rng, strain))
+    atoms.positions += rng.normal(0.0, width, atoms.positions.shape)
+
+
+_memory: OrderedDict[Hashable, Any] = OrderedDict()
+
+
+def remembered(what: Hashable, parent: Atoms, compute: Callable[[], Result]) -> Result:
+    """Return `compute()`, from memory if it was asked for the same thing of an equal parent lately.
+
+    A parent gets tens of variants, and its supercell or its voids cost far more than a variant. The key is the content
+    of the parent, so that a parent that was changed in between is another one. What is returned must not be modified.
+    """
+    content = tuple((name, values.dtype.str, values.tobytes()) for name, values in parent.arrays.items())
+    marks = (parent.info.get('phase'), parent.info.get('family'), tuple(vacuum_axes(parent)))
+    key = (what, content, parent.cell.array.tobytes(), parent.pbc.tobytes(), marks)
+    if key in _memory:
+        _memory.move_to_end(key)
+        return _memory[key]
+    result = compute()
+    _memory[key] = result
+    if len(_memory) > REMEMBERED:
+        _memory.popitem(last=False)
+    return result

@@ -1,0 +1,108 @@
+"""Rattled cells: every atom displaced at random, the cell slightly strained; and the held-out set."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from ase import Atoms
+from pydantic import Field
+
+from ...checks.overlap import shortest_distances
+from ...parameters import Number, Section, parameter, require
+from .common import STRAIN, periodic_axes, random_strain, record, strain_in_place
+from .supercell import template
+
+#: Cycles of the Monte Carlo rattle: in each, every atom moves once.
+CYCLES = 3
+#: Smoothness (Å) of the smallest distance in the Monte Carlo rattle (hiPhive's default).
+SOFTNESS = 0.1
+#: Monte Carlo rattles tried before giving up.
+ATTEMPTS = 20
+
+Width = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Rattle(Section):
+    """Cells whose atoms are displaced at random, strained by up to 3 % where there is no vacuum."""
+
+    number: Number = parameter('Rattled structures per phase.', default=24, ge=0)
+    amplitude: list[Width] = parameter(
+        'Standard deviations of the displacement in each Cartesian direction, used in turn.',
+        unit='Å',
+        default=[0.05, 0.1, 0.2],
+        min_length=1,
+    )
+    atoms: Number = parameter('The parent is repeated until it has so many atoms.', default=16, ge=1)
+    method: Literal['gaussian', 'monte_carlo'] = parameter(
+        'Independent displacements; or Monte Carlo moves that keep the atoms apart (hiPhive), for large amplitudes.',
+        default='gaussian',
+    )
+    closest: float = parameter(
+        'Smallest distance that Monte Carlo moves allow, as a fraction of the smallest distance before.',
+        default=0.8,
+        gt=0.0,
+        lt=1.0,
+    )
+
+
+class TestSet(Section):
+    """Held-out structures, never trained on: made as `rattle` says."""
+
+    __test__: ClassVar[bool] = False  # its name is none of pytest's business
+
+    number: Number = parameter('Held-out structures per phase.', default=8, ge=0)
+
+
+def rattle(parent: Atoms, parameters: Rattle, rng: np.random.Generator, index: int, total: int) -> Atoms:
+    """Return a rattled supercell of the parent.
+
+    :raises ValueError: if Monte Carlo moves do not keep the atoms apart: the amplitude is too large.
+    """
+    width = parameters.amplitude[index % len(parameters.amplitude)]
+    atoms = template(parent, parameters.atoms).copy()
+    if periodic_axes(atoms):
+        strain_in_place(atoms, random_strain(rng, STRAIN))
+    if parameters.method == 'gaussian':
+        atoms.positions += rng.normal(0.0, width, atoms.positions.shape)
+    elif width > 0:
+        atoms.positions += _monte_carlo(atoms, width, parameters.closest, rng)
+    return record(atoms, parent, 'rattle', {'amplitude': width, 'method': parameters.method})
+
+
+def held_out(parent: Atoms, parameters: Rattle, rng: np.random.Generator, index: int, total: int) -> Atoms:
+    """Return a structure of the held-out set: rattled, with the parameters of `rattle`, and info `split` 'test'."""
+    atoms = rattle(parent, parameters, rng, index, total)
+    atoms.info.update(operation='test', split='test')
+    return atoms
+
+
+def _monte_carlo(atoms: Atoms, width: float, closest: float, rng: np.random.Generator) -> np.ndarray:
+    """Displacements (n, 3) of hiPhive's Monte Carlo rattle (Fransson and Erhart, Phys. Rev. Mater. 4, 2020).
+
+    hiPhive knows one smallest distance for all pairs and enforces it softly: every pair of elements is checked after.
+    """
+    mc_rattle = require('hiphive.structure_generation.rattle', 'structures.rattle.method: monte_carlo').mc_rattle
+    before = shortest_distances([atoms])
+    if not before:
+        return rng.normal(0.0, width, atoms.positions.shape)
+    smallest = closest * min(before.values())
+    for _ in range(ATTEMPTS):
+        seed = int(rng.integers(2**31))
+        try:
+            # the displacement after n cycles is sqrt(n) times that of one
+            moves = mc_rattle(atoms, width / math.sqrt(CYCLES), smallest, width=SOFTNESS, n_iter=CYCLES, seed=seed)
+        except Exception as exception:  # hiPhive raises nothing more special
+            if 'maximum number of attempts' not in str(exception):
+                raise
+            break
+        moved = atoms.copy()
+        moved.positions += moves
+        after = shortest_distances([moved])
+        if all(after.get(pair, np.inf) >= closest * distance - SOFTNESS for pair, distance in before.items()):
+            return moves
+    raise ValueError(
+        f'structures.rattle.amplitude: displacements of {width} Å bring atoms closer than structures.rattle.closest '
+        f'({closest}) times their distance, whatever the draw: use at most {width / 2:.3g} Å or a smaller ratio'
+    )
