@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +132,11 @@ class Stack:
         return float(abs(np.linalg.det(self.vectors)))
 
     @property
+    def spacing(self) -> float:
+        """Mean distance between planes, Å."""
+        return (self.heights[-1] - self.heights[0]) / (len(self.heights) - 1)
+
+    @property
     def label(self) -> str:
         """Such as Pt(111) or Mg(0001)."""
         return f'{self.crystal.label}({miller_label(self.miller, self.crystal.hexagonal)})'
@@ -225,16 +230,10 @@ def guess_states(counts: dict[str, int]) -> dict[str, float] | None:
     """
     if len(counts) < 2 or not set(counts) & (ANIONS | {'H'}):
         return None
-    return _guess(tuple(sorted(counts.items())))
+    from .prototypes import neutral_states
 
-
-@lru_cache(maxsize=256)
-def _guess(counts: tuple[tuple[str, int], ...]) -> dict[str, float] | None:
-    from pymatgen.core import Composition
-
-    divisor = math.gcd(*(number for _, number in counts))
-    guesses = Composition({symbol: number // divisor for symbol, number in counts}).oxi_state_guesses()
-    return {symbol: float(state) for symbol, state in guesses[0].items()} if guesses else None
+    states = neutral_states(Formula.from_dict(dict(sorted(counts.items()))).reduce()[0].format('hill'))
+    return None if states is None else {symbol: states[symbol] for symbol in counts}
 
 
 def _kinds(atoms: Atoms) -> tuple[list[tuple[int, float | None]], list[int]]:
@@ -272,14 +271,27 @@ def _from_file(name: str, key: str) -> Atoms:
 
 
 def _by_formula(counts: dict[str, int], key: str) -> Atoms:
+    """Return the ground state of an element, or the likeliest prototype of a compound."""
     if len(counts) == 1:
         return ground_state(next(iter(counts)))
-    from ase.build import bulk
+    known = _known_prototype(counts)
+    if known is not None:
+        return known
+    raise ValueError(f'{key}: no structure is known for {Formula.from_dict(counts)}: give a file (CIF) with it')
 
-    a, b = counts
-    m = bulk(f'{a}{b}', 'rocksalt', a=2 * covalent_sum(a, b), cubic=True)
-    m.info['phase'] = 'rocksalt'
-    return m
+
+def _known_prototype(counts: dict[str, int]) -> Atoms | None:
+    """Return the first prototype of the table that lists the compound among its examples."""
+    from .prototypes import PROTOTYPES, build_prototype
+
+    for prototype in PROTOTYPES.values():
+        for example in prototype.examples:
+            amounts = Counter()
+            for element, count in zip(example, prototype.counts, strict=True):
+                amounts[element] += count
+            if dict(amounts) == counts:
+                return build_prototype(prototype.name, list(example))
+    return None
 
 
 # Planes -------------------------------------------------------------------------------------------------------------
@@ -588,6 +600,73 @@ def _normal(formula: str) -> tuple:
         return (formula,)
 
 
-def covalent_sum(first: str, second: str) -> float:
-    """Sum of the covalent radii, Å."""
-    return float(covalent_radii[atomic_numbers[first]] + covalent_radii[atomic_numbers[second]])
+def contact_distance(first: str, second: str, bonding: bool = True) -> float:
+    """Distance (Å) at which two atoms of different bodies touch, from covalent radii.
+
+    Metals in a metal are 1.1 times the sum of the covalent radii apart, a metal and another element that sum; atoms
+    that do not bond (anions among each other, hydrogen) 1.7 times, about 0.7 times the sum of van der Waals radii.
+
+    :param bonding: whether elements such as carbon and silicon may bond to each other.
+    """
+    total = covalent_radii[atomic_numbers[first]] + covalent_radii[atomic_numbers[second]]
+    metals = is_metal(first) + is_metal(second)
+    if metals:
+        return float(1.1 * total if metals == 2 else total)
+    saturated = {first, second} & (ANIONS | {'H'})
+    return float(1.7 * total if saturated or not bonding else 1.05 * total)
+
+
+def contact_offset(lower: Atoms, upper: Atoms, bonding: bool = True) -> float:
+    """Return by how much `upper` must be moved along z to just touch `lower`, whose cell vectors a and b count.
+
+    No pair of atoms is then closer than `contact_distance`. The offset may be negative.
+    """
+    symbols = [sorted(set(atoms.get_chemical_symbols())) for atoms in (lower, upper)]
+    distances = {(i, j): contact_distance(i, j, bonding) for i in symbols[0] for j in symbols[1]}
+    reach = max(distances.values())
+    below = lower[lower.positions[:, 2] > lower.positions[:, 2].max() - 2 * reach]
+    above = upper[upper.positions[:, 2] < upper.positions[:, 2].min() + 2 * reach]
+    apart = np.array([[distances[i, j] for j in above.symbols] for i in below.symbols])
+    lateral = lateral_distances(below.positions, above.positions, lower.cell.array[:2, :2], reach)
+    height = np.sqrt(np.maximum(apart[..., None] ** 2 - lateral**2, 0.0))
+    needed = below.positions[:, None, None, 2] - above.positions[None, :, None, 2] + height
+    touching = lateral < apart[..., None]
+    if not touching.any():
+        return float(lower.positions[:, 2].max() - upper.positions[:, 2].min())
+    return float(needed[touching].max())
+
+
+def lateral_distances(first: np.ndarray, second: np.ndarray, vectors: np.ndarray, reach: float) -> np.ndarray:
+    """Distances in the xy plane between two sets of atoms and all images up to `reach`, (n, m, images) Å."""
+    widths = abs(np.linalg.det(vectors)) / np.linalg.norm(vectors[::-1], axis=1)
+    delta = second[None, :, :2] - first[:, None, :2]
+    scaled = delta @ np.linalg.inv(vectors)
+    scaled -= np.rint(scaled)
+    # after wrapping, the separation is at most half a cell along each axis
+    n, m = (np.ceil(reach / widths + 0.5)).astype(int)
+    images = np.array([[i, j] for i in range(-n, n + 1) for j in range(-m, m + 1)])
+    return np.linalg.norm((scaled[:, :, None] + images) @ vectors, axis=-1)
+
+
+def fingerprint(atoms: Atoms, cutoff: float = 5.0) -> np.ndarray:
+    """Smeared histogram of the distances per pair of elements, per atom: equal for equivalent structures."""
+    first, second, distances = neighbor_list('ijd', atoms, cutoff)
+    numbers = atoms.numbers
+    kinds = sorted(set(numbers.tolist()))
+    centres = np.arange(0.6, cutoff, 0.1)
+    parts = []
+    for index, low in enumerate(kinds):
+        for high in kinds[index:]:
+            mine = distances[(numbers[first] == low) & (numbers[second] == high)]
+            # fades out towards the cutoff, so that rounding there changes nothing
+            weights = np.cos(np.pi * mine / cutoff / 2) ** 2
+            parts.append((np.exp(-(((mine[None] - centres[:, None]) / 0.1) ** 2) / 2) * weights).sum(1))
+    return np.concatenate(parts) / len(atoms)
+
+
+def is_new(vector: np.ndarray, known: list[np.ndarray], tolerance: float = 5e-3) -> bool:
+    """Return whether a fingerprint differs from all others; if so, append it."""
+    if any(vector.shape == other.shape and np.abs(vector - other).max() < tolerance for other in known):
+        return False
+    known.append(vector)
+    return True
