@@ -1,8 +1,8 @@
 """Prototypes of crystals: a table like that of AFLOW, shipped with the package, and crystals built from it.
 
 The table (`prototypes.json`) holds Wyckoff sites by *slot* (A, B, C: what one element occupies), in the setting of a
-Hall number of spglib. Most entries are those of M. J. Mehl et al., The AFLOW Library of Crystallographic Prototypes: Part 1,
-Comput. Mater. Sci. 136, S1 (2017), as distributed with pymatgen (MIT licence).
+Hall number of spglib. Most entries are those of M. J. Mehl et al., The AFLOW Library of Crystallographic Prototypes:
+Part 1, Comput. Mater. Sci. 136, S1 (2017), as distributed with pymatgen (MIT licence).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .elements import NEAREST, is_metal, lattice_of, volume_per_atom
 #: Pauling's d(n) = d(1) - 0.6 log10 n (Å): how bonds lengthen with the number of neighbours.
 PAULING = 0.6
 #: By default no two atoms are closer than this times the sum of their covalent radii.
-CLOSEST = 0.705
+CLOSEST = 0.702
 #: Å; no prototype has a nearest neighbour further away, per a of the table.
 REACH = 6.5
 
@@ -235,8 +235,8 @@ def shortest_bond(atoms: Atoms) -> float:
 def default_scale(prototype: Prototype, atoms: Atoms, species: list[str]) -> float:
     """Factor on the lengths of the template that gives sensible bonds."""
     if tuple(species) == prototype.examples[0]:
-        return 1.0
-    if len(set(species)) == 1:
+        factor = 1.0
+    elif len(set(species)) == 1:
         factor = _element_scale(prototype, atoms, species[0])
     else:
         factor = _compound_scale(prototype, atoms, species)

@@ -37,7 +37,9 @@ def test_table_is_large_and_covers_the_common_structures():
     assert len(PROTOTYPES) >= 60
     kinds = Counter(len(prototype.slots) for prototype in PROTOTYPES.values())
     assert kinds[1] >= 15 and kinds[2] >= 60 and kinds[3] >= 20
-    for symbol in 'A1 A2 A3 A4 A5 A7 A8 A9 A10 B1 B2 B3 B4 B8_1 B20 B32 L1_0 L1_1 C1 C3 C4 C5 C6 C14 C15 C36 C16'.split():
+    for (
+        symbol
+    ) in 'A1 A2 A3 A4 A5 A7 A8 A9 A10 B1 B2 B3 B4 B8_1 B20 B32 L1_0 L1_1 C1 C3 C4 C5 C6 C14 C15 C36 C16'.split():
         assert get_prototype(symbol).strukturbericht == symbol
     for symbol in 'C11_b C21 C32 C40 C54 L1_2 D0_3 D0_9 D0_11 D0_19 D0_22 D0_24 A15 D5_1 E2_1 H1_1 L2_1 C1_b'.split():
         assert get_prototype(symbol).strukturbericht == symbol
@@ -55,7 +57,9 @@ def test_prototype_is_what_it_claims(name):
     wanted = Counter()
     for element, number in zip(species, prototype.counts, strict=True):
         wanted[element] += number
-    assert {key: value // units for key, value in counts.items()} == {k: v // gcd(*wanted.values()) for k, v in wanted.items()}
+    assert {key: value // units for key, value in counts.items()} == {
+        k: v // gcd(*wanted.values()) for k, v in wanted.items()
+    }
 
     # Pearson: crystal family and atoms in the conventional cell (rhombohedral ones counted in their own cell)
     family, number = re.fullmatch(r'([amothc][A-Z])(\d+)', prototype.pearson).groups()
@@ -151,7 +155,9 @@ def test_scale_can_be_given():
     np.testing.assert_allclose(sorted(made.get_all_distances(mic=True)[0]), sorted(same.get_all_distances(mic=True)[0]))
 
 
-@pytest.mark.parametrize(('name', 'atoms'), [('spinel', 14), ('rocksalt', 2), ('corundum', 10), ('rutile', 6), ('C15', 6)])
+@pytest.mark.parametrize(
+    ('name', 'atoms'), [('spinel', 14), ('rocksalt', 2), ('corundum', 10), ('rutile', 6), ('C15', 6)]
+)
 def test_primitive_cell_is_the_same_crystal(name, atoms):
     prototype = PROTOTYPES[name]
     large = build_prototype(name, list(prototype.examples[0]))
@@ -163,9 +169,9 @@ def test_primitive_cell_is_the_same_crystal(name, atoms):
 
 
 def test_wrong_requests_name_the_nearest():
-    with pytest.raises(ValueError, match='nearest are .*spinel'):
+    with pytest.raises(ValueError, match=r'nearest are .*spinel'):
         build_prototype('spinell', ['Mg', 'Al', 'O'])
-    with pytest.raises(ValueError, match=r"takes 2 species, such as Na Cl; got 3"):
+    with pytest.raises(ValueError, match=r'takes 2 species, such as Na Cl; got 3'):
         build_prototype('rocksalt', ['Na', 'Cl', 'O'])
     with pytest.raises(ValueError, match="'Xx' is not a chemical element"):
         build_prototype('rocksalt', ['Na', 'Xx'])
