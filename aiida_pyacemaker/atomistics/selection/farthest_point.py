@@ -21,7 +21,7 @@ class _Distances:
     def directions(self) -> np.ndarray:
         return self._points[: self._number]
 
-    def add(self, row: np.ndarray, worth: float) -> None:
+    def add(self, row: np.ndarray) -> None:
         self._points[self._number] = row
         self._number += 1
 

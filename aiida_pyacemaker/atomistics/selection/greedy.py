@@ -25,8 +25,8 @@ class Criterion(Protocol):
 
     directions: np.ndarray
 
-    def add(self, row: np.ndarray, worth: float) -> None:
-        """Take a row (n_features,) as chosen, at its present worth."""
+    def add(self, row: np.ndarray) -> None:
+        """Take a row (n_features,) as chosen."""
 
     def lower(self, rows: np.ndarray, worth: np.ndarray, first: int) -> np.ndarray:
         """Return the worth (n,) of rows (n, n_features), which hitherto knew the directions before `first`."""
@@ -81,75 +81,73 @@ def greedy(
     :param worth: (N,) of all rows, with regard to the present directions of the criterion; changed in place.
     :param costs: (N,), positive; 1 for all if not given.
     :param taken: rows that cannot be chosen.
-    :param least: ends when no gain (before the division by the cost) is larger than this.
+    :param least: rows whose gain (before the division by the cost) is not larger than this are not chosen.
     :returns: indices in the order of choice.
     """
-    seen = np.full(len(table), len(criterion.directions))
-    free = np.ones(len(table), dtype=bool)
-    free[list(taken)] = False
-    chosen: list[int] = []
-    n = min(n, int(free.sum()))
-    while len(chosen) < n:
-        pool, limit = _pool(_scores(criterion, worth, costs, free))
-        rows = table[pool]
-        _refresh(criterion, rows, worth, seen, pool)
-        picked, exhausted = _choose_within(criterion, rows, worth, costs, free, pool, limit, n - len(chosen), least)
-        seen[pool] = len(criterion.directions)
-        chosen += picked
-        if exhausted:
-            break
-    return chosen
+    search = _Search(table, criterion, worth, costs, least)
+    search.free[list(taken)] = False
+    n = min(n, int(search.free.sum()))
+    while len(search.chosen) < n and search.choose_from_pool(n):
+        pass
+    return search.chosen
 
 
-def _scores(criterion: Criterion, worth: np.ndarray, costs: np.ndarray | None, free: np.ndarray) -> np.ndarray:
-    gains = criterion.gain(worth)
-    return np.where(free, gains if costs is None else gains / costs, -np.inf)
+class _Search:
+    """The state of a greedy choice."""
 
+    def __init__(self, table: Table, criterion: Criterion, worth: np.ndarray, costs: np.ndarray | None, least: float):
+        self._table = table
+        self._criterion = criterion
+        self._worth = worth
+        self._costs = costs
+        self._least = least
+        # how many directions the worth of each row knows
+        self._seen = np.full(len(table), len(criterion.directions))
+        self.free = np.ones(len(table), dtype=bool)
+        self.chosen: list[int] = []
 
-def _pool(scores: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the rows of the highest scores, in order, and the highest score of the others."""
-    if len(scores) <= POOL:
-        return np.arange(len(scores)), -np.inf
-    order = np.argpartition(-scores, POOL)
-    return np.sort(order[:POOL]), float(scores[order[POOL]])
+    def choose_from_pool(self, n: int) -> bool:
+        """Choose among the most promising rows, up to n in all, while no other row can be better.
 
+        Every call makes progress: either a row is chosen, or the worth of some row of the pool was out of date.
 
-def _refresh(criterion: Criterion, rows: np.ndarray, worth: np.ndarray, seen: np.ndarray, pool: np.ndarray) -> None:
-    """Bring the worth of the pool up to date: one matrix product per group that knows as many directions."""
-    for first in np.unique(seen[pool]):
-        if first < len(criterion.directions):
-            group = np.flatnonzero(seen[pool] == first)
-            worth[pool[group]] = criterion.lower(rows[group], worth[pool[group]], int(first))
+        :returns: whether anything may be left to gain.
+        """
+        pool, limit = self._pool()
+        rows = self._table[pool]
+        self._refresh(pool, rows)
+        while len(self.chosen) < n:
+            scores = self._scores(pool)
+            best = int(np.argmax(scores))
+            if scores[best] < limit or np.isneginf(scores[best]):
+                break
+            first = len(self._criterion.directions)
+            self._criterion.add(rows[best])
+            self.chosen.append(int(pool[best]))
+            self.free[pool[best]] = False
+            self._worth[pool] = self._criterion.lower(rows, self._worth[pool], first)
+        self._seen[pool] = len(self._criterion.directions)
+        return not np.isneginf(max(limit, scores[best]))
 
+    def _scores(self, index: np.ndarray | slice) -> np.ndarray:
+        """Gain per cost, or at most that where the worth is out of date."""
+        gains = self._criterion.gain(self._worth[index])
+        scores = gains if self._costs is None else gains / self._costs[index]
+        return np.where(self.free[index] & (gains > self._least), scores, -np.inf)
 
-def _choose_within(
-    criterion: Criterion,
-    rows: np.ndarray,
-    worth: np.ndarray,
-    costs: np.ndarray | None,
-    free: np.ndarray,
-    pool: np.ndarray,
-    limit: float,
-    n: int,
-    least: float,
-) -> tuple[list[int], bool]:
-    """Choose in the pool while its best is at least as good as any row outside can be.
+    def _pool(self) -> tuple[np.ndarray, float]:
+        """Return the rows of the highest scores, in order, and the highest score of the others."""
+        scores = self._scores(slice(None))
+        if len(scores) <= POOL:
+            return np.arange(len(scores)), -np.inf
+        order = np.argpartition(-scores, POOL)
+        return np.sort(order[:POOL]), float(scores[order[POOL]])
 
-    :returns: the rows chosen, and whether nothing is left to gain anywhere.
-    """
-    picked: list[int] = []
-    while len(picked) < n:
-        scores = _scores(criterion, worth[pool], None if costs is None else costs[pool], free[pool])
-        best = int(np.argmax(scores))
-        if scores[best] < limit:
-            return picked, False
-        index = int(pool[best])
-        if criterion.gain(worth[index]) <= least:
-            # With costs, the best per cost may gain nothing only if nothing does: gains of 0 or less come last.
-            return picked, True
-        first = len(criterion.directions)
-        criterion.add(rows[best], float(worth[index]))
-        free[index] = False
-        picked.append(index)
-        worth[pool] = criterion.lower(rows, worth[pool], first)
-    return picked, False
+    def _refresh(self, pool: np.ndarray, rows: np.ndarray) -> None:
+        """Bring the worth of the pool up to date: one matrix product per group that knows as many directions."""
+        known = self._seen[pool]
+        for first in np.unique(known):
+            if first < len(self._criterion.directions):
+                group = np.flatnonzero(known == first)
+                index = pool[group]
+                self._worth[index] = self._criterion.lower(rows[group], self._worth[index], int(first))

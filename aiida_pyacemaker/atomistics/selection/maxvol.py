@@ -13,6 +13,8 @@ from .greedy import BLOCK, Table, greedy
 #: Unit information known beforehand, relative to the largest row: what is smaller than the square root of this part of
 #: it is noise. The same as the unit rows of the active set (1e-4), squared.
 RIDGE = 1e-8
+#: Columns smaller than this part of the largest are zero up to rounding, as for the active set.
+ZERO = 1e-12
 #: Eigenvalues of the Gram matrix of columns of unit size below this part of the largest are zero up to rounding.
 NULL = 1e-13
 #: MaxVol ends when no exchange of one row makes the determinant larger by more than this factor.
@@ -45,7 +47,7 @@ class Information:
         """Leverage (n,) of rows (n, n_features) with regard to all rows chosen."""
         return np.einsum('ij,ij->i', rows @ self._inverse, rows)
 
-    def add(self, row: np.ndarray, worth: float) -> None:
+    def add(self, row: np.ndarray) -> None:
         product = self._inverse @ row
         direction = product / np.sqrt(1.0 + row @ product)
         self._inverse -= np.outer(direction, direction)
@@ -72,7 +74,7 @@ def maxvol(
     for the largest gain in ln det per cost, which for few rows is the choice of a column-pivoted QR of the transpose.
     Where nothing gains, farthest point takes over.
 
-    :param vectors: (n_rows, n_features); never copied as a whole.
+    :param vectors: (n_rows, n_features); MaxVol works on one copy in single precision, the greedy choice without any.
     :param start: indices of rows that are in already, and not counted in n.
     :param costs: (n_rows,), positive.
     :returns: min(n, n_rows - len(start)) indices in the order of choice.
@@ -103,10 +105,12 @@ def whiten(vectors: np.ndarray) -> np.ndarray:
     for _, rows in table.blocks():
         gram += rows.T @ rows
     scale = np.sqrt(np.diag(gram) / len(vectors))
-    used = scale > np.sqrt(NULL) * scale.max()
+    used = scale > ZERO * scale.max(initial=0.0)
+    if not used.any():
+        return np.empty((len(vectors), 0), dtype=np.float32)
     scale = scale[used]
     values, modes = eigh(gram[np.ix_(used, used)] / np.outer(scale, scale) / len(vectors))
-    keep = values > NULL * values.max(initial=0.0)
+    keep = values > NULL * values.max()
     transform = np.zeros((table.width, int(keep.sum())))
     transform[used] = modes[:, keep] / np.sqrt(values[keep]) / scale[:, None]
     whitened = np.empty((len(vectors), transform.shape[1]), dtype=np.float32)
@@ -148,6 +152,8 @@ def square_maxvol(rows: np.ndarray, tolerance: float = TOLERANCE) -> tuple[list[
         grades[chosen] = 0.0
         pool = np.sort(np.argsort(-grades, kind='stable')[:EXCHANGE])
         chosen = _exchange(chosen, pool, rows[pool] @ inverse, tolerance)
+    else:
+        leverages = _grades(rows, np.linalg.inv(rows[chosen].astype(float)))[1]
     return [int(index) for index in chosen], leverages
 
 
