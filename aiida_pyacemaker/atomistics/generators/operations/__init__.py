@@ -16,26 +16,22 @@ class NotApplicableError(ValueError):
     """The parent is not of a kind on which the operation can act."""
 
 
-# the modules below need the error
-from .defects import Antisite, Divacancy, Interstitial, Vacancy, antisite, divacancy, interstitial, vacancy  # noqa: E402
-from .rattle import Rattle, TestSet, held_out, rattle  # noqa: E402
-from .strain import Eos, Shear, Strain, eos, shear, strain  # noqa: E402
-from .supercell import Pristine, pristine  # noqa: E402
-from .surfaces import Surface, surface  # noqa: E402
+# the modules need the error above
+from . import defects, rattle, strain, supercell, surfaces  # noqa: E402
 
 #: Key of the run file's section `structures` -> section, and the operation on a parent: called with the parent, the
 #: section, a random generator, the index of the variant and the planned number of variants of this parent. The
 #: operation of `test` takes the section `rattle`, and of its own only the number.
 OPERATIONS: dict[str, tuple[type[Section], Callable[..., Atoms]]] = {
-    'pristine': (Pristine, pristine),
-    'eos': (Eos, eos),
-    'strain': (Strain, strain),
-    'shear': (Shear, shear),
-    'rattle': (Rattle, rattle),
-    'vacancy': (Vacancy, vacancy),
-    'divacancy': (Divacancy, divacancy),
-    'interstitial': (Interstitial, interstitial),
-    'antisite': (Antisite, antisite),
-    'surface': (Surface, surface),
-    'test': (TestSet, held_out),
+    'pristine': (supercell.Pristine, supercell.pristine),
+    'eos': (strain.Eos, strain.eos),
+    'strain': (strain.Strain, strain.strain),
+    'shear': (strain.Shear, strain.shear),
+    'rattle': (rattle.Rattle, rattle.rattle),
+    'vacancy': (defects.Vacancy, defects.vacancy),
+    'divacancy': (defects.Divacancy, defects.divacancy),
+    'interstitial': (defects.Interstitial, defects.interstitial),
+    'antisite': (defects.Antisite, defects.antisite),
+    'surface': (surfaces.Surface, surfaces.surface),
+    'test': (rattle.Test, rattle.held_out),
 }

@@ -19,7 +19,7 @@ from pydantic import Field
 from ...parameters import Number, Section, parameter
 from . import NotApplicableError
 from .common import charges, disturb, host_atoms, record, remembered, require_solid
-from .supercell import template
+from .supercell import supercell
 from .voids import Void, find_voids
 
 #: Atoms around a defect are pushed away until none is closer to it than this fraction of the covalent distance.
@@ -96,7 +96,7 @@ def interstitial(parent: Atoms, parameters: Interstitial, rng: np.random.Generat
     :raises NotApplicableError: for molecules, if there is no void, or no ion of the element.
     """
     require_solid(parent, 'interstitial')
-    atoms = template(parent, parameters.atoms).copy()
+    atoms = supercell(parent, parameters.atoms)
     voids = remembered('voids', parent, lambda: find_voids(parent))[: parameters.voids]
     if not voids:
         raise NotApplicableError(
@@ -129,17 +129,19 @@ def antisite(parent: Atoms, parameters: Antisite, rng: np.random.Generator, inde
     :raises NotApplicableError: for elements, molecules, or if no two unlike ions have the same charge.
     """
     require_solid(parent, 'antisite')
-    atoms = template(parent, parameters.atoms).copy()
+    atoms = supercell(parent, parameters.atoms)
     count = parameters.count[index % len(parameters.count)]
-    changed = []
+    changed: list[list] = []
+    used: list[int] = []
     for _ in range(count):
-        first, second = _unlike(atoms, rng)
+        first, second = _unlike(atoms, used, rng)
         pair = [atoms.symbols[first], atoms.symbols[second]]
         atoms.symbols[first] = pair[1]
         if parameters.kind == 'swap':
             atoms.symbols[second] = pair[0]
             _make_room(atoms, second)
         _make_room(atoms, first)
+        used += [first, second]
         changed.append([*pair, first, second])
     disturb(atoms, rng)
     return record(atoms, parent, 'antisite', {'defect': parameters.kind, 'sites': changed})
@@ -149,7 +151,7 @@ def _vacancies(
     parent: Atoms, parameters: Vacancy | Divacancy, rng: np.random.Generator, index: int, name: str, bound: bool
 ) -> Atoms:
     require_solid(parent, name)
-    atoms = template(parent, parameters.atoms).copy()
+    atoms = supercell(parent, parameters.atoms)
     states, count = charges(atoms), parameters.count[index % len(parameters.count)]
     removed: list[int] = []
     for _ in range(count):
@@ -194,8 +196,8 @@ def _neutral_set(
     sets = _neutral_formulas(Counter(species[site] for site in left.tolist()))
     if not sets:
         raise NotApplicableError(
-            f'structures.{"divacancy" if bound else "vacancy"}.atoms: {atoms.get_chemical_formula()} has no neutral set '
-            'of ions to remove: use more atoms'
+            f'structures.{"divacancy" if bound else "vacancy"}.atoms: {atoms.get_chemical_formula()} has no neutral '
+            'set of ions to remove: use more atoms'
         )
     chosen: list[int] = []
     for kind, number in sets[index % len(sets)]:
@@ -268,9 +270,10 @@ def _move(atoms: Atoms, element: str, site: np.ndarray, rng: np.random.Generator
     return ion
 
 
-def _unlike(atoms: Atoms, rng: np.random.Generator) -> tuple[int, int]:
-    """Two random atoms of different elements and, where charges are set, the same charge."""
-    host, states, symbols = host_atoms(atoms), charges(atoms), np.array(atoms.symbols)
+def _unlike(atoms: Atoms, used: list[int], rng: np.random.Generator) -> tuple[int, int]:
+    """Two random atoms, not used before, of different elements and, where charges are set, the same charge."""
+    host = np.setdiff1d(host_atoms(atoms), used)
+    states, symbols = charges(atoms), np.array(atoms.symbols)
     charge = np.zeros(len(atoms)) if states is None else states
     same = np.abs(charge[host][:, None] - charge[host][None]) < 1e-6
     first, second = np.nonzero((symbols[host][:, None] != symbols[host][None]) & same)

@@ -9,8 +9,8 @@ import numpy as np
 from ase import Atoms
 from ase.build import make_supercell
 
+from ...checks.supercell import perpendicular_widths
 from ...parameters import Number, Positive, Section, parameter
-from . import NotApplicableError
 from .common import label, periodic_axes, record, remembered
 
 #: Lattice vectors that are tried as axes of a wide supercell are at most this much longer than the width,
@@ -42,22 +42,20 @@ class Pristine(Section):
 
 
 def pristine(parent: Atoms, parameters: Pristine, rng: np.random.Generator, index: int, total: int) -> Atoms:
-    """Return the parent as it is.
-
-    :raises NotApplicableError: for index > 0: there is only one.
-    """
-    if index > 0:
-        raise NotApplicableError('structures.pristine: a parent as it is exists only once')
+    """Return the parent as it is."""
     return record(parent.copy(), parent, 'pristine', {})
 
 
-def enlarge(parent: Atoms, parameters: Supercell, cutoff: float) -> Atoms:
+def enlarge(parent: Atoms, parameters: Supercell, cutoff: float | None) -> Atoms:
     """Return the parent of the size that the section asks for: as it is ('small') or as a wide supercell.
 
-    :param cutoff: radius of the potential (Å).
+    :param cutoff: radius of the potential (Å); needed where `width` is null.
+    :raises ValueError: if the width is not known, or `max_atoms` too few.
     """
     if parameters.mode == 'small':
         return parent.copy()
+    if parameters.width is None and cutoff is None:
+        raise ValueError('structures.supercell.width: the cutoff is not known here: give the width in Å')
     width = parameters.width if parameters.width is not None else 2 * cutoff
     return wide_supercell(parent, width, parameters.max_atoms)
 
@@ -69,12 +67,9 @@ def supercell(parent: Atoms, atoms: int) -> Atoms:
     between cells of different size. Of equal axes the last is repeated first: (1, 1, 2), (1, 2, 2), (2, 2, 2).
     A molecule in a box is never repeated.
     """
-    return template(parent, atoms).copy()
-
-
-def template(parent: Atoms, atoms: int) -> Atoms:
-    """Like `supercell`, but shared between calls: not to be modified."""
-    return remembered(('supercell', atoms), parent, lambda: _repeat(parent, atoms))
+    repeated = remembered(('supercell', atoms), parent, lambda: _repeat(parent, atoms)).copy()
+    repeated.info = dict(parent.info)
+    return repeated
 
 
 def _repeat(parent: Atoms, atoms: int) -> Atoms:
@@ -87,11 +82,6 @@ def _repeat(parent: Atoms, atoms: int) -> Atoms:
         current = np.round(repeats * lengths, 6)
         repeats[min(axes, key=lambda axis: (current[axis], -axis))] += 1
     return parent.repeat(repeats.tolist())
-
-
-def perpendicular_widths(cell: np.ndarray) -> np.ndarray:
-    """Distances (Å) between opposite faces of cells, shape (..., 3, 3) -> (..., 3): 1 / |columns of the inverse|."""
-    return 1 / np.linalg.norm(np.linalg.inv(cell), axis=-2)
 
 
 def wide_supercell(parent: Atoms, width: float, max_atoms: int) -> Atoms:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from ase import Atoms
+from ase.geometry import minkowski_reduce
 from pydantic import Field
 
 from ...parameters import Number, Positive, Section, parameter, require
@@ -58,7 +59,8 @@ def surface(parent: Atoms, parameters: Surface, rng: np.random.Generator, index:
     if not slabs:
         raise NotApplicableError(f'structures.surface: {label(parent)} has no slab to offer: {rejected}')
     atoms = slabs[index % len(slabs)].copy()
-    own = dict(atoms.info.pop('cut'))
+    own = atoms.info.pop('cut')
+    atoms.info = {**parent.info, **atoms.info}
     if index >= len(slabs):
         disturb(atoms, rng)
     return record(atoms, parent, 'surface', own)
@@ -72,10 +74,14 @@ def _slabs(parent: Atoms, parameters: Surface) -> tuple[list[Atoms], str]:
     for plane in planes:
         found, reasons = _terminations(parent, conventional, plane, parameters)
         terminations.append(found)
-        rejected += [f'({"".join(map(str, plane))}) {reason}' for reason in reasons]
+        rejected += [f'{_name(plane)} {reason}' for reason in reasons]
     most = max(map(len, terminations), default=0)
     slabs = [found[turn] for turn in range(most) for found in terminations if turn < len(found)]
     return slabs, '; '.join(dict.fromkeys(rejected)) or 'no termination was found'
+
+
+def _name(plane: tuple[int, ...]) -> str:
+    return f'({("" if min(plane) >= 0 and max(plane) < 10 else " ").join(map(str, plane))})'
 
 
 def _conventional(parent: Atoms) -> Any:
@@ -107,7 +113,7 @@ def _terminations(
     """The acceptable slabs of a plane, and why the others are not."""
     generator = require('pymatgen.core.surface', 'structures.surface').SlabGenerator
     made = generator(
-        structure, plane, parameters.thickness, parameters.vacuum, center_slab=True, primitive=True, lll_reduce=True
+        structure, plane, parameters.thickness, parameters.vacuum, center_slab=True, primitive=True
     ).get_slabs()
     accepted, reasons = [], []
     for slab in made:
@@ -139,17 +145,16 @@ def _refused(slab: Any, structure: Any, parameters: Surface) -> str | None:
 
 
 def _atoms(slab: Any, parent: Atoms, plane: tuple[int, ...], termination: int) -> Atoms:
-    """A pymatgen slab as a frame with the info of its parent, phase 'fcc(111)'."""
-    name = f'{parent.info.get("phase", "bulk")}({"".join(map(str, plane))})'
+    """A pymatgen slab as a frame with what is new in its info; phase 'fcc(111)'."""
+    name = f'{parent.info.get("phase", "bulk")}{_name(plane)}'
     lattice, positions = slab.lattice.matrix, slab.cart_coords
     atoms = Atoms([site.specie.symbol for site in slab], positions, cell=lattice, pbc=True)
     if charges(parent) is not None:
         atoms.set_array('oxidation_states', np.array([float(site.specie.oxi_state) for site in slab]))
+    # the library's own reduction gives cells that are multiples of the smallest
+    atoms.set_cell(minkowski_reduce(atoms.cell, pbc=[True, True, False])[0])
+    atoms.set_cell(atoms.cell.standard_form()[0], scale_atoms=True)
+    atoms.wrap(pbc=[True, True, False], eps=1e-6)
     atoms = atoms[np.lexsort((*atoms.positions.T.round(4)[:2], atoms.positions[:, 2].round(4)))]
-    atoms.info = {
-        **parent.info,
-        'phase': name,
-        'vacuum_axes': [2],
-        'cut': {'miller': list(plane), 'termination': termination},
-    }
+    atoms.info = {'phase': name, 'vacuum_axes': [2], 'cut': {'miller': list(plane), 'termination': termination}}
     return atoms
