@@ -18,6 +18,8 @@ from ..checks.vacuum import vacuum_axes
 
 #: Å of vacuum between a molecule and its periodic images, if its file has no cell.
 VACUUM = 10.0
+#: Å³; a cell of less has no volume.
+SMALLEST_VOLUME = 1e-3
 #: Name of the arrays of a file that are kept; all others, labels among them, belong to where the file came from.
 KEPT_ARRAYS = ('oxidation_states',)
 
@@ -157,11 +159,11 @@ def _boxed(atoms: Atoms, name: str) -> Atoms:
     for key in KEPT_ARRAYS:
         if key in atoms.arrays:
             checked.arrays[key] = atoms.arrays[key].copy()
-    if atoms.cell.rank == 3:
-        return checked
     missing = [axis for axis in range(3) if not atoms.cell.array[axis].any()]
-    if 3 - len(missing) != atoms.cell.rank:
+    if abs(np.linalg.det(atoms.cell.complete().array)) < SMALLEST_VOLUME:
         raise ValueError(f'{name} has a cell without volume: its axes lie in one plane')
+    if not missing:
+        return checked
     if atoms.pbc[missing].any():
         raise ValueError(f'{name} has no cell but says that it is periodic: give the cell')
     checked.set_cell(checked.cell.complete())

@@ -16,8 +16,8 @@ from ..parameters import require
 FIRST_SHELL = 1.1
 #: Ranges of the pairs and triplets that a special quasirandom structure gets right, in nearest-neighbour distances.
 PAIRS, TRIPLETS = 1.8, 1.1
-#: Monte Carlo steps per site towards a short-range order: at most, and since the best met; how near is near enough.
-STEPS, PATIENCE, NEAR = 60, 15, 0.01
+#: Monte Carlo steps per site towards a short-range order, at most, and how near is near enough.
+STEPS, NEAR = 60, 0.01
 #: Temperature of that walk at its start, in units of the deviation.
 WARMTH = 0.02
 #: Batches of random occupations that may hold nothing new before all are taken as found.
@@ -109,11 +109,11 @@ class FirstShell:
 
         state, steps = numbers.copy(), STEPS * len(numbers)
         now = deviation(state)
-        best, least, since = state.copy(), now, 0
+        best, least = state.copy(), now
         swaps = rng.integers(len(numbers), size=(steps, 2))
         chances = rng.random(steps)
         for step, (one, other) in enumerate(swaps):
-            if least <= NEAR or step - since > PATIENCE * len(numbers):
+            if least <= NEAR:
                 break
             if state[one] == state[other]:
                 continue
@@ -123,7 +123,7 @@ class FirstShell:
             if new <= now or chances[step] < math.exp((now - new) / temperature):
                 now = new
                 if new < least:
-                    best, least, since = state.copy(), new, step
+                    best, least = state.copy(), new
             else:
                 state[[one, other]] = state[[other, one]]
         return best
