@@ -128,10 +128,13 @@ def _equivalent(parent: Atoms, points: np.ndarray) -> np.ndarray:
     if len(points) == 0:
         return np.empty(0, dtype=int)
     cell = parent.cell.array
-    symmetry = spglib.get_symmetry((cell, parent.get_scaled_positions(), parent.numbers), symprec=0.01)
-    scaled = points @ np.linalg.inv(cell)
+    try:
+        symmetry = spglib.get_symmetry((cell, parent.get_scaled_positions(), parent.numbers), symprec=0.01)
+    except spglib.SpglibError:  # which versions return None instead
+        symmetry = None
     if symmetry is None:
         return np.arange(len(points))
+    scaled = points @ np.linalg.inv(cell)
     groups = np.full(len(points), -1)
     for index in range(len(points)):
         if groups[index] >= 0:
