@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import combinations, pairwise, product
 
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
@@ -18,6 +17,7 @@ from ase.formula import Formula
 
 from ..parameters import require
 from .elements import is_metal
+from .prototypes import ionic_radius
 
 #: Penalties by which formulas are ranked: a state that is not common, two states of one element, an atom of the
 #: formula, electronegativities that hardly differ.
@@ -30,10 +30,6 @@ RANK_OF_PROPOSALS = 1
 MAX_RARITY = 2
 #: Elements in a formula that is proposed, at most, except for the one of all elements.
 MOST_ELEMENTS = 4
-#: Radius (Å) of a coordination number is looked up at the nearest tabulated one.
-ROMAN = {'I': 1, 'II': 2, 'III': 3, 'IV': 4, 'V': 5, 'VI': 6, 'VII': 7, 'VIII': 8, 'IX': 9, 'X': 10, 'XI': 11}
-ROMAN |= {'XII': 12, 'XIV': 14}
-
 States = dict[str, list[int]]
 
 
@@ -325,31 +321,24 @@ def _difference(first: dict[str, int], second: dict[str, int]) -> float:
 # Radii ----------------------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
-def ionic_radius(element: str, state: int, coordination: int = 6) -> float:
+def radius(element: str, state: int, coordination: float = 6) -> float:
     """Effective ionic radius in Å (Shannon; high spin), at the nearest tabulated coordination number and state.
 
-    A bond of an ion that Shannon does not list (As3-, P3-...) has the covalent radius of its element.
+    An ion that Shannon does not list (As3-, P3-...) has the covalent radius of its element; a proton, which lies within
+    the anion, has -0.18 Å (or -0.38 Å where it has one neighbour).
     """
-    from pymatgen.core import Species
-
-    tables = Species(element, state).data.get('Shannon radii', {})
-    tables = {int(key): value for key, value in tables.items() if int(key) * state > 0}
-    if not tables:
-        return float(covalent_radii[atomic_numbers[element]])
-    table = tables[min(tables, key=lambda key: (abs(key - state), key))]
-    # Entries are 'VI', 'IVSQ' (square), 'IIIPY' (pyramid)...: the plain one is preferred.
-    numbers = {roman: ROMAN.get(roman.removesuffix('SQ').removesuffix('PY'), 99) for roman in table}
-    roman = min(table, key=lambda key: (abs(numbers[key] - coordination), len(key), numbers[key]))
-    spins = table[roman]
-    spin = 'High Spin' if 'High Spin' in spins else min(spins)
-    return float(spins[spin]['ionic_radius'])
+    if element == 'H' and state > 0:
+        return -0.18 if coordination > 1.5 else -0.38
+    found = ionic_radius(element, state, coordination)
+    return float(covalent_radii[atomic_numbers[element]]) if found is None else found
 
 
-def bond_length(cation: tuple[str, int], anion: tuple[str, int], coordination: int = 6, around_anion: int = 6) -> float:
+def bond_length(
+    cation: tuple[str, int], anion: tuple[str, int], coordination: float = 6, around_anion: float = 6
+) -> float:
     """Sum of the ionic radii in Å.
 
     :param coordination: anions around the cation.
     :param around_anion: cations around the anion.
     """
-    return ionic_radius(*cation, coordination) + ionic_radius(*anion, around_anion)
+    return radius(*cation, coordination) + radius(*anion, around_anion)

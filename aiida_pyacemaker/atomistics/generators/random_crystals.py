@@ -81,7 +81,7 @@ def random_crystals(
                 f'space_groups {space_groups}: none can carry {_formula(composition)} in one primitive cell; '
                 f'{possible} can, for example'
             )
-    distances = _distances(elements, min_distance, min_distances or {})
+    distances = minimum_distances(elements, min_distance, min_distances)
     volume = volume_per_atom or _volume_per_atom(elements, counts)
     found: list[Atoms] = []
     prints: list[np.ndarray] = []
@@ -207,7 +207,7 @@ def _flat(atoms: Atoms, centring: str) -> Atoms:
     rotated = atoms.cell.standard_form()[1]
     positions, cell = positions @ rotated.T, atoms.cell.array @ rotated.T
     cell[2] = [0, 0, 100.0]
-    return primitive(Atoms(atoms.numbers, positions + [0, 0, 50.0], cell=cell, pbc=True), centring)
+    return primitive(Atoms(atoms.numbers, positions + np.array([0, 0, 50.0]), cell=cell, pbc=True), centring)
 
 
 def _finished(
@@ -239,7 +239,7 @@ def _finished(
     name = f'{"space" if dim == 3 else "layer"} group {symbol} ({number})'
     atoms.info.update(
         phase='random' if dim == 3 else 'random layer',
-        reason=f'{atoms.get_chemical_formula()}: random Wyckoff positions of {name}',
+        reason=f'random Wyckoff positions of {name}',
         parameters={'space_group' if dim == 3 else 'layer_group': number, 'symbol': symbol},
     )
     return atoms
@@ -250,8 +250,11 @@ def too_close(atoms: Atoms, distances: dict[tuple[str, str], float]) -> bool:
     return any(len(neighbor_list('i', atoms, {pair: value})) for pair, value in distances.items() if value > 0)
 
 
-def _distances(elements: list[str], ratio: float, own: dict[tuple[str, str], float]) -> dict[tuple[str, str], float]:
-    named = {tuple(sorted(pair)): value for pair, value in own.items()}
+def minimum_distances(
+    elements: list[str], ratio: float, own: dict[tuple[str, str], float] | None = None
+) -> dict[tuple[str, str], float]:
+    """Return pair in alphabetical order -> Å: `ratio` times the sum of the covalent radii, or its own value."""
+    named = {tuple(sorted(pair)): value for pair, value in (own or {}).items()}
     pairs = [tuple(sorted(pair)) for pair in combinations_with_replacement(elements, 2)]
     return {
         pair: named.get(pair, ratio * sum(float(covalent_radii[atomic_numbers[element]]) for element in pair))

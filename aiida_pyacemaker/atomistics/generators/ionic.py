@@ -1,0 +1,202 @@
+"""Ionic crystals: neutral formulas, prototypes whose radii fit, cations that share sites, symmetry-random crystals."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+import numpy as np
+from ase import Atoms
+
+from ..parameters import Number, Section, parameter
+from .ionic_lattices import Fit, disordered_crystal, fits, ordered_crystal, suitable_prototypes, summary
+from .oxidation import Compound, bond_length, compound_of, compounds_of, radius
+from .prototypes import PROTOTYPES
+from .random_crystals import minimum_distances, random_crystals
+
+#: Share of the cell that the spheres of the ions fill in a random crystal (NaCl 0.65, MgO 0.70, TiO2 0.77).
+FILLING = 0.65
+#: In random crystals unlike ions are at least this fraction of the sum of their radii apart, and ions of one sign this
+#: fraction of the sum of theirs (anions touch at 1) or this times the shortest bond (in rock salt: 1.41).
+UNLIKE, ANIONS, CATIONS = 0.85, 0.8, 1.1
+#: Distances that the checks ask for, in sums of covalent radii, and a bit.
+CLOSEST = 0.705
+
+
+class Ionic(Section):
+    """Charge-neutral crystals of ions."""
+
+    oxidation_states: dict[str, list[Number]] | None = parameter(
+        'Oxidation states that an element may have, such as {Ti: [3, 4], O: [-2]}; null, or an element left out: '
+        'those known of the element, common ones first.',
+        default=None,
+    )
+    formulas: list[str] | None = parameter(
+        'Formulas, such as [SrTiO3, TiO2]; null: the charge-neutral ones of the elements and of each pair of them, by '
+        'plausibility (common oxidation states, electronegativities, few atoms).',
+        default=None,
+        min_length=1,
+    )
+    max_formula_atoms: Number = parameter('Atoms of a formula unit that is proposed, at most.', default=8, ge=2, le=20)
+    max_formulas: Number = parameter(
+        'Formulas that are proposed, at most; each pair of elements that has one, and all elements, come first.',
+        default=10,
+        ge=1,
+    )
+    prototypes: list[str] | None = parameter(
+        'Prototypes, such as [rocksalt, CsCl]; null: those of the stoichiometry of a formula whose radius ratios fit.',
+        default=None,
+        min_length=1,
+    )
+    prototypes_per_formula: Number = parameter('Prototypes of each formula, at most, the best first.', default=6, ge=1)
+    random_crystals: Number = parameter(
+        'Crystals with random positions in random space groups, shared among the formulas.', default=8, ge=0
+    )
+    random_atoms: Number = parameter(
+        'Atoms of a random crystal, at most; a formula unit is always possible.', default=12, ge=2, le=64
+    )
+    disorder: Number = parameter(
+        'Crystals of each formula in which cations (or anions) of several elements share sites or have changed places.',
+        default=2,
+        ge=0,
+    )
+    disorder_mismatch: float = parameter(
+        'Largest ratio of the ionic radii of ions that share sites.', default=1.4, ge=1.0, le=3.0
+    )
+    atoms: Number = parameter('Atoms of a cell in which ions share sites, at least.', default=16, ge=2, le=128)
+
+
+def generate_ionic(elements: list[str], parameters: Ionic, number: int, rng: np.random.Generator) -> list[Atoms]:
+    """Return ideal ionic crystals, with the oxidation state of each atom in the array `oxidation_states`.
+
+    First the best structure of each formula (the most plausible formula first), then in turn other prototypes,
+    disordered and random crystals.
+
+    :raises ValueError: if no formula is neutral, a given formula is not, or a prototype is unknown or fits no formula.
+    """
+    compounds = _compounds(elements, parameters)
+    prototypes = suitable_prototypes(parameters.prototypes)
+    chosen = {compound: _fits(compound, prototypes, parameters) for compound in compounds}
+    if parameters.prototypes is not None and not any(chosen.values()):
+        raise ValueError(_no_prototype(compounds, prototypes))
+    ordered = {compound: _ordered(compound, chosen[compound], rng) for compound in compounds}
+    others = suitable_prototypes(None)
+    best = [frames[0] for frames in ordered.values() if frames]
+    more = _in_turn([frames[1:] for frames in ordered.values()])
+    mixed = _in_turn([_disordered(compound, others, parameters, rng) for compound in compounds])
+    missing = [compound for compound in compounds if not ordered[compound]]
+    first = [atoms for compound in missing for atoms in _random(compound, 1, parameters, rng)]
+    spread = [_random(compound, share, parameters, rng) for compound, share in _shares(compounds, parameters)]
+    frames = [*best, *first, *_in_turn([more, mixed, _in_turn(spread)])]
+    if not frames:
+        raise ValueError(
+            f'structures.ionic: no structure was found for {", ".join(c.formula for c in compounds)}; give '
+            'structures.ionic.random_crystals a number, or name structures.ionic.prototypes'
+        )
+    return frames[:number]
+
+
+def _compounds(elements: list[str], parameters: Ionic) -> list[Compound]:
+    if parameters.formulas is None:
+        return compounds_of(
+            elements, parameters.oxidation_states, parameters.max_formula_atoms, parameters.max_formulas
+        )
+    found = [compound_of(formula, elements, parameters.oxidation_states) for formula in parameters.formulas]
+    return list(dict.fromkeys(found))
+
+
+def _fits(compound: Compound, prototypes: list[str], parameters: Ionic) -> list[Fit]:
+    # What the user names is built, whatever the rules of radii say.
+    found = fits(compound, prototypes, all_sizes=parameters.prototypes is not None)
+    return found if parameters.prototypes is not None else found[: parameters.prototypes_per_formula]
+
+
+def _ordered(compound: Compound, found: list[Fit], rng: np.random.Generator) -> list[Atoms]:
+    frames = [ordered_crystal(compound, fit, rng) for fit in found]
+    return [atoms for atoms in frames if atoms is not None]
+
+
+def _disordered(compound: Compound, prototypes: list[str], parameters: Ionic, rng: np.random.Generator) -> list[Atoms]:
+    frames = [
+        disordered_crystal(compound, prototypes, parameters.atoms, parameters.disorder_mismatch, index, rng)
+        for index in range(parameters.disorder)
+    ]
+    return [atoms for atoms in frames if atoms is not None]
+
+
+def _in_turn(lists: list[list[Atoms]]) -> list[Atoms]:
+    """One of each list, then the second of each, and so on."""
+    return [atoms for group in zip_longest(*lists) for atoms in group if atoms is not None]
+
+
+def _no_prototype(compounds: list[Compound], prototypes: list[str]) -> str:
+    possible = {fit.prototype for compound in compounds for fit in fits(compound, suitable_prototypes(None))}
+    named = ', '.join(f'{key} ({PROTOTYPES[key].formula})' for key in prototypes)
+    formulas = ', '.join(compound.formula for compound in compounds)
+    hint = ', '.join(key for key in PROTOTYPES if key in possible) or 'none in the table'
+    return f'structures.ionic.prototypes: {named} cannot hold {formulas}; what fits: {hint}'
+
+
+# Random crystals ------------------------------------------------------------------------------------------------------
+
+
+def _shares(compounds: list[Compound], parameters: Ionic) -> list[tuple[Compound, int]]:
+    whole, rest = divmod(parameters.random_crystals, len(compounds))
+    return [(compound, whole + (index < rest)) for index, compound in enumerate(compounds)]
+
+
+def _random(compound: Compound, number: int, parameters: Ionic, rng: np.random.Generator) -> list[Atoms]:
+    """Return symmetry-random crystals of one or more formula units."""
+    most = max(1, parameters.random_atoms // compound.atoms)
+    units = rng.integers(1, most + 1, size=number)
+    frames = []
+    for size in sorted(set(units.tolist())):
+        composition = {element: count * size for element, count in compound.counts.items()}
+        found = random_crystals(
+            composition,
+            int((units == size).sum()),
+            rng,
+            volume_per_atom=ionic_volume(compound) / compound.atoms,
+            min_distance=CLOSEST,
+            min_distances=closest_ions(compound),
+        )
+        for atoms in found:
+            atoms.set_array('oxidation_states', _states(atoms, compound, rng))
+            atoms.info['family'] = 'ionic'
+            atoms.info['parameters'] = {**summary(compound), **atoms.info['parameters']}
+            atoms.info['reason'] = f'{compound.formula} ({compound.described()}): {atoms.info["reason"]}'
+        frames += found
+    return frames
+
+
+def ionic_volume(compound: Compound) -> float:
+    """Volume (Å³) of a formula unit in a random crystal: the spheres of the ions at a filling of `FILLING`."""
+    spheres = sum(count * max(radius(*ion), 0.0) ** 3 for ion, count in compound.ions)
+    return 4 / 3 * np.pi * spheres / FILLING
+
+
+def closest_ions(compound: Compound) -> dict[tuple[str, str], float]:
+    """Return how close (Å) ions may be in a random crystal: pair of elements -> distance."""
+    ions = [ion for ion, _ in compound.ions]
+    cations, anions = [ion for ion in ions if ion[1] > 0], [ion for ion in ions if ion[1] < 0]
+    bond = min(bond_length(cation, anion, 4, 4) for cation in cations for anion in anions)
+    closest = minimum_distances([element for element in compound.counts], CLOSEST)
+    for k, one in enumerate(ions):
+        for two in ions[k:]:
+            pair = tuple(sorted((one[0], two[0])))
+            if one[1] * two[1] < 0:
+                limit = UNLIKE * bond_length(*sorted((one, two), key=lambda ion: -ion[1]), 4, 4)
+            else:
+                limit = ANIONS * (radius(*one) + radius(*two)) if one[1] < 0 else CATIONS * bond
+            closest[pair] = max(closest[pair], limit)
+    return closest
+
+
+def _states(atoms: Atoms, compound: Compound, rng: np.random.Generator) -> np.ndarray:
+    """Return a state for each atom; where an element has two they are drawn."""
+    symbols = np.array(atoms.get_chemical_symbols())
+    states = np.zeros(len(atoms))
+    for element, own in compound.states.items():
+        sites = np.flatnonzero(symbols == element)
+        values = np.array(own * (len(sites) // len(own)), dtype=float)
+        states[sites] = rng.permutation(values) if len(set(own)) > 1 else values
+    return states
