@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -166,16 +165,24 @@ def conventional_cell(elements: list[str], lattice: str, volume: float | None = 
     """
     if lattice not in ATOMS_PER_CELL:
         raise ValueError(f'unknown lattice {lattice!r}: choose from {", ".join(ATOMS_PER_CELL)}')
-    shape = {'orthorhombic': True} if lattice == 'hcp' else {'cubic': True}
-    own = len(set(elements)) == 1 and lattice_of(elements[0]) == lattice and elements[0] not in _CRYSTALS
-    if own:
-        atoms = bulk(elements[0], **shape)
+    if lattice_of(elements[0]) == lattice and len(set(elements)) == 1 and elements[0] not in _CRYSTALS:
+        atoms = _right_angled(elements[0], lattice)
         return atoms if volume is None else scaled(atoms, volume)
     volume = mean_volume(elements) if volume is None else volume
     if lattice == 'hcp':
         a = (volume * math.sqrt(2)) ** (1 / 3)  # ideal c/a: a³/sqrt(2) per atom
-        return bulk(elements[0], 'hcp', a=a, c=a * math.sqrt(8 / 3), **shape)
-    return bulk(elements[0], lattice, a=(volume * ATOMS_PER_CELL[lattice]) ** (1 / 3), **shape)
+        return _right_angled(elements[0], 'hcp', a=a, c=a * math.sqrt(8 / 3))
+    return _right_angled(elements[0], lattice, a=(volume * ATOMS_PER_CELL[lattice]) ** (1 / 3))
+
+
+def _right_angled(element: str, lattice: str, **constants: float) -> Atoms:
+    shape = {'orthorhombic': True} if lattice == 'hcp' else {'cubic': True}
+    return _bare(bulk(element, lattice, **constants, **shape))
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """Without what ASE adds: magnetic moments of iron, the space group (which no file format takes)."""
+    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
 
 
 def scaled(atoms: Atoms, volume: float) -> Atoms:
@@ -204,9 +211,7 @@ def _crystal(element: str) -> Atoms | None:
     """Crystal of an element from ASE or from the tables above, None if there is none."""
     if element in _CRYSTALS:
         group, sites, cell = _CRYSTALS[element]
-        made = crystal([element] * len(sites), sites, spacegroup=group, cellpar=cell)
-        # ASE leaves the group in the info, which nothing can write to a file
-        atoms = Atoms(made.numbers, made.positions, cell=made.cell, pbc=True)
+        atoms = crystal([element] * len(sites), sites, spacegroup=group, cellpar=cell)
         phase = {'He': 'hcp'}.get(element, f'{element} ground state')
     elif symmetry(element) == 'diatom' or element in DIATOMIC:
         atoms, phase = _molecular(element), 'molecular crystal'
@@ -216,8 +221,8 @@ def _crystal(element: str) -> Atoms | None:
             atoms = make_supercell(atoms, [[0, 1, 1], [1, 0, 1], [1, 1, 0]])
     else:
         return None
+    atoms = _bare(atoms)
     atoms.info['phase'] = phase
-    atoms.pbc = True
     atoms.wrap()
     return atoms
 
@@ -228,5 +233,4 @@ def _molecular(element: str) -> Atoms:
     sides = {'H': 5.31, 'N': 5.66, 'O': 5.17, 'F': 5.04, 'Cl': 6.13, 'Br': 6.40}
     side = sides[element]
     shift = bonds[element] / (2 * math.sqrt(3) * side)
-    made: Any = crystal(element, [(shift,) * 3], spacegroup=205, cellpar=[side] * 3 + [90] * 3)
-    return Atoms(made.numbers, made.positions, cell=made.cell, pbc=True)
+    return crystal(element, [(shift,) * 3], spacegroup=205, cellpar=[side] * 3 + [90] * 3)

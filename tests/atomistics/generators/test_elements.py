@@ -72,6 +72,7 @@ def test_every_element_has_a_physical_ground_state():
         cell = ground_state(element)
         distances = neighbor_list('d', cell, 6.0)
         assert distances.min() > 0.7 * 2 * covalent_radius(element), element
+        assert set(cell.arrays) == {'numbers', 'positions'} and set(cell.info) == {'phase'}, element
         assert cell.pbc.all() and isinstance(cell.info['phase'], str), element
         assert 0.5 < volume_per_atom(element) < 150, element
         assert neighbor_list('d', conventional_cell([element], 'fcc'), 6.5).min() > 1.4 * covalent_radius(element)
