@@ -170,7 +170,7 @@ def as_crystal(atoms: Atoms, phase: str, key: str) -> Crystal:
     """Return the standard cells of a bulk structure; its oxidation states are kept, or guessed for salts and oxides."""
     atoms = atoms.copy()
     if OXIDATION not in atoms.arrays:
-        guessed = guess_states(Counter(atoms.get_chemical_symbols()))
+        guessed = _crystal_states(Counter(atoms.get_chemical_symbols()))
         if guessed is not None:
             atoms.set_array(OXIDATION, np.array([guessed[symbol] for symbol in atoms.get_chemical_symbols()], float))
     kinds, types = _kinds(atoms)
@@ -223,17 +223,22 @@ def check_composition(symbols: Iterable[str], elements: list[str], name: str, ke
         )
 
 
-def guess_states(counts: dict[str, int]) -> dict[str, float] | None:
-    """Return element -> oxidation state of a compound of metals with anions, or of a molecule; None if there is none.
-
-    The sum is zero. A cation whose atoms differ (Fe3O4) has the mean of its states.
-    """
-    if len(counts) < 2 or not set(counts) & (ANIONS | {'H'}):
-        return None
+def molecule_states(counts: dict[str, int]) -> dict[str, float] | None:
+    """Return element -> oxidation state of a neutral molecule (mean, sum zero); 0 of an element, None if there is none."""
+    if len(counts) == 1:
+        return dict.fromkeys(counts, 0.0)
     from .prototypes import neutral_states
 
     states = neutral_states(Formula.from_dict(dict(sorted(counts.items()))).reduce()[0].format('hill'))
     return None if states is None else {symbol: states[symbol] for symbol in counts}
+
+
+def _crystal_states(counts: Counter) -> dict[str, float] | None:
+    """Return element -> oxidation state of an ionic crystal (mean, sum zero), None of others."""
+    from .knowledge import oxidation_states
+
+    divisor = math.gcd(*counts.values())
+    return oxidation_states({symbol: counts[symbol] // divisor for symbol in sorted(counts)})
 
 
 def _kinds(atoms: Atoms) -> tuple[list[tuple[int, float | None]], list[int]]:
@@ -271,27 +276,16 @@ def _from_file(name: str, key: str) -> Atoms:
 
 
 def _by_formula(counts: dict[str, int], key: str) -> Atoms:
-    """Return the ground state of an element, or the likeliest prototype of a compound."""
+    """Return the ground state of an element, or a compound in the prototype that is most plausible for it."""
     if len(counts) == 1:
         return ground_state(next(iter(counts)))
-    known = _known_prototype(counts)
-    if known is not None:
-        return known
-    raise ValueError(f'{key}: no structure is known for {Formula.from_dict(counts)}: give a file (CIF) with it')
+    from .knowledge import rank_prototypes
+    from .prototypes import build_prototype
 
-
-def _known_prototype(counts: dict[str, int]) -> Atoms | None:
-    """Return the first prototype of the table that lists the compound among its examples."""
-    from .prototypes import PROTOTYPES, build_prototype
-
-    for prototype in PROTOTYPES.values():
-        for example in prototype.examples:
-            amounts = Counter()
-            for element, count in zip(example, prototype.counts, strict=True):
-                amounts[element] += count
-            if dict(amounts) == counts:
-                return build_prototype(prototype.name, list(example))
-    return None
+    ranked = rank_prototypes(counts)
+    if not ranked:
+        raise ValueError(f'{key}: no prototype is known for {Formula.from_dict(counts)}: give a file (CIF) instead')
+    return build_prototype(ranked[0].prototype.name, list(ranked[0].species))
 
 
 # Planes -------------------------------------------------------------------------------------------------------------
@@ -664,7 +658,7 @@ def fingerprint(atoms: Atoms, cutoff: float = 5.0) -> np.ndarray:
     return np.concatenate(parts) / len(atoms)
 
 
-def is_new(vector: np.ndarray, known: list[np.ndarray], tolerance: float = 5e-3) -> bool:
+def is_new(vector: np.ndarray, known: list[np.ndarray], tolerance: float = 5e-4) -> bool:
     """Return whether a fingerprint differs from all others; if so, append it."""
     if any(vector.shape == other.shape and np.abs(vector - other).max() < tolerance for other in known):
         return False
