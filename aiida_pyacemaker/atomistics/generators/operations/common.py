@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +17,11 @@ STRAIN = 0.03
 #: Width (Å) of the Gaussian by which the atoms of cells with a defect or a surface are displaced.
 DISPLACEMENT = 0.05
 #: Parents whose intermediate results (supercells, voids, slabs) are remembered.
-REMEMBERED = 256
+REMEMBERED = 1024
+
+#: Where the six components of a symmetric tensor are, xx, yy, zz, yz, xz, xy.
+VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
+IDENTITY = np.eye(3)
 
 Result = TypeVar('Result')
 
@@ -41,10 +46,14 @@ def require_periodic(parent: Atoms, operation: str) -> None:
 
 
 def require_solid(parent: Atoms, operation: str) -> None:
-    """:raises NotApplicableError: if the parent is made of molecules, out of which no single atom is taken."""
+    """:raises NotApplicableError: if the parent is made of molecules, or they cannot be told apart from the solid."""
     require_periodic(parent, operation)
-    if parent.info.get('family') == 'molecular':
-        phase = parent.info.get('phase', 'the parent')
+    family, phase = parent.info.get('family'), parent.info.get('phase', 'the parent')
+    if family == 'adsorption' and 'adsorbate' not in parent.arrays:
+        raise NotApplicableError(
+            f'structures.{operation}: it is not known which atoms of {phase} are adsorbed molecules'
+        )
+    if family == 'molecular':
         raise NotApplicableError(f'structures.{operation}: {phase} is made of molecules, not of single atoms or ions')
 
 
@@ -62,7 +71,12 @@ def charges(parent: Atoms) -> np.ndarray | None:
 
 def label(parent: Atoms) -> str:
     """Short name of a parent: phase and formula."""
-    return f'{parent.info.get("phase", "structure")} {parent.get_chemical_formula()}'
+    return f'{parent.info.get("phase", "structure")} {_formula(parent.numbers.tobytes())}'
+
+
+@lru_cache(maxsize=4096)
+def _formula(numbers: bytes) -> str:
+    return Atoms(np.frombuffer(numbers, dtype=int)).get_chemical_formula()
 
 
 def record(atoms: Atoms, parent: Atoms, operation: str, own: dict[str, Any]) -> Atoms:
@@ -70,15 +84,14 @@ def record(atoms: Atoms, parent: Atoms, operation: str, own: dict[str, Any]) -> 
 
     :param own: what the operation adds to the parameters of the parent; JSON-able.
     """
-    atoms.info.update(operation=operation, parent=remembered('label', parent, lambda: label(parent)))
+    atoms.info.update(operation=operation, parent=label(parent))
     atoms.info['parameters'] = {**parent.info.get('parameters', {}), **own}
     return atoms
 
 
 def random_strain(rng: np.random.Generator, amplitude: float) -> np.ndarray:
     """Symmetric strain (3, 3), components uniform within ± amplitude."""
-    strain = rng.uniform(-amplitude, amplitude, (3, 3))
-    return np.triu(strain) + np.triu(strain, 1).T
+    return rng.uniform(-amplitude, amplitude, 6)[VOIGT]
 
 
 def strain_in_place(atoms: Atoms, strain: np.ndarray) -> None:
@@ -94,7 +107,7 @@ def strain_in_place(atoms: Atoms, strain: np.ndarray) -> None:
         span = np.linalg.qr(atoms.cell.array[axes].T)[0]
         projector = span @ span.T
         strain = projector @ strain @ projector
-    transformation = np.eye(3) + strain
+    transformation = IDENTITY + strain
     atoms.cell[:] = atoms.cell.array @ transformation
     atoms.positions = atoms.positions @ transformation
 

@@ -67,6 +67,8 @@ def supercell(parent: Atoms, atoms: int) -> Atoms:
     between cells of different size. Of equal axes the last is repeated first: (1, 1, 2), (1, 2, 2), (2, 2, 2).
     A molecule in a box is never repeated.
     """
+    if len(parent) >= atoms or not periodic_axes(parent):
+        return parent.copy()
     repeated = remembered(('supercell', atoms), parent, lambda: _repeat(parent, atoms)).copy()
     repeated.info = dict(parent.info)
     return repeated
@@ -74,8 +76,6 @@ def supercell(parent: Atoms, atoms: int) -> Atoms:
 
 def _repeat(parent: Atoms, atoms: int) -> Atoms:
     axes = periodic_axes(parent)
-    if not axes or len(parent) >= atoms:
-        return parent.copy()
     repeats = np.ones(3, dtype=int)
     lengths = parent.cell.lengths()
     while len(parent) * repeats.prod() < atoms:

@@ -190,6 +190,9 @@ def test_adsorbed_molecules_are_left_alone(parents, rng, still):
     parent += parents['molecule']
     parent.positions[-3:] = [[0, 0, 16], [0.7, 0, 16.6], [-0.7, 0, 16.6]]
     parent.info['vacuum_axes'] = [2]
+    parent.info['family'] = 'adsorption'
+    with pytest.raises(NotApplicableError, match='which atoms'):
+        vacancy(parent, Vacancy(), rng, 0, 10)
     parent.set_array('adsorbate', np.array([False] * 4 + [True] * 3))
     for index in range(10):
         assert vacancy(parent, Vacancy(), rng, index, 10).symbols.count('O') == 6
