@@ -45,14 +45,14 @@ def test_same_as_the_plain_algorithm(shift, start, priced):
 def test_same_as_skmatter():
     from skmatter.sample_selection import FPS
 
-    vectors = clustered(3000, 20)
+    vectors = clustered(5000, 20)
     chosen = farthest_point(vectors, 100)
     assert chosen == list(FPS(n_to_select=100, initialize=chosen[0]).fit(vectors).selected_idx_)
 
 
 def test_single_precision():
-    vectors = clustered(3000, 20).astype(np.float32)
-    assert farthest_point(vectors, 50) == plain(vectors, 50, [], np.ones(3000))
+    vectors = clustered(5000, 20).astype(np.float32)
+    assert farthest_point(vectors, 50) == plain(vectors, 50, [], np.ones(5000))
 
 
 def test_small():

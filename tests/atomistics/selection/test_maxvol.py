@@ -26,8 +26,8 @@ def gains(vectors: np.ndarray, chosen: list[int], prior: float) -> np.ndarray:
 @pytest.mark.parametrize('start', ([], [5, 2000]))
 @pytest.mark.parametrize('priced', (False, True))
 def test_few_rows_are_greedy(start, priced):
-    vectors = clustered(3000, 12)
-    costs = np.random.default_rng(1).choice([1.0, 2.0, 20.0], 3000) if priced else np.ones(3000)
+    vectors = clustered(5000, 12)
+    costs = np.random.default_rng(1).choice([1.0, 2.0, 20.0], 5000) if priced else np.ones(5000)
     chosen = maxvol(vectors, 8, start, costs if priced else None)
     prior = RIDGE * np.square(vectors).sum(axis=1).max()
     for number, index in enumerate(chosen):
@@ -62,20 +62,20 @@ def test_not_worse_than_python_ace(seed):
 
 
 def test_more_rows_complete_greedily():
-    vectors = clustered(3000, 12)
+    vectors = clustered(5000, 12)
     square, chosen = maxvol(vectors, 12), maxvol(vectors, 20)
     assert chosen[:12] == square and len(set(chosen)) == 20
     for number in range(12, 20):
         score = gains(vectors, chosen[:number], 0.0)
         score[chosen[:number]] = -np.inf
         assert score[chosen[number]] == pytest.approx(score.max(), rel=1e-4)
-    random = np.random.default_rng(0).choice(3000, 20, replace=False)
+    random = np.random.default_rng(0).choice(5000, 20, replace=False)
     assert log_determinant(vectors, chosen) > log_determinant(vectors, list(random)) + 5
 
 
 def test_columns_of_any_scale():
     """The volume does not depend on the units of the columns."""
-    vectors = clustered(3000, 12)
+    vectors = clustered(5000, 12)
     scales = 10.0 ** np.linspace(-5, 5, 12)
     assert set(maxvol(vectors * scales, 12)) == set(maxvol(vectors, 12))
 
@@ -101,7 +101,7 @@ def test_always_n():
 
 
 def test_deterministic_in_single_and_double_precision():
-    vectors = clustered(3000, 12)
+    vectors = clustered(5000, 12)
     assert maxvol(vectors, 15) == maxvol(vectors.copy(), 15)
     assert len(set(maxvol(vectors.astype(np.float32), 15))) == 15
 
