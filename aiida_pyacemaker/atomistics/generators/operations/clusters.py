@@ -91,7 +91,7 @@ def _triangle(symbols: tuple[str, ...], parameters: Trimer, rng: np.random.Gener
     nearest = [
         _nearest((symbols[0], other), parameters.closest, parameters.farthest, 'trimer') for other in symbols[1:]
     ]
-    limit = parameters.closest * covalent_distance((symbols[1], symbols[2]))
+    limit = _nearest((symbols[1], symbols[2]), parameters.closest, parameters.farthest, 'trimer')
     for _ in range(ATTEMPTS):
         first, second = (np.exp(rng.uniform(np.log(near), np.log(parameters.farthest))) for near in nearest)
         cosine = rng.uniform(-1.0, 1.0)
@@ -107,7 +107,8 @@ def _triangle(symbols: tuple[str, ...], parameters: Trimer, rng: np.random.Gener
 
 def _nearest(pair: tuple[str, ...], closest: float, farthest: float, section: str) -> float:
     """Smallest distance (Å) of a pair."""
-    nearest = closest * covalent_distance((pair[0], pair[1]))
+    # a hair longer, so that rounding does not make the shortest of them too short for the checks
+    nearest = closest * covalent_distance((pair[0], pair[1])) * (1 + 1e-5)
     if farthest <= nearest:
         raise ValueError(
             f'structures.{section}.farthest: {farthest} Å is not longer than the smallest distance of '

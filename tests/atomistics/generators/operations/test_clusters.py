@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from aiida_pyacemaker.atomistics.checks.check import Checks, check_frames
 from aiida_pyacemaker.atomistics.checks.overlap import covalent_distance
 from aiida_pyacemaker.atomistics.generators.operations.clusters import Dimer, Trimer, dimers, isolated_atom, trimers
 
@@ -25,7 +26,7 @@ def test_dimers_of_every_pair(rng, spacing):
         lengths = [atoms.get_distance(0, 1, mic=True) for atoms in frames[start : start + 5]]
         steps = np.diff(np.log(lengths)) if spacing == 'logarithmic' else np.diff(lengths)
         assert np.allclose(steps, steps[0])
-        assert np.isclose(lengths[0], 0.6 * covalent_distance(pair)) and np.isclose(lengths[-1], 5.0)
+        assert np.isclose(lengths[0], 0.6 * covalent_distance(pair), rtol=1e-4) and np.isclose(lengths[-1], 5.0)
         assert np.allclose([atoms.info['parameters']['distance'] for atoms in frames[start : start + 5]], lengths)
     assert len({tuple(atoms.cell.lengths()) for atoms in frames}) == 1
     assert dimers(['Al'], Dimer(), rng) == []
@@ -38,6 +39,7 @@ def test_boxes_are_large_not_cubic_and_periodic(rng):
         assert (sides - np.ptp(atoms.positions, axis=0) >= 9.5 - 1e-9).all()
         assert atoms.info['vacuum_axes'] == [0, 1, 2] and atoms.info['allowed_overlap'] == 0.6
         assert atoms.info['split'] == 'train' and atoms.info['family'] in ('dimer', 'trimer')
+        assert check_frames([atoms], Checks()) == [None]
         assert np.allclose((atoms.positions.max(axis=0) + atoms.positions.min(axis=0)) / 2, sides / 2)
 
 
