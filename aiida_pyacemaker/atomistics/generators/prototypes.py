@@ -375,7 +375,7 @@ def ionic_radius(element: str, state: float, coordination: float = 6) -> float |
     if element == 'H':
         return 0.0
     table = Element(element).data.get('Shannon radii', {})
-    charges = sorted((abs(float(charge) - state), charge) for charge in table if float(charge) * state > 0)
+    charges = sorted((abs(float(charge) - state), charge) for charge in table if charge and float(charge) * state > 0)
     if not charges:
         return None
     by_number = table[charges[0][1]]
