@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
 from pydantic import Field
 
-from ...checks.overlap import shortest_distances
 from ...parameters import Number, Section, parameter, require
 from .common import STRAIN, periodic_axes, random_strain, record, strain_in_place
 from .supercell import supercell
@@ -95,10 +95,10 @@ def _monte_carlo(atoms: Atoms, width: float, closest: float, rng: np.random.Gene
     hiPhive knows one smallest distance for all pairs and enforces it softly, so that the result is checked.
     """
     mc_rattle = require('hiphive.structure_generation.rattle', 'structures.rattle.method: monte_carlo').mc_rattle
-    before = shortest_distances([atoms])
-    if not before:
+    shortest = _shortest_distance(atoms)
+    if shortest is None:
         return rng.normal(0.0, width, atoms.positions.shape)
-    smallest = closest * min(before.values())
+    smallest = closest * shortest
     for _ in range(ATTEMPTS):
         seed = int(rng.integers(2**31))
         try:
@@ -110,10 +110,18 @@ def _monte_carlo(atoms: Atoms, width: float, closest: float, rng: np.random.Gene
             break
         moved = atoms.copy()
         moved.positions += moves
-        after = shortest_distances([moved])
-        if min(after.values(), default=np.inf) >= smallest - 2 * SOFTNESS:
+        if smallest <= 2 * SOFTNESS or len(neighbor_list('i', moved, smallest - 2 * SOFTNESS)) == 0:
             return moves
     raise ValueError(
         f'structures.rattle.amplitude: displacements of {width} Å bring atoms closer than structures.rattle.closest '
         f'({closest}) times their distance, whatever the draw: use at most {width / 2:.3g} Å or a smaller ratio'
     )
+
+
+def _shortest_distance(atoms: Atoms) -> float | None:
+    """Shortest distance (Å) between atoms, None if they are far apart; short neighbour lists are tried first."""
+    for cutoff in (1.5, 3.0, 6.0):
+        distances = neighbor_list('d', atoms, cutoff)
+        if len(distances):
+            return float(distances.min())
+    return None
