@@ -90,7 +90,7 @@ def held_out(parent: Atoms, parameters: Rattle, rng: np.random.Generator, index:
 
 
 def _monte_carlo(atoms: Atoms, width: float, closest: float, rng: np.random.Generator) -> np.ndarray:
-    """Displacements (n, 3) of hiPhive's Monte Carlo rattle (Fransson and Erhart, Phys. Rev. Mater. 4, 2020).
+    """Displacements (n, 3) of hiPhive's Monte Carlo rattle (Eriksson et al., Adv. Theory Simul. 2, 1800184, 2019).
 
     hiPhive knows one smallest distance for all pairs and enforces it softly, so that the result is checked.
     """
