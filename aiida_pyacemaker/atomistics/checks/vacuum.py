@@ -21,7 +21,7 @@ Limits, to be known:
 - A vacancy, a divacancy, the hollow of C60 or the cage of sodalite are no void; a pore of zeolite X, of an opal or of a
   metal-organic framework is. A sphere of 8 Å between covalent balls is the border.
 - A gas or a fluid under tension whose atoms lose contact is a `cluster` (or `wire`, `slab`): no bulk in any case.
-- The free fraction is counted on the grid points (about 500 at least), so it is good to a few per cent.
+- The free fraction is a sum over the grid points (about 500 at least), good to about 0.03.
 """
 
 from __future__ import annotations
@@ -187,8 +187,10 @@ class _FreeSpace:
         return [(float(radius), cKDTree(points[radii == radius])) for radius in np.unique(radii)]
 
     def fraction(self, distance: float) -> float:
-        """Share of the points that are farther than this from every ball."""
-        return float((self.excess > distance).mean())
+        """Share of the volume that is farther than this from every ball."""
+        # a point stands for the volume around it, which the border cuts where the distance changes by the spacing
+        spacing = abs(np.linalg.det(self.cell / self.shape[:, None])) ** (1 / 3)
+        return float(np.clip((self.excess - distance) / spacing + 0.5, 0, 1).mean())
 
     def largest_ball(self, least: float) -> tuple[float, np.ndarray]:
         """Radius (Å) and centre of the largest sphere between the balls; -inf where it is surely below `least`."""
@@ -233,7 +235,7 @@ def _climb(trees: list[tuple[float, cKDTree]], points: np.ndarray, step: float) 
     if not len(points):
         return -np.inf, np.zeros(3)
     stencil, rows = np.indices((3, 3, 3)).reshape(3, -1).T - 1.0, np.arange(len(points))
-    while step > 0.05:
+    while step > 0.02:
         trials = points[:, None] + step * stencil
         found = _to_balls(trees, trials.reshape(-1, 3)).reshape(trials.shape[:2])
         best = found.argmax(axis=1)
