@@ -218,13 +218,13 @@ def melt_quench(
     calculator: Calculator,
     rng: np.random.Generator,
     temperature: float = 4000.0,
-    melt_steps: int = 1000,
-    quench_steps: int = 4000,
+    melt_steps: int = 200,
+    quench_steps: int = 1500,
     timestep: float = 1.0,
 ) -> Atoms:
     """Return a quenched melt: melted at constant volume, cooled linearly to 300 K, relaxed.
 
-    :param atoms: starting cell; copied.
+    :param atoms: starting cell, a crystal or better a `random_packing`; copied.
     :param calculator: any ASE calculator with forces, such as the potential that is being made.
     :param temperature: of the melt, K.
     :param timestep: fs.
@@ -233,7 +233,8 @@ def melt_quench(
     """
     cell = atoms.copy()
     cell.calc = calculator
-    MaxwellBoltzmannDistribution(cell, temperature_K=2 * temperature, rng=rng)
+    FIRE(cell, logfile=None, maxstep=0.1).run(fmax=1.0, steps=50)
+    MaxwellBoltzmannDistribution(cell, temperature_K=temperature, rng=rng)
     dynamics = Langevin(
         cell, timestep * units.fs, temperature_K=temperature, friction=0.02 / units.fs, rng=rng, fixcm=False
     )
@@ -250,6 +251,34 @@ def melt_quench(
     quenched = Atoms(cell.numbers, cell.positions, cell=cell.cell, pbc=True)
     quenched.wrap()
     return quenched
+
+
+def random_packing(
+    symbols: list[str], density: float, closest: float, rng: np.random.Generator, tries: int = 20000
+) -> Atoms:
+    """Atoms at random in a cube, none closer than `closest` (Å): where a melt starts.
+
+    :param density: g/cm³.
+    :raises ValueError: if they do not fit.
+    """
+    atoms = Atoms(symbols)
+    side = (atoms.get_masses().sum() / (density * DENSITY)) ** (1 / 3)
+    placed = np.empty((0, 3))
+    for _ in range(tries):
+        trial = rng.random(3) * side
+        apart = placed - trial
+        apart -= side * np.round(apart / side)
+        if len(placed) == 0 or (apart**2).sum(axis=1).min() > closest**2:
+            placed = np.vstack([placed, trial])
+        if len(placed) == len(atoms):
+            atoms.set_positions(placed)
+            atoms.set_cell([side] * 3)
+            atoms.pbc = True
+            return atoms
+    raise ValueError(
+        f'structures.covalent.amorphous.density: {len(atoms)} atoms at {density:g} g/cm³ cannot be {closest:.2f} Å '
+        'apart; lower the density'
+    )
 
 
 def coordination(atoms: Atoms, cutoff: float | dict[tuple[str, str], float]) -> np.ndarray:
