@@ -1,6 +1,8 @@
-"""Symmetry-random crystals: atoms on random Wyckoff positions of random space groups (PyXtal, checked).
+"""Symmetry-random crystals: atoms on random Wyckoff positions of random space groups.
 
-PyXtal: S. Fredericks, K. Parrish, D. Sayre, Q. Zhu, Comput. Phys. Commun. 261, 107810 (2021).
+Groups, Wyckoff positions and random lattices are those of PyXtal (S. Fredericks, K. Parrish, D. Sayre, Q. Zhu, Comput.
+Phys. Commun. 261, 107810 (2021)); the positions are filled here, many trial points at a time, which takes milliseconds
+where PyXtal's own filling takes up to a minute in cells as dense as crystals are.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ import io
 import math
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 from typing import Any
 
 import numpy as np
@@ -21,16 +24,23 @@ from ase.neighborlist import neighbor_list
 
 from ..parameters import require
 
-#: Tries per crystal asked for, and tries on top of these.
-ATTEMPTS_EACH, ATTEMPTS_MORE = 6, 20
+#: Tries per crystal asked for, and tries on top of these; groups that are drawn for a try until one suits.
+ATTEMPTS_EACH, ATTEMPTS_MORE, DRAWS = 20, 100, 200
+#: In each try: choices of Wyckoff positions, lattices of each, trial points of each orbit.
+CHOICES, LATTICES, POINTS = 4, 3, 48
 #: A try that finds no room makes the cell larger by this factor, at most up to the second one.
-GROWTH, LARGEST = 1.04, 1.5
+GROWTH, LARGEST = 1.02, 1.5
 #: Layer groups and space groups.
 GROUPS = {2: 80, 3: 230}
 #: Vacuum (Å) above a layer (`dim=2`).
 VACUUM = 15.0
 #: Two crystals are the same where all distances up to CUTOFF (Å) agree within SAME (Å).
 CUTOFF, SAME = 5.0, 0.02
+#: Shifts to the neighbouring cells.
+SHIFTS = {
+    3: np.array(list(product((0, -1, 1), repeat=3)), dtype=float),
+    2: np.array(list(product((0, -1, 1), (0, -1, 1), (0,))), dtype=float),
+}
 #: Vectors of a primitive cell in units of those of the conventional cell, by the centring of its space group.
 PRIMITIVE = {
     'P': np.eye(3),
@@ -72,23 +82,15 @@ def random_crystals(
         return []
     elements = [element for element, count in composition.items() if count]
     counts = tuple(composition[element] for element in elements)
-    groups = compatible_groups(counts, dim)
-    if space_groups is not None:
-        groups = tuple(group for group in groups if group in set(space_groups))
-        if not groups:
-            possible = ', '.join(map(str, compatible_groups(counts, dim)[-8:]))
-            raise ValueError(
-                f'space_groups {space_groups}: none can carry {_formula(composition)} in one primitive cell; '
-                f'{possible} can, for example'
-            )
+    groups = _possible_groups(counts, dim, space_groups)
     distances = minimum_distances(elements, min_distance, min_distances)
     volume = volume_per_atom or _volume_per_atom(elements, counts)
     found: list[Atoms] = []
     prints: list[np.ndarray] = []
     growth = 1.0
     for _ in range(ATTEMPTS_EACH * number + ATTEMPTS_MORE):
-        group = groups[int(rng.integers(len(groups)))]
-        atoms = _one(group, elements, counts, volume * growth, distances, int(rng.integers(2**31)), dim)
+        number_of_group = _draw(groups, counts, dim, rng)
+        atoms = _one(number_of_group, elements, counts, volume * growth, distances, rng, dim)
         if atoms is None:
             growth = min(growth * GROWTH, LARGEST)
             continue
@@ -103,23 +105,63 @@ def random_crystals(
     return found
 
 
-@lru_cache(maxsize=256)
 def compatible_groups(counts: tuple[int, ...], dim: int = 3) -> tuple[int, ...]:
     """Return the numbers of the groups whose Wyckoff positions can hold these numbers of atoms in a primitive cell."""
-    require('pyxtal', 'random crystals')
-    return tuple(
-        number
-        for number in range(1, GROUPS[dim] + 1)
-        if _group(number, dim).check_compatible([count * _group(number, dim).cellsize() for count in counts])[0]
-    )
+    return tuple(number for number in range(1, GROUPS[dim] + 1) if _compatible(number, counts, dim))
+
+
+def _possible_groups(counts: tuple[int, ...], dim: int, wanted: list[int] | None) -> list[int]:
+    if wanted is None:
+        return list(range(1, GROUPS[dim] + 1))
+    groups = sorted({group for group in wanted if _compatible(group, counts, dim)})
+    if not groups:
+        possible = ', '.join(map(str, compatible_groups(counts, dim)[-8:]))
+        raise ValueError(
+            f'space_groups {wanted}: none can carry {" + ".join(map(str, counts))} atoms in one primitive cell; '
+            f'{possible} can, for example'
+        )
+    return groups
+
+
+def _draw(groups: list[int], counts: tuple[int, ...], dim: int, rng: np.random.Generator) -> int:
+    """Return a group that can carry the composition; group 1 always can."""
+    for _ in range(DRAWS):
+        number = groups[int(rng.integers(len(groups)))]
+        if _compatible(number, counts, dim):
+            return number
+    return 1
+
+
+@lru_cache(maxsize=4096)
+def _compatible(number: int, counts: tuple[int, ...], dim: int) -> bool:
+    group = _group(number, dim)
+    return bool(group.check_compatible([count * group.cellsize() for count in counts])[0])
 
 
 @lru_cache(maxsize=512)
 def _group(number: int, dim: int) -> Any:
+    require('pyxtal', 'random crystals')
     from pyxtal.symmetry import Group
 
     with _silent():
         return Group(number, dim=dim)
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """A Wyckoff position: affine maps (multiplicity, 3, 4) of any point onto its points, and its degrees of freedom."""
+
+    maps: np.ndarray
+    freedom: int
+
+
+@lru_cache(maxsize=512)
+def _orbits(number: int, dim: int) -> tuple[Orbit, ...]:
+    """Return the Wyckoff positions of a group, in its conventional cell."""
+    return tuple(
+        Orbit(np.array([operation.affine_matrix[:3] for operation in position.ops], dtype=float), position.get_dof())
+        for position in _group(number, dim)
+    )
 
 
 def _check(composition: dict[str, int], volume: float | None, groups: list[int] | None, ratio: float, dim: int) -> None:
@@ -142,47 +184,111 @@ def _one(
     counts: tuple[int, ...],
     volume_per_atom: float,
     distances: dict[tuple[str, str], float],
-    seed: int,
+    rng: np.random.Generator,
     dim: int,
 ) -> Atoms | None:
-    """Return one checked crystal, or None where PyXtal found none."""
-    from pyxtal import pyxtal
-    from pyxtal.lattice import Lattice
-    from pyxtal.tolerance import Tol_matrix
+    """Return one checked crystal, or None where no room was found."""
+    group, orbits = _group(number, dim), _orbits(number, dim)
+    totals = [count * group.cellsize() for count in counts]
+    for _ in range(CHOICES):
+        chosen = _choose(orbits, totals, rng)
+        if chosen is None:
+            continue
+        for _ in range(LATTICES):
+            cell = _lattice(number, volume_per_atom * sum(totals), volume_per_atom, rng, dim)
+            atoms = None if cell is None else _fill(chosen, elements, cell, distances, rng, dim)
+            if atoms is None:
+                continue
+            centring = group.symbol[0].upper()
+            atoms = primitive(atoms, centring) if dim == 3 else _flat(atoms, centring)
+            atoms = _finished(atoms, elements, counts, distances, number, dim)
+            if atoms is not None:
+                return atoms
+    return None
 
-    group = _group(number, dim)
-    multiplicity = group.cellsize()
-    volume = volume_per_atom * sum(counts) * multiplicity
-    rng = np.random.default_rng(seed)
-    crystal = pyxtal()
+
+def _choose(orbits: tuple[Orbit, ...], totals: list[int], rng: np.random.Generator) -> list[tuple[int, Orbit]] | None:
+    """Return (index of element, position) that add up to the numbers of atoms; None if a dead end was drawn."""
+    chosen, used = [], set()
+    for element in np.argsort(totals, kind='stable'):
+        left = totals[element]
+        while left:
+            usable = [
+                k for k, orbit in enumerate(orbits) if len(orbit.maps) <= left and (orbit.freedom or k not in used)
+            ]
+            if not usable:
+                return None
+            # First how many points, then which position: special positions are many in groups of high symmetry.
+            sizes = sorted({len(orbits[k].maps) for k in usable})
+            size = sizes[int(rng.integers(len(sizes)))]
+            usable = [k for k in usable if len(orbits[k].maps) == size]
+            pick = usable[int(rng.integers(len(usable)))]
+            used.add(pick)
+            chosen.append((int(element), orbits[pick]))
+            left -= size
+    return chosen
+
+
+def _lattice(
+    number: int, volume: float, volume_per_atom: float, rng: np.random.Generator, dim: int
+) -> np.ndarray | None:
+    """Return a random cell (3, 3) of the lattice system and volume."""
+    from pyxtal.lattice import Lattice
+    from pyxtal.msg import VolumeError
+
+    if dim == 3:
+        shape: dict[str, Any] = {'unique_axis': 'c'}
+    else:
+        # A layer is between one and about two atoms thick.
+        shape = {'unique_axis': 'c' if 3 <= number <= 7 else 'a', 'thickness': 1.3 * volume_per_atom ** (1 / 3)}
+    periodic = [1, 1, int(dim == 3)]
     with _silent():
         try:
-            shape = {'unique_axis': 'c'} if dim == 3 else _layer(number, volume_per_atom)
-            periodic = [1, 1, 1] if dim == 3 else [1, 1, 0]
-            lattice = Lattice(group.lattice_type, volume, PBC=periodic, random_state=rng, **shape)
-            crystal.from_random(
-                dim=dim,
-                group=group,
-                species=elements,
-                numIons=list(counts),
-                conventional=False,
-                lattice=lattice,
-                tm=Tol_matrix(*[(*pair, value) for pair, value in distances.items()]),
-                max_count=1,
-                random_state=rng,
-            )
-            atoms = crystal.to_ase(resort=False, add_vaccum=False)
-        # PyXtal gives up in many ways; whatever it cannot build is a try that failed, and the tries are counted.
-        except Exception:
+            lattice = Lattice(_group(number, dim).lattice_type, volume, PBC=periodic, random_state=rng, **shape)
+        except (VolumeError, RuntimeError, ValueError):
             return None
-    atoms = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=True)
-    atoms = primitive(atoms, group.symbol[0].upper()) if dim == 3 else _flat(atoms, group.symbol[0].upper())
-    return _finished(atoms, elements, counts, distances, number, dim)
+    return np.array(lattice.matrix, dtype=float)
 
 
-def _layer(number: int, volume_per_atom: float) -> dict[str, Any]:
-    # A layer is between one and about two atoms thick.
-    return {'unique_axis': 'c' if 3 <= number <= 7 else 'a', 'thickness': 1.3 * volume_per_atom ** (1 / 3)}
+def _fill(
+    chosen: list[tuple[int, Orbit]],
+    elements: list[str],
+    cell: np.ndarray,
+    distances: dict[tuple[str, str], float],
+    rng: np.random.Generator,
+    dim: int,
+) -> Atoms | None:
+    """Put one orbit after the other where there is room for it; None if there is none.
+
+    By symmetry the distances of the first point of an orbit stand for those of all its points.
+    """
+    placed, kinds = np.empty((0, 3)), np.empty(0, dtype=int)
+    limits = np.array([[distances[tuple(sorted((one, two)))] for two in elements] for one in elements])
+    for element, orbit in chosen:
+        points = rng.random((POINTS if orbit.freedom else 1, 3))
+        if dim == 2:
+            points[:, 2] -= 0.5
+        images = np.einsum('mij,pj->pmi', orbit.maps[:, :, :3], points) + orbit.maps[None, :, :, 3]
+        others = np.concatenate([images, np.broadcast_to(placed, (len(points), *placed.shape))], axis=1)
+        allowed = limits[element][np.concatenate([np.full(images.shape[1], element), kinds])]
+        room = np.flatnonzero(_apart(images[:, 0], others, allowed, cell, dim))
+        if not len(room):
+            return None
+        placed = np.concatenate([placed, images[room[0]]])
+        kinds = np.concatenate([kinds, np.full(images.shape[1], element)])
+    return Atoms([elements[kind] for kind in kinds], positions=placed @ cell, cell=cell, pbc=True)
+
+
+def _apart(first: np.ndarray, others: np.ndarray, allowed: np.ndarray, cell: np.ndarray, dim: int) -> np.ndarray:
+    """Return which points (p, 3) are far enough from the others (p, n, 3), of which the first is the point itself."""
+    difference = others - first[:, None]
+    periodic = [0, 1, 2][:dim]
+    difference[..., periodic] -= np.round(difference[..., periodic])
+    vectors = (difference[:, :, None] + SHIFTS[dim]) @ cell
+    squares = np.einsum('pnsi,pnsi->pns', vectors, vectors)
+    # The point itself, in the cell itself.
+    squares[:, 0, 0] = np.inf
+    return (squares >= (allowed**2)[None, :, None]).all(axis=(1, 2))
 
 
 def primitive(atoms: Atoms, centring: str) -> Atoms:
@@ -199,13 +305,9 @@ def primitive(atoms: Atoms, centring: str) -> Atoms:
 
 
 def _flat(atoms: Atoms, centring: str) -> Atoms:
-    """Return the primitive cell of a layer, its middle at z = 0 and its third axis, that of the vacuum, along z."""
-    scaled = atoms.get_scaled_positions(wrap=False)
-    # PyXtal moves atoms of negative z by the third vector, which means nothing in a layer.
-    scaled[:, 2] -= np.round(scaled[:, 2])
-    positions = scaled @ atoms.cell.array
-    rotated = atoms.cell.standard_form()[1]
-    positions, cell = positions @ rotated.T, atoms.cell.array @ rotated.T
+    """Return the primitive cell of a layer, the third axis, that of the vacuum, along z."""
+    rotation = atoms.cell.standard_form()[1]
+    positions, cell = atoms.positions @ rotation.T, atoms.cell.array @ rotation.T
     cell[2] = [0, 0, 100.0]
     return primitive(Atoms(atoms.numbers, positions + np.array([0, 0, 50.0]), cell=cell, pbc=True), centring)
 
@@ -275,13 +377,9 @@ def _fingerprint(atoms: Atoms) -> np.ndarray:
     return np.sort(distances + 10.0 * pair)
 
 
-def _formula(composition: dict[str, int]) -> str:
-    return ''.join(element + (str(count) if count > 1 else '') for element, count in composition.items() if count)
-
-
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """PyXtal prints and warns about every try that failed."""
+    """PyXtal prints and warns."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter('ignore')
         yield
