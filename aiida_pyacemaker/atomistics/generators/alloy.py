@@ -51,7 +51,8 @@ class Alloy(Section):
     """Pure elements, ordered compounds and solid solutions."""
 
     lattices: list[str] | None = parameter(
-        f'Lattices whose sites are occupied, of {", ".join(ATOMS_PER_CELL)}; null: the ground states of the elements.',
+        f'Lattices whose sites are occupied, of {", ".join(ATOMS_PER_CELL)}; null: those that are the ground state of '
+        'an element.',
         default=None,
         min_length=1,
     )
@@ -220,7 +221,7 @@ def _lattices(elements: list[str], parameters: Alloy, volumes: dict[str, float])
         )
     named = parameters.lattices
     if named is None:
-        named = [] if parameters.lattice_files else [ground_lattice(element) for element in elements]
+        named = [] if parameters.lattice_files else _ground_lattices(elements)
     cells = []
     for name in dict.fromkeys(named):
         if name not in ATOMS_PER_CELL:
@@ -240,6 +241,12 @@ def _lattices(elements: list[str], parameters: Alloy, volumes: dict[str, float])
             )
         found.append(Lattice(name, cell, shapes))
     return found
+
+
+def _ground_lattices(elements: list[str]) -> list[str]:
+    """Simple lattices that are the ground state of an element; if none is, what is nearest to them."""
+    own = [lattice for lattice in map(lattice_of, elements) if lattice is not None]
+    return own or [ground_lattice(element) for element in elements]
 
 
 def _lattice_of_file(path: str) -> tuple[str, Atoms]:

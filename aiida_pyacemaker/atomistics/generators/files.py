@@ -85,6 +85,14 @@ def read_file(path: Path, key: str = 'structures.files') -> list[Atoms]:
     return found
 
 
+def list_files(paths: Iterable[str | os.PathLike]) -> list[Path]:
+    """Return the files that paths, folders and globs stand for, each once.
+
+    :raises ValueError: if a folder or glob has no file.
+    """
+    return list(dict.fromkeys(path for given in paths for path in _expanded(given)[0]))
+
+
 def natural(path: Path) -> list[tuple[int, int, str]]:
     """Key that sorts numbers within names by value."""
     parts = re.findall(r'\d+|\D+', str(path))

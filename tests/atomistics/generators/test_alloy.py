@@ -91,6 +91,11 @@ def test_all_pure_and_binary_subsystems_are_there_and_pure_comes_first():
     assert set(solutions[0].get_chemical_symbols()) == set(elements)  # the middle of the diagram is not forgotten
 
 
+def test_lattices_are_those_that_occur_in_nature():
+    assert {atoms.info['phase'] for atoms in make(['Ti', 'H'], 9, ordered=False)} == {'hcp', 'molecular crystal'}
+    assert {atoms.info['phase'] for atoms in make(['Ga', 'In'], 9, ordered=False)} == {'Ga ground state', 'bct', 'fcc'}
+
+
 def test_ordered_compounds_have_their_space_groups():
     for name, (lattice, _, letters, _) in ORDERED.items():
         species = ['Cu', 'Au', 'Ni', 'Pt'][: len(set(letters))]
