@@ -58,8 +58,8 @@ class Geometry:
 
     #: (slots, slots) shortest distances in Å.
     shortest: np.ndarray
-    #: (slots, slots) mean length (Å) and number of the bonds of an atom of the first slot: neighbours of opposite charge
-    #: in its first shell; zero where a slot has none.
+    #: (slots, slots) mean length (Å) and number of the bonds of an atom of the first slot: neighbours of opposite
+    #: charge in its first shell; zero where a slot has none.
     lengths: np.ndarray
     numbers: np.ndarray
     #: Whether each slot holds anions.
@@ -95,6 +95,16 @@ class Fit:
     def allowed(self) -> bool:
         """Whether it satisfies the rules of radii, or is known anyway."""
         return self.known or (self.ratio_excess <= RATIO_TOLERANCE and self.size_ratio <= SIZE_TOLERANCE)
+
+    def why(self) -> str:
+        """Say why the compound may have this structure."""
+        if self.known:
+            return 'known to have this structure'
+        if not self.allowed:
+            return 'asked for by name, though the radii do not suit it'
+        text = 'radius ratio suits it' if self.ratio_excess < 0.005 else f'radius ratio off by {self.ratio_excess:.2f}'
+        strain = 100 * (self.size_ratio - 1)
+        return text if strain < 0.5 else f'{text}, its bonds agree within {strain:.0f} %'
 
 
 @cache
@@ -247,8 +257,8 @@ def ordered_crystal(compound: Compound, fit: Fit, rng: np.random.Generator) -> A
     if atoms is None:
         return None
     prototype = PROTOTYPES[fit.prototype]
-    why = 'is known in it' if fit.known else f'radii fit within {100 * (fit.size_ratio - 1):.0f} %'
-    _describe(atoms, compound, fit.prototype, f'{compound.formula} ({compound.described()}) as {prototype.name}: {why}')
+    text = f'{compound.formula} ({compound.described()}) as {prototype.name}: {fit.why()}'
+    _describe(atoms, compound, fit.prototype, text)
     atoms.info['parameters'].update(prototype=prototype.name, space_group=prototype.space_group)
     return atoms
 
@@ -290,7 +300,7 @@ def _shared(
             continue
         text = f'{compound.formula} ({compound.described()}): ions share the sites of {fit.prototype} at random'
         _describe(atoms, compound, f'disordered {fit.prototype}', text)
-        atoms.info['parameters'].update(prototype=fit.prototype, disorder=1.0)
+        atoms.info['parameters'].update(prototype=fit.prototype, disorder='random')
         return atoms
     return None
 
@@ -308,16 +318,18 @@ def _exchanged(
         one, two = pairs[int(rng.integers(len(pairs)))]
         symbols = np.array(atoms.get_chemical_symbols())
         first, second = np.flatnonzero(symbols == one), np.flatnonzero(symbols == two)
-        most = min(len(first), len(second))
+        # Of as many of each, more than half exchanged is the same as less than half.
+        most = max(1, len(first) // 2) if len(first) == len(second) else min(len(first), len(second))
         number = int(rng.integers(1, most + 1))
         first, second = rng.choice(first, number, replace=False), rng.choice(second, number, replace=False)
         for array in (atoms.numbers, atoms.arrays['oxidation_states']):
             array[first], array[second] = array[second].copy(), array[first].copy()
         if too_close(atoms, minimum_distances(sorted(set(symbols.tolist())), CLOSEST)):
             continue
-        text = f'{compound.formula} as {fit.prototype}: {number} of {most} {one} and {two} have changed places'
+        text_of_pairs = '1 pair' if number == 1 else f'{number} pairs'
+        text = f'{compound.formula} as {fit.prototype}: {text_of_pairs} of {one} and {two} have changed places'
         _describe(atoms, compound, f'disordered {fit.prototype}', text)
-        atoms.info['parameters'].update(prototype=fit.prototype, disorder=round(number / most, 6))
+        atoms.info['parameters'].update(prototype=fit.prototype, exchanged=number)
         return atoms
     return None
 
