@@ -20,10 +20,9 @@ import numpy as np
 import spglib
 from ase import Atoms
 from ase.data import covalent_radii, vdw_radii
-from ase.neighborlist import neighbor_list
 from scipy.spatial.transform import Rotation
 
-from ..checks.overlap import overlapping
+from ..checks.pairs import periodic_pairs
 from ..parameters import Number, Positive, Section, parameter, require
 from .molecules import check_molecule, get_molecule
 from .slabs import (
@@ -43,6 +42,7 @@ from .slabs import (
     read_miller,
     stack_planes,
     surfaces_by_stability,
+    too_close,
     with_vacuum,
 )
 
@@ -53,18 +53,18 @@ HEIGHTS = (0.0, 0.35, 0.9)
 WIDTH, ROOM = 4.5, 3.0
 #: Å below the highest atom to which atoms belong to the surface: of elements, of compounds.
 SURFACE_DEPTH = (0.9, 1.5)
-#: Å by which distances to surface atoms may differ for a site to lie between them.
-SITE = 0.15
+#: Å by which distances to surface atoms may differ for a site to lie between them: of a bridge, of a hollow.
+SITE, CENTRE = 0.15, 0.35
 #: Molecules are nowhere closer than this times the sum of the van der Waals radii (hydrogen bonds: 0.65 to 0.7).
 APART = 0.65
-#: Overlap ratio of the default checks.
-OVERLAP = 0.7
 #: Å; empty space around a molecule on its own.
 BOX = 8.0
 #: Å; by how much random placements are beside a site (standard deviation), and how much higher at most.
 JITTER, RANDOM_HEIGHT = 0.3, 1.0
-#: Random placements tried per structure that is missing; tries to pack solvent, and places tried for each molecule.
-ATTEMPTS, PACKINGS, PLACES = 20, 10, 400
+#: Random placements tried per structure, and placements in a row that fail before the rest is given up.
+ATTEMPTS, FRUITLESS = 20, 150
+#: Tries to pack solvent, and places tried for each molecule.
+PACKINGS, PLACES = 10, 400
 #: u per Å³ of 1 g/cm³.
 DENSITY = 0.602214
 #: Which atom binds to the surface, most often first.
@@ -110,7 +110,7 @@ class Adsorption(Section):
     )
     layers: Number = parameter('Planes of atoms of the slab, at least.', default=4, ge=1, le=60)
     repeats: list[Number] | None = parameter(
-        f'Cells of the surface along both axes; null: as many as leave molecules {ROOM:g} Å of room, at least {WIDTH:g} Å.',
+        f'Cells of the surface along both axes; null: enough to leave molecules {ROOM:g} Å of room, and {WIDTH:g} Å.',
         default=None,
         min_length=2,
         max_length=2,
@@ -218,13 +218,16 @@ def generate_adsorption(
     frames: list[Atoms] = []
     known: list[np.ndarray] = []
     made: Counter = Counter()
+    failures = 0
     for surface, placement in _placements(surfaces, molecules, parameters, number, rng):
-        if len(frames) >= number:
+        if len(frames) >= number or failures >= FRUITLESS:
             break
+        failures += 1
         wet = solvent is not None and (not placement.molecules or made[surface.stack.label] % 2 == 1)
         atoms = build(surface, placement, parameters, solvent if wet else None, rng)
         if atoms is not None and is_new(fingerprint(atoms), known):
             made[surface.stack.label] += 1
+            failures = 0
             frames.append(atoms)
     if not frames:
         raise ValueError(_nothing_fits(surfaces, molecules, parameters))
@@ -361,32 +364,31 @@ def find_sites(slab: Atoms, stack: Stack) -> list[Site]:
     raw = finder.find_adsorption_sites(distance=0.0, put_inside=True, symm_reduce=0.01, near_reduce=0.01)
     surface = slab[slab.positions[:, 2] > slab.positions[:, 2].max() - depth]
     found: list[Site] = []
-    for point in (*raw['ontop'], *raw['bridge'], *raw['hollow']):
-        site = classify(np.asarray(point)[:2], surface, slab, stack)
-        if site is not None and not _occupied(site, found, stack):
-            found.append(site)
+    for kind in ('ontop', 'bridge', 'hollow'):
+        for point in raw[kind]:
+            site = classify(np.asarray(point)[:2], kind, surface, slab, stack)
+            if site is not None and not _occupied(site, found, stack):
+                found.append(site)
     return _named(sorted(found, key=lambda site: ('top', 'bridge', 'hollow').index(site.kind)))
 
 
-def classify(xy: np.ndarray, surface: Atoms, slab: Atoms, stack: Stack) -> Site | None:
+def classify(xy: np.ndarray, kind: str, surface: Atoms, slab: Atoms, stack: Stack) -> Site | None:
     """Return the site at a point of the surface by the surface atoms next to it; None if it is no site.
 
+    :param kind: what pymatgen calls it: 'ontop', 'bridge' (middle of an edge) or 'hollow' (centre of a triangle).
     :param surface: the atoms of the slab that count as its surface.
     """
     images = lateral_distances(np.array([[*xy, 0.0]]), surface.positions, stack.vectors, 6.0)[0]
     owners = np.repeat(np.arange(len(surface)), images.shape[1])
     distances = images.ravel()
-    near = np.flatnonzero(distances < distances.min() + SITE)
+    near = np.flatnonzero(distances < distances.min() + (CENTRE if kind == 'hollow' else SITE))
     symbols = sorted(surface.symbols[int(owners[index])] for index in near)
     place = (round(float(xy[0]), 6), round(float(xy[1]), 6))
-    if distances.min() < SITE:
-        return Site('top', f'top {surface.symbols[int(owners[near[0]])]}', place)
-    if len(near) == 1:
-        return None
-    if len(near) == 2:
-        return Site('bridge', f'bridge {"-".join(symbols)}', place)
-    below = _below(xy, slab, stack)
-    return Site('hollow', f'{len(near)}-fold hollow{below}', place)
+    if kind == 'ontop':
+        return Site('top', f'top {surface.symbols[int(owners[int(distances.argmin())])]}', place)
+    if len(near) >= 3:
+        return Site('hollow', f'{len(near)}-fold hollow{_below(xy, slab, stack)}', place)
+    return Site('bridge', f'bridge {"-".join(symbols)}', place) if kind == 'bridge' and len(near) == 2 else None
 
 
 def _below(xy: np.ndarray, slab: Atoms, stack: Stack) -> str:
@@ -587,7 +589,7 @@ def build(
         atoms.set_array(OXIDATION, states)
     atoms = with_vacuum(atoms, parameters.vacuum)
     atoms.wrap()
-    if overlapping(atoms, OVERLAP):
+    if too_close(atoms):
         return None
     atoms.info = _info(surface, placement, heights, solvent, len(bodies), parameters)
     return atoms
@@ -595,6 +597,9 @@ def build(
 
 def _place(surface: Surface, placement: Placement, rng: np.random.Generator) -> tuple[list[Atoms], list[float]] | None:
     """Return the molecules on their sites, and the heights of their lowest atoms; None if there are too few sites."""
+    needed = Counter(placement.sites)
+    if any(count > len(surface.places(site)) for site, count in needed.items()):
+        return None
     bodies: list[Atoms] = []
     heights = []
     taken: list[np.ndarray] = []
@@ -697,13 +702,13 @@ def _apart(bodies: list[Atoms], slab: Atoms) -> bool:
     """Return whether molecules keep apart from each other and from their own images."""
     if not bodies:
         return True
-    together = Atoms(cell=slab.cell, pbc=(True, True, False))
-    for body in bodies:
-        together += Atoms(body.numbers, body.positions)
     owner = np.repeat(np.arange(len(bodies)), [len(body) for body in bodies])
-    radii = np.array([van_der_waals(number) for number in together.numbers])
-    first, second, shifts = neighbor_list('ijS', together, (APART * radii).tolist())
-    return not ((owner[first] != owner[second]) | (shifts != 0).any(axis=1)).any()
+    radii = APART * np.array([van_der_waals(number) for body in bodies for number in body.numbers])
+    positions = np.concatenate([body.positions for body in bodies])
+    in_plane = np.array([True, True, False])
+    first, second, shifts, distances = periodic_pairs(positions, slab.cell.array, in_plane, 2 * radii.max())
+    foreign = (owner[first] != owner[second]) | (shifts != 0).any(axis=1)
+    return not (distances[foreign] < (radii[first] + radii[second])[foreign]).any()
 
 
 def _mirror(slab: Atoms) -> tuple[np.ndarray, np.ndarray] | None:

@@ -18,7 +18,6 @@ import numpy as np
 from ase import Atoms
 from ase.build import make_supercell
 
-from ..checks.overlap import overlapping
 from ..parameters import Number, Positive, Section, parameter, require
 from .slabs import (
     OXIDATION,
@@ -34,6 +33,7 @@ from .slabs import (
     read_miller,
     stack_planes,
     surfaces_by_stability,
+    too_close,
     with_vacuum,
 )
 
@@ -44,8 +44,6 @@ PLANES = 3
 GAPS = (0.0, 0.5)
 #: No interface is closer than this (Å), however its atoms fit between each other.
 SMALLEST_GAP = 1.0
-#: Overlap ratio of the default checks.
-OVERLAP = 0.7
 #: Points along each axis at which it is tried how near the film comes.
 REGISTRY = 4
 #: Matches of one pair of planes that are built and compared.
@@ -523,7 +521,7 @@ def _sound(atoms: Atoms, motif: Motif, parameters: Interface) -> bool:
     return (
         Counter(atoms.get_chemical_symbols()) == wanted
         and float(np.abs(stretches - 1).max()) <= parameters.max_strain + 1e-9
-        and not overlapping(atoms, OVERLAP)
+        and not too_close(atoms)
     )
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,8 @@ from ase.build import surface
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from ase.formula import Formula
 from ase.io import read
-from ase.neighborlist import neighbor_list
 
+from ..checks.pairs import periodic_pairs
 from .elements import ground_state, is_metal
 
 #: Å; atoms whose heights differ by less belong to one plane.
@@ -41,6 +42,8 @@ LOW_INDEX = ((0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 1, 1), (1, 1, 0), (1, 0, 1), (
 #: Elements that are anions in a compound with metals.
 ANIONS = frozenset('N O F P S Cl As Se Br Te I'.split())
 OXIDATION = 'oxidation_states'
+#: Overlap ratio of the default checks.
+OVERLAP = 0.7
 
 Miller = tuple[int, int, int]
 
@@ -72,7 +75,8 @@ class Crystal:
     @cached_property
     def nearest(self) -> float:
         """Shortest distance between two atoms, Å."""
-        return float(neighbor_list('d', self.primitive, 6.0).min())
+        atoms = self.primitive
+        return float(periodic_pairs(atoms.positions, atoms.cell.array, atoms.pbc, 6.0)[3].min())
 
 
 @dataclass(frozen=True)
@@ -224,7 +228,7 @@ def check_composition(symbols: Iterable[str], elements: list[str], name: str, ke
 
 
 def molecule_states(counts: dict[str, int]) -> dict[str, float] | None:
-    """Return element -> oxidation state of a neutral molecule (mean, sum zero); 0 of an element, None if there is none."""
+    """Return element -> oxidation state of a neutral molecule (mean; 0 of an element), None if there is none."""
     if len(counts) == 1:
         return dict.fromkeys(counts, 0.0)
     from .prototypes import neutral_states
@@ -565,19 +569,22 @@ def _broken_bonds(stack: Stack) -> np.ndarray:
     plane_of = np.empty(len(stack.atoms), dtype=int)
     for index, plane in enumerate(stack.planes):
         plane_of[list(plane)] = index
-    cutoffs = [BOND * covalent_radii[number] for number in stack.atoms.numbers]
-    first, second, lengths = neighbor_list('ijd', stack.atoms, cutoffs)
+    radii = BOND * covalent_radii[stack.atoms.numbers]
+    first, second, _, lengths = periodic_pairs(
+        stack.atoms.positions, stack.atoms.cell.array, stack.atoms.pbc, 2 * radii.max()
+    )
+    bonded = lengths < radii[first] + radii[second]
+    first, second, lengths = first[bonded], second[bonded], lengths[bonded]
     numbers = stack.atoms.numbers
     pairs = np.minimum(numbers[first], numbers[second]) * 200 + np.maximum(numbers[first], numbers[second])
     strengths = np.zeros(len(lengths))
     for pair in np.unique(pairs):
         mine = pairs == pair
         strengths[mine] = np.exp((lengths[mine].min() - lengths[mine]) / BOND_VALENCE)
-    low, high = plane_of[first], plane_of[second]
-    up = low < high
+    low, high = np.sort([plane_of[first], plane_of[second]], axis=0)
     steps = np.zeros(len(stack.planes) + 2)
-    np.add.at(steps, low[up] + 1, strengths[up])
-    np.add.at(steps, high[up] + 1, -strengths[up])
+    np.add.at(steps, low + 1, strengths)
+    np.add.at(steps, high + 1, -strengths)
     return np.cumsum(steps)[:-1] / stack.area
 
 
@@ -615,12 +622,14 @@ def contact_offset(lower: Atoms, upper: Atoms, bonding: bool = True) -> float:
 
     No pair of atoms is then closer than `contact_distance`. The offset may be negative.
     """
-    symbols = [sorted(set(atoms.get_chemical_symbols())) for atoms in (lower, upper)]
-    distances = {(i, j): contact_distance(i, j, bonding) for i in symbols[0] for j in symbols[1]}
-    reach = max(distances.values())
+    kinds = [np.unique(atoms.numbers) for atoms in (lower, upper)]
+    table = np.array(
+        [[contact_distance(chemical_symbols[i], chemical_symbols[j], bonding) for j in kinds[1]] for i in kinds[0]]
+    )
+    reach = float(table.max())
     below = lower[lower.positions[:, 2] > lower.positions[:, 2].max() - 2 * reach]
     above = upper[upper.positions[:, 2] < upper.positions[:, 2].min() + 2 * reach]
-    apart = np.array([[distances[i, j] for j in above.symbols] for i in below.symbols])
+    apart = table[np.ix_(np.searchsorted(kinds[0], below.numbers), np.searchsorted(kinds[1], above.numbers))]
     lateral = lateral_distances(below.positions, above.positions, lower.cell.array[:2, :2], reach)
     height = np.sqrt(np.maximum(apart[..., None] ** 2 - lateral**2, 0.0))
     needed = below.positions[:, None, None, 2] - above.positions[None, :, None, 2] + height
@@ -644,18 +653,24 @@ def lateral_distances(first: np.ndarray, second: np.ndarray, vectors: np.ndarray
 
 def fingerprint(atoms: Atoms, cutoff: float = 5.0) -> np.ndarray:
     """Smeared histogram of the distances per pair of elements, per atom: equal for equivalent structures."""
-    first, second, distances = neighbor_list('ijd', atoms, cutoff)
-    numbers = atoms.numbers
-    kinds = sorted(set(numbers.tolist()))
+    first, second, _, distances = periodic_pairs(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+    numbers = np.sort(np.stack([atoms.numbers[first], atoms.numbers[second]]), axis=0)
+    kinds = sorted(set(atoms.numbers.tolist()))
     centres = np.arange(0.6, cutoff, 0.1)
     parts = []
-    for index, low in enumerate(kinds):
-        for high in kinds[index:]:
-            mine = distances[(numbers[first] == low) & (numbers[second] == high)]
-            # fades out towards the cutoff, so that rounding there changes nothing
-            weights = np.cos(np.pi * mine / cutoff / 2) ** 2
-            parts.append((np.exp(-(((mine[None] - centres[:, None]) / 0.1) ** 2) / 2) * weights).sum(1))
+    for low, high in combinations_with_replacement(kinds, 2):
+        mine = distances[(numbers[0] == low) & (numbers[1] == high)]
+        # fades out towards the cutoff, so that rounding there changes nothing
+        weights = np.cos(np.pi * mine / cutoff / 2) ** 2
+        parts.append((np.exp(-(((mine[None] - centres[:, None]) / 0.1) ** 2) / 2) * weights).sum(1))
     return np.concatenate(parts) / len(atoms)
+
+
+def too_close(atoms: Atoms, ratio: float = OVERLAP) -> bool:
+    """Return whether two atoms are closer than `ratio` times the sum of their covalent radii (images included)."""
+    radii = ratio * covalent_radii[atoms.numbers]
+    first, second, _, distances = periodic_pairs(atoms.positions, atoms.cell.array, atoms.pbc, 2 * radii.max())
+    return bool((distances < radii[first] + radii[second]).any())
 
 
 def is_new(vector: np.ndarray, known: list[np.ndarray], tolerance: float = 5e-4) -> bool:
