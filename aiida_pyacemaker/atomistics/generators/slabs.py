@@ -349,8 +349,7 @@ def stack_planes(crystal: Crystal, miller: Miller, layers: int) -> Stack:
     cell = crystal.primitive.cell.array
     normal = unit @ np.linalg.inv(cell).T
     spacing = 1 / np.linalg.norm(normal)
-    tolerance = min(PLANE, 0.4 * spacing)
-    period = _planes_per_period(crystal.primitive.positions @ normal * spacing, spacing, tolerance)
+    period, tolerance = _plane_period(crystal.primitive.positions @ normal * spacing, spacing)
     # a cut breaks bonds over some distance: that much is left below and above
     margin = math.ceil(MARGIN / spacing) + 1
     periods = math.ceil(layers / period) + 3 + 2 * margin
@@ -363,11 +362,15 @@ def stack_planes(crystal: Crystal, miller: Miller, layers: int) -> Stack:
     return Stack(crystal, miller, atoms, members, tuple(heights), period, margin * period)
 
 
-def _planes_per_period(z: np.ndarray, spacing: float, tolerance: float) -> int:
-    """Count the planes of atoms at the heights z, which repeat after `spacing` (Å)."""
+def _plane_period(z: np.ndarray, spacing: float) -> tuple[int, float]:
+    """Return how many planes the atoms at the heights z make, which repeat after `spacing`, and what separates them.
+
+    Planes are `PLANE` apart, or less where the crystal has no such gaps along this direction (high indices).
+    """
     z = np.sort(z % spacing)
     gaps = np.diff(np.append(z, z[0] + spacing))
-    return max(1, int((gaps > tolerance).sum()))
+    tolerance = min(PLANE, 0.9 * float(gaps.max()))
+    return int((gaps > tolerance).sum()), tolerance
 
 
 def _hkl_of_primitive(crystal: Crystal, miller: Miller) -> np.ndarray:

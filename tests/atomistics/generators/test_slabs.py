@@ -84,6 +84,19 @@ def test_normal_is_along_z_and_cell_is_reduced_and_right_handed():
     assert stack.area == pytest.approx(3.92**3 / 4 / spacing, rel=1e-6)
 
 
+@pytest.mark.parametrize('miller', [(1, 1, 1), (2, 1, 0), (4, 3, 1), (7, 5, 2)])
+def test_planes_repeat_where_they_lie_densely(miller):
+    """Corundum has atoms at nearly all heights along such normals."""
+    stack = stack_planes(crystal('Al2O3'), miller, 3)
+    for option in terminations(stack, 3):
+        atoms = make_slab(stack, option)
+        assert abs(atoms.arrays['oxidation_states'].sum()) < 1e-9
+        counts = atoms.symbols.formula.count()
+        assert not option.stoichiometric or 2 * counts['O'] == 3 * counts['Al']
+    sizes = [len(plane) for plane in stack.planes[stack.margin : stack.margin + 2 * stack.period]]
+    assert sizes[: stack.period] == sizes[stack.period :] and sum(sizes) == 20
+
+
 def test_miller_indices_are_checked():
     platinum, magnesium = crystal('Pt'), crystal('Mg')
     assert read_miller([2, 2, 2], platinum, KEY) == (1, 1, 1)
