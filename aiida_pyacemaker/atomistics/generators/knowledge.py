@@ -14,14 +14,14 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations, permutations
 from typing import Any
 
 import numpy as np
+import spglib
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
-from ase.neighborlist import neighbor_list
 
 from ..parameters import MissingLibraryError, Number, Positive, Section, parameter
 from .elements import ground_state, is_metal, lattice_of, volume_per_atom
@@ -32,6 +32,7 @@ from .prototypes import (
     electronegativity,
     ionic_radius,
     metallic_volume,
+    neighbours,
     primitive_cell,
 )
 
@@ -71,7 +72,7 @@ GASES = {'H': 0.741, 'N': 1.098, 'O': 1.208, 'F': 1.412, 'Cl': 1.988}
 #: Molecules of pairs of non-metals, in the order in which they are proposed.
 MOLECULES = tuple(
     'H2O NH3 CH4 CO CO2 NO N2O NO2 HF HCl SO2 SH2 PH3 SiH4 CF4 CCl4 CS2 OCS NF3 PF3 SiF4 SiCl4 BF3 BCl3 F2O Cl2O ClF '
-    'SiH4 CS SO PO CN BH'.split()
+    'CS SO PO CN BH CH3OH HCN H2CO HCOOH'.split()
 )
 #: Lattices of other elements are proposed for an element down to this score.
 ELEMENT_LIKE = -2.5
@@ -179,6 +180,10 @@ def likely_formulas(elements: list[str], number: int) -> list[str]:
     """
     if len(elements) == 1:
         return list(elements)
+    elements = _written(elements)
+    molecules = dict.fromkeys(write_formula({n: _reduced(a)[n] for n in elements}) for a in molecules_of(elements))
+    if molecules and not any(known_structures(parse_formula(formula)) for formula in molecules):
+        return list(molecules)[:number]
     ionic = _neutral_formulas(elements) if _gap(elements) >= IONIC else []
     if ionic:
         known = [counts for counts in ionic if known_structures(counts)]
@@ -275,7 +280,7 @@ def known_structures(counts: dict[str, int]) -> list[str]:
     return [
         name
         for name, prototype in PROTOTYPES.items()
-        if len(prototype.slots) == len(counts)
+        if sorted(prototype.counts) == sorted(counts.values())
         and any(dict(zip(example, prototype.counts, strict=True)) == counts for example in prototype.examples)
     ]
 
@@ -331,13 +336,14 @@ def _candidate(
     return Candidate(prototype, species, score, tuple(reasons))
 
 
+@lru_cache(maxsize=4096)
 def _log_similarity(prototype: Prototype, species: tuple[str, ...], exclude: frozenset) -> tuple[float, str]:
     """Logarithm of the summed similarity to the known compounds of a prototype, and what that means."""
-    found = []
-    for example in prototype.examples:
-        if tuple(sorted(zip(example, prototype.counts, strict=True))) in exclude:
-            continue
-        found.append((similarity(species, example), example))
+    found = [
+        (similarity(species, example), example)
+        for example in prototype.examples
+        if not exclude or tuple(sorted(zip(example, prototype.counts, strict=True))) not in exclude
+    ]
     found.sort(key=lambda item: (-item[0], item[1]))
     values = [value + WIDE * value ** (DECAY / WIDE_DECAY) for value, _ in found[:12]]
     total = sum(value * NEXT**order for order, value in enumerate(values))
@@ -512,21 +518,21 @@ def _reduced(atoms: Atoms) -> dict[str, int]:
 
 
 def _prototype_structures(counts: dict[str, int], parameters: Knowledge, resembling: bool) -> list[Atoms]:
-    """Build the prototypes from the best; a few more than asked for, as some may be the same crystal or too large.
+    """Build the most plausible prototypes; some may be the same crystal as an earlier one, or too large.
 
     :param resembling: leave out those that no similar compound has.
     """
-    ranked = plausible(rank_prototypes(counts))
-    if resembling:
-        ranked = [candidate for candidate in ranked if candidate.score > math.log(RESEMBLES)]
-    if not ranked or parameters.prototypes < 1:
-        return []
-    best = ranked[0].score
-    total = sum(math.exp(candidate.score - best) for candidate in ranked)
-    made = []
-    for candidate in ranked[: parameters.prototypes + 5]:
-        share = math.exp(candidate.score - best) / total
-        made.append(_build(candidate, counts, share, parameters.conventional_atoms))
+    ranked = rank_prototypes(counts)
+    total = sum(math.exp(candidate.score - ranked[0].score) for candidate in ranked)
+    limit = max(parameters.max_atoms, parameters.conventional_atoms)
+    made: list[Atoms] = []
+    for candidate in plausible(ranked):
+        if len(made) >= parameters.prototypes or (resembling and candidate.score < math.log(RESEMBLES)):
+            break
+        share = math.exp(candidate.score - ranked[0].score) / total
+        atoms = _build(candidate, counts, share, parameters.conventional_atoms)
+        if len(atoms) <= limit:
+            made = _distinct([*made, atoms])
     return made
 
 
@@ -576,7 +582,7 @@ def _fingerprint(atoms: Atoms, shells: int = 12) -> np.ndarray:
     """Mean distances of the nearest atoms of each pair of elements, the volume per atom taken as 1."""
     scale = (atoms.get_volume() / len(atoms)) ** (1 / 3)
     symbols = np.array(atoms.get_chemical_symbols())
-    first, second, distances = neighbor_list('ijd', atoms, 3.2 * scale)
+    first, second, distances = neighbours(atoms, 3.2 * scale)
     rows = []
     for one in sorted(set(symbols.tolist())):
         for two in sorted(set(symbols.tolist())):
@@ -672,13 +678,41 @@ def propose_element(element: str, number: int, conventional_atoms: int = 24) -> 
     """Return the ground state of an element and other plausible lattices; a molecule in a box for gases."""
     made = [_molecule(Atoms([element] * 2, [[0, 0, 0], [0, 0, GASES[element]]]))] if element in GASES else []
     ground = ground_state(element)
-    known = known_structures({element: 1})
+    known, twins = known_structures({element: 1}), []
     if ground.info.get('phase') not in ('fcc', 'diamond') or ground.info.get('phase') in known or not known:
         ground.info.setdefault('phase', f'{element} ground state')
+        # the table may call it by another name
+        twins = [name for name in PROTOTYPES if _kind(ground) == _prototype_kind(name)]
+        ground.info['phase'] = next((name for name in twins if name in known), ground.info['phase'])
         made.append(_pure(ground, element, 'the ground state of the element', 1.0))
-    for candidate in [c for c in rank_prototypes({element: 1}) if c.score > ELEMENT_LIKE][:number]:
+    ranked = _known_first(rank_prototypes({element: 1}), known)
+    ranked = [c for c in ranked if c.score > ELEMENT_LIKE and c.prototype.name not in twins]
+    # molecules of one element do not scale to those of another
+    molecular = [c for c in ranked if c.prototype.chemistry == 'molecular']
+    ranked = [c for c in ranked if c not in molecular or c.prototype.examples[0] == (element,)]
+    for candidate in ranked[:number]:
         made.append(_build(candidate, {element: 1}, min(1.0, math.exp(candidate.score)), conventional_atoms))
     return _distinct(made)[: max(number, 1)]
+
+
+def _known_first(ranked: list[Candidate], known: list[str]) -> list[Candidate]:
+    """Known structures in the order of the table, where the usual ones come first; then the others by score."""
+    by_name = {candidate.prototype.name: candidate for candidate in ranked}
+    return [by_name[name] for name in known] + [c for c in ranked if c.prototype.name not in known]
+
+
+def _kind(atoms: Atoms) -> tuple[int, int]:
+    """Space group and atoms in the primitive cell."""
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    found = spglib.get_symmetry_dataset(cell, symprec=0.01)
+    return (int(found.number), len(np.unique(found.mapping_to_primitive))) if found is not None else (1, len(atoms))
+
+
+@cache
+def _prototype_kind(name: str) -> tuple[int, int]:
+    """The same of a prototype, if it is one of elements."""
+    prototype = PROTOTYPES[name]
+    return _kind(build_prototype(name, list(prototype.examples[0]))) if len(prototype.slots) == 1 else (0, 0)
 
 
 def _pure(atoms: Atoms, element: str, reason: str, score: float) -> Atoms:

@@ -89,7 +89,7 @@ def test_first_rank_without_knowing_the_compound():
 
 
 def test_hit_rate_over_the_whole_table():
-    """Leave one out, on every seventh compound of the table: the share of right first ranks, and of right first three."""
+    """Leave one out, on every seventh compound of the table: how often the first rank, or one of three, is right."""
     found: dict[tuple, set[str]] = {}
     for name, prototype in PROTOTYPES.items():
         for example in prototype.examples:
@@ -108,18 +108,23 @@ def test_hit_rate_over_the_whole_table():
     assert chance / len(chosen) < 0.15
 
 
-def test_rules_decide_where_nothing_similar_is_known(monkeypatch):
-    """With a table that has each perovskite-like structure for compounds of the far corner only, radii decide."""
-    counts = {'Ca': 1, 'Ti': 1, 'O': 3}
-    states = oxidation_states(counts)
+def test_rules_of_ionic_crystals():
+    states = oxidation_states({'Ca': 1, 'Ti': 1, 'O': 3})
     assert states == {'Ca': 2.0, 'Ti': 4.0, 'O': -2.0}
-    assert tolerance_factor(('Ca', 'Ti', 'O'), states) == pytest.approx(0.966, abs=0.01)
-    ranked = {c.prototype.name: c for c in rank_prototypes({'Mg': 1, 'Ti': 1, 'O': 3})}
+    # (1.34 + 1.40) / (sqrt 2 (0.605 + 1.40)), Shannon
+    assert tolerance_factor(('Ca', 'Ti', 'O'), states) == pytest.approx(0.966, abs=0.002)
+    # magnesium is too small for the large hole of perovskite
+    ranked = {candidate.prototype.name: candidate for candidate in rank_prototypes({'Mg': 1, 'Ti': 1, 'O': 3})}
     assert ranked['ilmenite'].score > ranked['perovskite'].score
-    # who is the anion: the ions must not change places
-    fluorite = {c.prototype.name: c for c in rank_prototypes({'Li': 2, 'O': 1})}
-    assert fluorite['antifluorite'].score > fluorite['fluorite'].score + 3 if 'fluorite' in fluorite else True
-    assert any('tolerance factor' in text for text in ranked['perovskite'].reasons)
+    assert any('tolerance factor 0.81 is small' in text for text in ranked['perovskite'].reasons)
+    assert any('Mg 0.64 is small for 12 neighbours' in text for text in ranked['perovskite'].reasons)
+    # anions stay on the sites of anions
+    swapped = next(c for c in rank_prototypes({'Na': 3, 'N': 1}) if c.prototype.name == 'rhenium-trioxide')
+    assert any('a site of the other charge' in text for text in swapped.reasons)
+    # metals have no charges; what cannot be neutral has none, either
+    assert oxidation_states({'Fe': 3, 'Pt': 1}) is None
+    assert oxidation_states({'Na': 1, 'Cl': 3}) is None
+    assert oxidation_states({'Fe': 3, 'O': 4})['Fe'] == pytest.approx(8 / 3)
 
 
 def test_structures_are_what_they_claim():
@@ -149,7 +154,7 @@ def test_structures_are_what_they_claim():
 
 
 def test_same_seed_same_frames():
-    parameters = Knowledge(formulas=['NaCl', 'TiO2'], prototypes=8, random_crystals=4)
+    parameters = Knowledge(formulas=['NaCl', 'Ti5O9'], prototypes=4, random_crystals=2)
     one, two, other = (
         generate_knowledge(['Na', 'Cl', 'Ti', 'O'], parameters, 40, np.random.default_rng(seed)) for seed in (5, 5, 6)
     )
@@ -167,7 +172,7 @@ def test_random_symmetry_is_the_last_resort():
         assert frame.info['phase'] == 'random' and frame.symbols.formula.count() == {'Fe': 5, 'Pt': 7}
         assert not overlapping(frame, 0.7)
     plenty = generate_knowledge(['Fe', 'Pt'], Knowledge(formulas=['FePt'], prototypes=3), 10, np.random.default_rng(2))
-    assert [frame.info['phase'] for frame in plenty][0] == 'L1_0' and len(plenty) == 3
+    assert plenty[0].info['phase'] == 'L1_0' and len(plenty) == 3
     assert not any(frame.info['phase'] == 'random' for frame in plenty)
 
 
@@ -213,7 +218,7 @@ def test_a_formula_that_no_cell_can_carry_names_the_nearest():
 def test_likely_formulas(elements, formulas):
     found = likely_formulas(elements.split(), 4)
     plain = [parse_formula(text) for text in found]
-    assert parse_formula(formulas[0]) == plain[0] or parse_formula(formulas[0]) in plain[:2]
+    assert parse_formula(formulas[0]) in plain[:3]
     for text in formulas:
         assert parse_formula(text) in plain
 
@@ -227,7 +232,7 @@ def test_elements(element, phase):
     assert frames and (phase is None or frames[0].info['phase'] == phase)
     for frame in frames:
         assert set(frame.get_chemical_symbols()) == {element}
-        assert frame.pbc.all() and not overlapping(frame, 0.65)
+        assert frame.pbc.all() and not overlapping(frame, 0.7)
         json.dumps(frame.info)
     assert (frames[0].info.get('vacuum_axes') == [0, 1, 2]) == (element == 'O')
 
@@ -261,7 +266,7 @@ def test_every_pair_of_common_elements_has_a_structure():
             frames = propose([one, two], 1, rng)
             assert frames, (one, two)
             assert set(frames[0].get_chemical_symbols()) == {one, two}
-            assert not overlapping(frames[0], 0.6), (one, two, frames[0].info)
+            assert not overlapping(frames[0], 0.7), (one, two, frames[0].info)
 
 
 def test_table_helpers():
