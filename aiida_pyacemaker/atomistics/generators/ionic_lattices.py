@@ -177,7 +177,22 @@ def fits(compound: Compound, prototypes: list[str], all_sizes: bool = False) -> 
         if own:
             found.append(min(own, key=lambda fit: (round(fit.misfit, 9), fit.slots)))
     found = [fit for fit in found if all_sizes or fit.allowed]
-    return sorted(found, key=lambda fit: (round(fit.misfit, 9), fit.prototype))
+    found.sort(key=lambda fit: (round(fit.misfit, 9), fit.prototype))
+    return _each_crystal_once(found) if len(compound.counts) < len(compound.ions) else found
+
+
+def _each_crystal_once(found: list[Fit]) -> list[Fit]:
+    """Drop prototypes that differ in names only: magnetite is a spinel of Fe and Fe as well as a spinel of one metal.
+
+    Of these the one with most slots stays, as it tells the sites of the states apart.
+    """
+    kept: dict[tuple, Fit] = {}
+    for fit in found:
+        prototype = PROTOTYPES[fit.prototype]
+        key = prototype.space_group, tuple(sorted(site.wyckoff for site in prototype.sites))
+        if key not in kept or len(kept[key].slots) < len(fit.slots):
+            kept[key] = fit
+    return list(kept.values())
 
 
 def _occupations(compound: Compound, prototype: Prototype) -> Iterator[tuple[tuple[tuple[Ion, int], ...], ...]]:

@@ -24,8 +24,8 @@ from ase.neighborlist import neighbor_list
 
 from ..parameters import require
 
-#: Tries per crystal asked for, and tries on top of these; groups that are drawn for a try until one suits.
-ATTEMPTS_EACH, ATTEMPTS_MORE, DRAWS = 20, 100, 200
+#: Tries in a row without a new crystal after which there are no more, and draws of a group that suits, per try.
+FRUITLESS, DRAWS = 80, 200
 #: In each try: choices of Wyckoff positions, lattices of each, trial points of each orbit.
 CHOICES, LATTICES, POINTS = 4, 3, 48
 #: A try that finds no room makes the cell larger by this factor, at most up to the second one.
@@ -87,21 +87,20 @@ def random_crystals(
     volume = volume_per_atom or _volume_per_atom(elements, counts)
     found: list[Atoms] = []
     prints: list[np.ndarray] = []
-    growth = 1.0
-    for _ in range(ATTEMPTS_EACH * number + ATTEMPTS_MORE):
+    growth, fruitless = 1.0, 0
+    while len(found) < number and fruitless < FRUITLESS:
+        fruitless += 1
         number_of_group = _draw(groups, counts, dim, rng)
         atoms = _one(number_of_group, elements, counts, volume * growth, distances, rng, dim)
         if atoms is None:
             growth = min(growth * GROWTH, LARGEST)
             continue
         mark = _fingerprint(atoms)
-        if any(mark.shape == other.shape and np.allclose(mark, other, atol=SAME) for other in prints):
+        if any(mark.shape == other.shape and np.allclose(mark, other, rtol=0, atol=SAME) for other in prints):
             continue
         prints.append(mark)
         found.append(atoms)
-        growth = 1.0
-        if len(found) == number:
-            break
+        growth, fruitless = 1.0, 0
     return found
 
 
@@ -329,8 +328,8 @@ def _finished(
     atoms.pbc = True
     if dim == 3:
         # Compact cells: the shortest vectors of the lattice.
-        scaled_cell, _ = atoms.cell.minkowski_reduce()
-        atoms.set_cell(scaled_cell)
+        compact = atoms.cell.minkowski_reduce()[0].array
+        atoms.set_cell(compact if np.linalg.det(compact) > 0 else -compact)
     else:
         atoms.center(vacuum=VACUUM / 2, axis=2)
         atoms.info['vacuum_axes'] = [2]
@@ -349,7 +348,11 @@ def _finished(
 
 def too_close(atoms: Atoms, distances: dict[tuple[str, str], float]) -> bool:
     """Return whether two atoms (images included) are closer than the distance (Å) of their pair of elements."""
-    return any(len(neighbor_list('i', atoms, {pair: value})) for pair, value in distances.items() if value > 0)
+    limits = np.zeros((119, 119))
+    for (one, two), value in distances.items():
+        limits[atomic_numbers[one], atomic_numbers[two]] = limits[atomic_numbers[two], atomic_numbers[one]] = value
+    first, second, found = neighbor_list('ijd', atoms, float(limits.max()))
+    return bool((found < limits[atoms.numbers[first], atoms.numbers[second]]).any())
 
 
 def minimum_distances(
