@@ -7,6 +7,7 @@ from itertools import zip_longest
 import numpy as np
 from ase import Atoms
 
+from ..checks.duplicates import Duplicates
 from ..parameters import Number, Section, parameter
 from .ionic_lattices import Fit, disordered_crystal, fits, ordered_crystal, suitable_prototypes, summary
 from .oxidation import Compound, bond_length, compound_of, compounds_of, radius
@@ -92,7 +93,8 @@ def generate_ionic(elements: list[str], parameters: Ionic, number: int, rng: np.
             f'structures.ionic: no structure was found for {", ".join(c.formula for c in compounds)}; give '
             'structures.ionic.random_crystals a number, or name structures.ionic.prototypes'
         )
-    return frames[:number]
+    new = Duplicates().add(frames)
+    return [atoms for atoms, is_new in zip(frames, new, strict=True) if is_new][:number]
 
 
 def _compounds(elements: list[str], parameters: Ionic) -> list[Compound]:

@@ -20,8 +20,8 @@ from .elements import is_metal
 from .prototypes import ionic_radius
 
 #: Penalties by which formulas are ranked: a state that is not common, two states of one element, an atom of the
-#: formula, electronegativities that hardly differ.
-RARE, MIXED, ATOM, COVALENT = 1.0, 1.5, 0.1, 0.5
+#: formula, electronegativities that hardly differ, an anion that a more electronegative one would oxidise (C4- by O).
+RARE, MIXED, ATOM, COVALENT, OXIDISED = 1.0, 1.5, 0.1, 0.5, 0.6
 #: Difference of electronegativity (Pauling) below which a bond is hardly ionic.
 HARDLY_IONIC = 1.0
 #: States of rank 0 (common) and 1 (met in crystals) make formulas; those of rank 2 only explain a given one.
@@ -264,6 +264,11 @@ def _compound(
     rarity = sum(ranked[element][state] for element, state in ions)
     penalty = RARE * rarity + ATOM * sum(ratio)
     penalty += MIXED * (len(ions) - len(elements)) + (COVALENT if gap < HARDLY_IONIC else 0.0)
+    strongest = max(chi[element] for element, _ in ions)
+    penalty += OXIDISED * sum(
+        state < 0 and chi[element] < strongest and any(s > 0 and rank == 0 for s, rank in ranked[element].items())
+        for element, state in ions
+    )
     # Cations before anions, of these the less electronegative first, as formulas are written.
     order = sorted(range(len(ions)), key=lambda k: (ions[k][1] < 0, chi[ions[k][0]], ions[k]))
     return Compound(tuple((ions[k], ratio[k]) for k in order), penalty, rarity)

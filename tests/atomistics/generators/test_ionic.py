@@ -142,6 +142,29 @@ def test_formulas_are_neutral_small_and_each_there_once():
     assert any(len(compound.counts) == 5 for compound in found)
 
 
+def test_carbonate_is_more_plausible_than_a_carbide_with_oxygen():
+    names = [compound.formula for compound in compounds_of('Sr C O'.split(), None, 8, 10)]
+    assert 'SrCO3' in names and 'SrO' in names
+    assert 'Sr3CO' not in names[: names.index('SrCO3')]
+
+
+def test_frames_are_distinct():
+    # of a quarter of chlorine on eight sites there are few arrangements
+    frames = make('Na Cl Br', 60, formulas=['Na4ClBr3'], random_crystals=0, disorder=12)
+    assert 2 <= len(frames) < 12
+    for k, one in enumerate(frames):
+        for two in frames[:k]:
+            same = len(one) == len(two) and abs(one.get_volume() - two.get_volume()) < 1e-6
+            assert not (same and np.allclose(spectrum(one), spectrum(two), atol=1e-4))
+
+
+def spectrum(atoms):
+    """Sorted distances, those between unlike elements shifted."""
+    distances = distances_of(atoms)
+    distances[np.isinf(distances)] = 0
+    return np.sort((distances + 50 * (atoms.numbers[:, None] * atoms.numbers)).ravel())
+
+
 def test_cations_share_sites_and_change_places():
     frames = make('Li Co O', 40, formulas=['LiCoO2'], random_crystals=0, disorder=4)
     shared = first(frames, 'disordered rocksalt')
