@@ -88,7 +88,7 @@ class Knowledge(Section):
         default=None,
         min_length=1,
     )
-    prototypes: Number = parameter('Prototypes per formula, the most plausible first.', default=6, ge=0, le=100)
+    prototypes: Number = parameter('Prototypes per formula, the most plausible first.', default=8, ge=0, le=100)
     random_crystals: Number = parameter(
         'Crystals of random symmetry per formula, at most: the last resort where the table has fewer prototypes than '
         'asked for.',

@@ -153,6 +153,11 @@ def test_structures_are_what_they_claim():
             assert frame.arrays['oxidation_states'].sum() == pytest.approx(0)
 
 
+def test_ordered_variants_of_close_packing_follow():
+    frames = generate_knowledge(['Fe', 'Pt'], Knowledge(formulas=['Fe3Pt']), 20, np.random.default_rng(0))
+    assert {'L1_2', 'D0_19', 'D0_22', 'D0_3'} <= {frame.info['phase'] for frame in frames}
+
+
 def test_same_seed_same_frames():
     parameters = Knowledge(formulas=['NaCl', 'Ti5O9'], prototypes=4, random_crystals=2)
     one, two, other = (
