@@ -151,8 +151,8 @@ class Covalent(Section):
         min_length=1,
     )
     stackings: list[Annotated[str, Field(pattern="^([ABC]'?)+$")]] | None = parameter(
-        'Stackings of graphite as letters; an apostrophe exchanges the elements of a compound in a sheet. null: AB, ABC '
-        "and AA; for compounds AA', AB and AA.",
+        'Stackings of graphite as letters; an apostrophe exchanges the elements of a compound in a sheet. null: AB, '
+        "ABC and AA; for compounds AA', AB and AA.",
         default=None,
         min_length=1,
     )
