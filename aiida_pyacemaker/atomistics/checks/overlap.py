@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 from ase.neighborlist import neighbor_list
 
-from .batch import Batch
+from .batch import Batch, batches
 from .charge import OXIDATION_STATES
 from .pairs import periodic_pairs
 from .radii import contact_distance
@@ -115,6 +115,17 @@ def closest_pairs(batch: Batch, limits: np.ndarray) -> Closest:
     if len(narrow):
         _closest_images(batch, narrow, extent[narrow].max(axis=0).astype(int), codes, table, closest)
     return closest
+
+
+def closest_ratios(frames: list[Atoms], limit: float = 2.0) -> np.ndarray:
+    """Shortest distance of each frame, images included, over the contact distance of its pair (n_frames,).
+
+    :param limit: larger ratios are not looked for; such frames have this one.
+    """
+    ratios = np.full(len(frames), limit)
+    for batch in batches(frames):
+        ratios[batch.index] = np.minimum(closest_pairs(batch, np.full(len(batch.frames), limit)).ratio, limit)
+    return ratios
 
 
 def contact_table(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
