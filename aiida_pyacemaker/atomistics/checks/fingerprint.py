@@ -21,7 +21,7 @@ from ase import Atoms
 from scipy.sparse import csr_matrix
 
 from .batch import Batch, batches
-from .pairs import periodic_pairs, reduced_cell
+from .pairs import SKEWED, periodic_pairs, reduced_cell
 from .supercell import perpendicular_widths
 
 #: Cutoff in units of (volume per atom)^(1/3): three shells of fcc, and what tells it from hcp.
@@ -34,8 +34,6 @@ SCALES = (8.0, 3.0, 1.5)
 ELEMENT, HIDDEN, LAST = 3, 8, 16
 #: Atoms beyond which lists of neighbours are used.
 LARGEST = 400
-#: Ratio of edge to perpendicular width beyond which cells are reduced.
-SKEWED = 1.6
 
 
 def reduced_composition(atoms: Atoms) -> tuple[tuple[int, int], ...]:

@@ -110,7 +110,7 @@ def _places(number: int, parent: np.ndarray, tail: np.ndarray, head: np.ndarray,
     node = np.arange(number)
     above = parent[:number].astype(np.int64)
     forth = np.zeros((number + 1, 3), dtype=np.int64)
-    codes, order = tail.astype(np.int64) * number + head, None
+    codes = tail.astype(np.int64) * number + head
     order = np.argsort(codes)
     codes = codes[order]
     inner = above < number
