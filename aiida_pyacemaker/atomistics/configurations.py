@@ -1,7 +1,8 @@
 """Frames (`list[ase.Atoms]`) as ragged arrays in one npz file, and back.
 
 A frame carries its labels in a `SinglePointCalculator` (energy in eV, forces in eV/Å, stress in eV/Å³, Voigt order
-xx, yy, zz, yz, xz, xy), optional per-atom arrays `force_weights` and `gamma`, and a JSON-able `info`.
+xx, yy, zz, yz, xz, xy), optional per-atom arrays `force_weights`, `gamma` and `oxidation_states`, and a
+JSON-able `info`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-PER_ATOM = ('force_weights', 'gamma')
+PER_ATOM = ('force_weights', 'gamma', 'oxidation_states')
 
 
 def labels(atoms: Atoms) -> dict[str, Any]:
@@ -115,7 +116,9 @@ def _frames_from_arrays(arrays: dict[str, np.ndarray]) -> list[Atoms]:
     infos = json.loads(arrays['info'].tobytes().decode())
     if len(infos) != len(n_atoms) or int(n_atoms.sum()) != len(arrays['positions']):
         raise ValueError('its arrays do not belong together')
-    per_atom = {name: np.split(arrays[name], splits) if arrays[name].size else None for name in ('forces', *PER_ATOM)}
+    # an array that a file of an earlier version lacks is absent everywhere
+    stored = {name: arrays.get(name, np.zeros(0)) for name in ('forces', *PER_ATOM)}
+    per_atom = {name: np.split(values, splits) if values.size else None for name, values in stored.items()}
     numbers, positions = np.split(arrays['numbers'], splits), np.split(arrays['positions'], splits)
     frames = []
     for index, info in enumerate(infos):

@@ -18,7 +18,8 @@ warnings.filterwarnings('ignore', message='Creating AiiDA configuration folder')
     'aiida-pyacemaker',
     cls=LazyGroup,
     lazy={
-        name: f'{__name__}.{name}:cmd_{name}' for name in ('doctor', 'setup', 'launch', 'status', 'export', 'lineage')
+        name: f'{__name__}.{name}:cmd_{name}'
+        for name in ('doctor', 'setup', 'generate', 'launch', 'status', 'export', 'lineage')
     },
     context_settings={'help_option_names': ['-h', '--help']},
 )

@@ -120,16 +120,10 @@ def print_preparation(runfile: RunFile, builder: Any, profile: str) -> None:
 
 def count_structures(runfile: RunFile) -> str:
     """Say how many initial structures there will be, the user's own included."""
-    from aiida_pyacemaker.atomistics.generators.bulk import generate_bulk
+    from aiida_pyacemaker.workflows.preflight import check_structures
 
-    content = runfile.to_dict()
-    parameters = {key: value for key, value in content['structures'].items() if key != 'files'}
-    frames = [
-        *generate_bulk(content['system']['elements'], parameters, content['seed']),
-        *runfile.read_structures(),
-    ]
-    sizes = [len(frame) for frame in frames]
-    return f'{len(frames)} with {min(sizes)} to {max(sizes)} atoms'
+    sizes = [len(frame) for frame in check_structures(runfile).frames]
+    return f'{len(sizes)} with {min(sizes)} to {max(sizes)} atoms'
 
 
 def submit(builder: Any, runfile: RunFile) -> WorkChainNode:

@@ -89,12 +89,12 @@ class AcePotentialData(orm.Data):
         """
         from ase.io.lammpsdata import write_lammps_data
 
-        from aiida_pyacemaker.atomistics.generators.bulk import starting_cell
+        from aiida_pyacemaker.atomistics.generators.elements import example_cell
 
         names = self.write(directory)
         Path(directory, 'in.lammps').write_text(self.in_lammps(), encoding='utf-8')
         with Path(directory, 'structure.data').open('w', encoding='utf-8') as handle:
-            write_lammps_data(handle, starting_cell(self.elements, None, 32), specorder=self.elements, masses=True)
+            write_lammps_data(handle, example_cell(self.elements, 32), specorder=self.elements, masses=True)
         return [*names, 'in.lammps', 'structure.data']
 
     def _validate(self) -> bool:

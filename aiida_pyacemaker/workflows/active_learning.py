@@ -11,6 +11,7 @@ from aiida.plugins import DataFactory, WorkflowFactory
 from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
+from aiida_pyacemaker.calculations.functions.structures import STRUCTURE_TYPES, find_structure_nodes
 
 from .adopt import adopt_child
 
@@ -50,9 +51,10 @@ class ActiveLearningWorkChain(WorkChain):
         spec.input('codes.lammps', valid_type=orm.AbstractCode, help='LAMMPS with ML-PACE.')
         spec.input('codes.worker', valid_type=orm.AbstractCode, help='`pyacemaker-worker`.')
         spec.input('parameters', valid_type=orm.Dict, help='The resolved run file: every section with every value.')
-        spec.input(
-            'configurations',
-            valid_type=ConfigurationsData,
+        spec.input_namespace(
+            'structures',
+            valid_type=STRUCTURE_TYPES,
+            dynamic=True,
             required=False,
             help="The user's own structures, labelled together with the generated ones.",
         )
@@ -181,7 +183,9 @@ class ActiveLearningWorkChain(WorkChain):
         builder.parameters = orm.Dict(parameters)
         builder.metadata.label = f'{"-".join(parameters["system"]["elements"])} {parameters["protocol"]}'
         if parameters['structures']['files']:
-            builder.configurations = ConfigurationsData(runfile.read_structures())
+            builder.structures['files'] = ConfigurationsData(runfile.read_structures())
+        for node in find_structure_nodes(parameters['structures']['nodes']):
+            builder.structures[f'node_{node.pk}'] = node
         if restart_from is not None:
             for name, value in get_restart_inputs(restart_from).items():
                 builder[name] = value
@@ -219,24 +223,24 @@ class ActiveLearningWorkChain(WorkChain):
         return self.ctx.dataset is None
 
     def run_generate(self):
-        """Generate the initial structures, and add the user's own."""
-        parameters = self.ctx.parameters
-        configurations = generate_configurations(
-            orm.Dict(
-                {
-                    'elements': parameters['system']['elements'],
-                    'seed': parameters['seed'],
-                    'structures': {key: value for key, value in parameters['structures'].items() if key != 'files'},
-                }
-            ),
+        """Generate the initial structures, the user's own among them."""
+        self.ctx.to_label = generate_configurations(
+            orm.Dict({**self.get_structure_parameters(), 'cutoff': self.ctx.parameters['train']['cutoff']}),
+            **self.inputs.get('structures', {}),
             metadata={'call_link_label': 'generate'},
         )
-        if 'configurations' in self.inputs:
-            configurations = merge_configurations(
-                generated=configurations, own=self.inputs.configurations, metadata={'call_link_label': 'merge_own'}
-            )
-        self.ctx.to_label = configurations
-        self.report(f'{len(configurations)} initial configurations')
+        self.report(f'{len(self.ctx.to_label)} initial configurations')
+
+    def get_structure_parameters(self) -> dict:
+        """Return what decides the ideal structures, without the names of files and nodes: their content is an input."""
+        structures = {
+            key: value for key, value in self.ctx.parameters['structures'].items() if key not in ('files', 'nodes')
+        }
+        return {
+            'elements': self.ctx.parameters['system']['elements'],
+            'seed': self.ctx.parameters['seed'],
+            'structures': structures,
+        }
 
     def run_label(self):
         """Label the configurations at hand."""
@@ -387,14 +391,10 @@ class ActiveLearningWorkChain(WorkChain):
     def get_starting_configurations(self):
         """Return the cells in which the walkers start."""
         if 'starting' not in self.ctx:
+            explore = self.ctx.parameters['explore']
             self.ctx.starting = starting_configurations(
-                orm.Dict(
-                    {
-                        'elements': self.ctx.parameters['system']['elements'],
-                        'prototypes': self.ctx.parameters['structures']['prototypes'],
-                        'atoms': self.ctx.parameters['explore']['atoms'],
-                    }
-                ),
+                orm.Dict({**self.get_structure_parameters(), 'atoms': explore['atoms'], 'number': explore['walkers']}),
+                **self.inputs.get('structures', {}),
                 metadata={'call_link_label': 'starting_configurations'},
             )
         return self.ctx.starting

@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiida import orm
 
 from .protocols.runfile import RunFile
+
+if TYPE_CHECKING:
+    from aiida_pyacemaker.atomistics.generators.generate import Generation
 
 #: Seconds that an engine may take to say its version; a login node under load needs some.
 PROBE_TIMEOUT = 60
@@ -45,20 +48,28 @@ def find_problems(runfile: RunFile, probe_engines: bool = True, need_daemon: boo
 # Inputs ---------------------------------------------------------------------------------------------------------------
 
 
-def check_structures(runfile: RunFile) -> None:
-    """Read the user's structure files, and make the initial structures once, which takes a moment.
+def check_structures(runfile: RunFile) -> Generation:
+    """Make the initial structures and the starting cells once, from the user's own structures and the families.
 
-    :raises ValueError: if a file is of no use, or the elements have no prototype.
+    :raises ValueError: if a file or node is of no use, if the structures cannot be made, or if there are too many.
     """
-    from aiida_pyacemaker.atomistics.generators.bulk import generate_bulk
+    from aiida_pyacemaker.atomistics.generators.generate import generate, starting_cells
+    from aiida_pyacemaker.calculations.functions.structures import find_structure_nodes, get_frames
 
-    try:
-        runfile.read_structures()
-    except ValueError as exception:
-        raise ValueError(f'structures.files: {exception}') from None
-    content = runfile.to_dict()
-    parameters = {key: value for key, value in content['structures'].items() if key != 'files'}
-    generate_bulk(content['system']['elements'], parameters, content['seed'])
+    nodes = find_structure_nodes(runfile.structures.nodes)
+    own = [*runfile.read_structures(), *get_frames({f'node_{node.pk}': node for node in nodes})]
+    generation = generate(
+        runfile.system.elements, runfile.structures, runfile.seed, own=own, cutoff=runfile.train.cutoff
+    )
+    starting_cells(
+        runfile.system.elements, runfile.structures, runfile.seed, runfile.explore.atoms, runfile.explore.walkers, own
+    )
+    if len(generation.frames) > runfile.budget.max_labels:
+        raise ValueError(
+            f'structures: these are {len(generation.frames)} initial structures, more than budget.max_labels '
+            f'({runfile.budget.max_labels}): set structures.number, or raise the budget'
+        )
+    return generation
 
 
 def check_pseudopotentials(runfile: RunFile) -> str:

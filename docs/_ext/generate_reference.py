@@ -11,7 +11,7 @@ from typing import Any
 
 WORK_CHAINS = ('active_learning', 'label', 'train', 'explore', 'embed', 'validate')
 CALCULATIONS = ('pace_train', 'pace_select', 'pace_evaluate', 'lammps_pace')
-COMMANDS = ('doctor', 'setup', 'launch', 'status', 'export', 'lineage')
+COMMANDS = ('doctor', 'setup', 'generate', 'launch', 'status', 'export', 'lineage')
 
 
 def setup(app) -> dict[str, Any]:
@@ -86,11 +86,13 @@ def describe(field: Any) -> str:
 
 
 def default(defaults: dict[str, Any], key: str, field: Any) -> str:
-    """Return the default of a key in a protocol; what the protocol is silent about is left to AiiDA or required."""
+    """Return the default of a key in a protocol, or the key's own; `–` for what is left to AiiDA."""
     value: Any = defaults
     for part in key.split('.'):
         if not isinstance(value, dict) or part not in value:
-            return '**required**' if field.is_required() else '–'
+            if field.is_required():
+                return '**required**'
+            return '–' if key.startswith('options.') else code(field.get_default(call_default_factory=True))
         value = value[part]
     return code(value)
 

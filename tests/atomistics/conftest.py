@@ -14,7 +14,8 @@ from ase.io.lammpsdata import write_lammps_data
 
 from aiida_pyacemaker.atomistics.configurations import set_labels
 from aiida_pyacemaker.atomistics.fitting.train import train
-from aiida_pyacemaker.atomistics.generators.bulk import generate_bulk
+from aiida_pyacemaker.atomistics.generators.generate import generate
+from aiida_pyacemaker.atomistics.generators.plan import Structures
 from aiida_pyacemaker.atomistics.lammps import read_dump, read_log
 from aiida_pyacemaker.atomistics.potential import AcePotential
 
@@ -33,7 +34,11 @@ def quiet(message: str) -> None:
 @pytest.fixture(scope='session')
 def initial_frames() -> list[Atoms]:
     """The initial aluminium set of the generator, labelled; training and test frames."""
-    return [label(atoms) for atoms in generate_bulk(['Al'], {}, seed=42)]
+    structures = Structures(
+        pristine={'number': 0}, eos={'number': 7}, strain={'number': 4}, shear={'number': 3},
+        rattle={'number': 10, 'atoms': 8}, vacancy={'number': 2, 'atoms': 16}, test={'number': 4},
+    )  # fmt: skip
+    return [label(atoms) for atoms in generate(['Al'], structures, seed=42).frames]
 
 
 @pytest.fixture(scope='session')
@@ -58,8 +63,11 @@ def trained(training, testing, tmp_path_factory) -> tuple[AcePotential, dict]:
 @pytest.fixture(scope='session')
 def alloy(tmp_path_factory) -> AcePotential:
     """A small Al-Cu potential, with a pair of different ranges."""
-    structures = {'rattle': {'number': 6, 'atoms': 8}, 'strain': {'number': 3}, 'shear': {'number': 0}}
-    frames = [label(atoms) for atoms in generate_bulk(['Al', 'Cu'], structures, seed=1)]
+    structures = Structures(
+        number=40, alloy={'lattices': ['fcc'], 'ordered': False, 'atoms': 8},
+        rattle={'number': 24, 'atoms': 8}, shear={'number': 0}, vacancy={'number': 4, 'atoms': 16},
+    )  # fmt: skip
+    frames = [label(atoms) for atoms in generate(['Al', 'Cu'], structures, seed=1).frames]
     directory = tmp_path_factory.mktemp('alloy') / 'potential'
     parameters = {'elements': ['Cu', 'Al'], 'number_of_functions': 40, 'cutoff': 5.0}
     train([atoms for atoms in frames if atoms.info['split'] == 'train'], parameters, directory, report=quiet)

@@ -206,6 +206,15 @@ def repeats(cell: Atoms, atoms: int) -> list[int]:
     return found.tolist()
 
 
+def example_cell(elements: list[str], atoms: int) -> Atoms:
+    """Return a crystal of at least `atoms` atoms, equal shares of all elements on the lattice of the first."""
+    cell = conventional_cell(elements, ground_lattice(elements[0]))
+    cell = cell.repeat(repeats(cell, atoms))
+    symbols = [elements[index % len(elements)] for index in range(len(cell))]
+    cell.set_chemical_symbols(np.random.default_rng(0).permutation(symbols).tolist())
+    return cell
+
+
 @cache
 def _crystal(element: str) -> Atoms | None:
     """Crystal of an element from ASE or from the tables above, None if there is none."""

@@ -7,15 +7,30 @@ from aiida.engine import calcfunction
 
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
+from .structures import get_frames
+
 
 @calcfunction
-def generate_configurations(parameters: orm.Dict) -> ConfigurationsData:
-    """Return the initial configurations, unlabelled, each with family, phase and split in its info.
+def generate_configurations(parameters: orm.Dict, **own: orm.Data) -> ConfigurationsData:
+    """Return the initial configurations, unlabelled, each with family, phase, operation, parent and split in its info.
+
+    What was refused, and why, is in the extras of the node that is returned.
 
     :param parameters: ``elements`` (list of symbols), ``structures`` (the section of the run file, see
-        :func:`aiida_pyacemaker.atomistics.generators.bulk.generate_bulk`) and ``seed``.
+        :class:`aiida_pyacemaker.atomistics.generators.plan.Structures`), ``seed`` and, optionally, ``cutoff`` in Å.
+    :param own: the user's own structures, under any names: StructureData, TrajectoryData or ConfigurationsData.
     """
-    from aiida_pyacemaker.atomistics.generators.bulk import generate_bulk
+    from aiida_pyacemaker.atomistics.generators.generate import generate
+    from aiida_pyacemaker.atomistics.generators.plan import Structures
 
     values = parameters.get_dict()
-    return ConfigurationsData(generate_bulk(values['elements'], values.get('structures', {}), values['seed']))
+    generation = generate(
+        values['elements'],
+        Structures(**values.get('structures', {})),
+        values['seed'],
+        own=get_frames(own),
+        cutoff=values.get('cutoff'),
+    )
+    configurations = ConfigurationsData(generation.frames)
+    configurations.base.extras.set('generation', {'table': generation.table(), 'notes': generation.notes})
+    return configurations

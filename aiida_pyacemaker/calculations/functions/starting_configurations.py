@@ -7,16 +7,27 @@ from aiida.engine import calcfunction
 
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
+from .structures import get_frames
+
 
 @calcfunction
-def starting_configurations(parameters: orm.Dict) -> ConfigurationsData:
-    """Return one perfect cell for each prototype.
+def starting_configurations(parameters: orm.Dict, **own: orm.Data) -> ConfigurationsData:
+    """Return ideal crystals, one of each phase before a second of any.
 
-    :param parameters: dictionary with ``elements``, ``prototypes`` (list, or None for the ground state) and ``atoms``,
-        the least number of atoms in a cell.
+    :param parameters: dictionary with ``elements``, ``structures`` (the section of the run file), ``seed``, ``atoms``,
+        the least number of atoms in a cell, and ``number``, how many cells at most.
+    :param own: the user's own structures, under any names: StructureData, TrajectoryData or ConfigurationsData.
     """
-    from aiida_pyacemaker.atomistics.generators.bulk import starting_cell
+    from aiida_pyacemaker.atomistics.generators.generate import starting_cells
+    from aiida_pyacemaker.atomistics.generators.plan import Structures
 
     values = parameters.get_dict()
-    prototypes = values['prototypes'] or [None]
-    return ConfigurationsData([starting_cell(values['elements'], name, values['atoms']) for name in prototypes])
+    cells = starting_cells(
+        values['elements'],
+        Structures(**values.get('structures', {})),
+        values['seed'],
+        values['atoms'],
+        values['number'],
+        own=get_frames(own),
+    )
+    return ConfigurationsData(cells)

@@ -22,7 +22,6 @@ import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -31,6 +30,10 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from aiida_pyacemaker.atomistics.generators.files import list_files
+from aiida_pyacemaker.atomistics.generators.plan import FAMILIES, Structures
+from aiida_pyacemaker.atomistics.parameters import Number, Positive, Section, parameter
 
 PROTOCOL_FILE = Path(__file__).with_name('active_learning.yaml')
 
@@ -52,30 +55,12 @@ class RunFileError(ValueError):
 # Values ---------------------------------------------------------------------------------------------------------------
 
 
-def _whole_number(value: Any) -> Any:
-    """Let ``1e5`` stand for an integer, as people write numbers of steps."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def _start_and_end(value: Any) -> Any:
     """Let a single number stand for a ramp that stays where it is."""
     return [value, value] if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-Number = Annotated[int, BeforeValidator(_whole_number)]
-Positive = Annotated[float, Field(gt=0)]
 Kelvin = Annotated[float, Field(gt=0)]
-
-
-def _text(description: str, unit: str | None = None, **constraints: Any) -> Any:
-    """A field whose description and unit also become the reference documentation."""
-    return Field(description=description, json_schema_extra={'unit': unit} if unit else None, **constraints)
-
-
-class Section(BaseModel):
-    """A part of the run file: no unknown keys, no silent conversion of types, no NaN."""
-
-    model_config = ConfigDict(extra='forbid', strict=True, frozen=True, allow_inf_nan=False, serialize_by_alias=True)
 
 
 def _symbols() -> list[str]:
@@ -112,7 +97,7 @@ def nearest_element(name: str) -> str | None:
 class System(Section):
     """What the potential is for."""
 
-    elements: list[str] = _text('Chemical symbols of the elements that the potential describes.', min_length=1)
+    elements: list[str] = parameter('Chemical symbols of the elements that the potential describes.', min_length=1)
 
     @field_validator('elements', mode='before')
     @classmethod
@@ -135,35 +120,39 @@ class System(Section):
 class Codes(Section):
     """The AiiDA codes of the engines, as ``label@computer``."""
 
-    pw: str = _text('Quantum ESPRESSO `pw.x`, for the labels.', min_length=1)
-    lammps: str = _text('LAMMPS with ML-PACE, for the exploration.', min_length=1)
-    worker: str = _text('`pyacemaker-worker`, for fits, selection and errors; its Python has python-ace.', min_length=1)
+    pw: str = parameter('Quantum ESPRESSO `pw.x`, for the labels.', min_length=1)
+    lammps: str = parameter('LAMMPS with ML-PACE, for the exploration.', min_length=1)
+    worker: str = parameter(
+        '`pyacemaker-worker`, for fits, selection and errors; its Python has python-ace.', min_length=1
+    )
 
 
 class Resources(Section):
     """The resources of a job, as AiiDA's scheduler plugins name them."""
 
-    num_machines: Number | None = _text('Machines.', default=None, ge=1)
-    num_mpiprocs_per_machine: Number | None = _text('MPI processes on each machine.', default=None, ge=1)
-    num_cores_per_machine: Number | None = _text('Cores taken on each machine.', default=None, ge=1)
-    num_cores_per_mpiproc: Number | None = _text('Cores of each MPI process.', default=None, ge=1)
-    tot_num_mpiprocs: Number | None = _text('MPI processes altogether.', default=None, ge=1)
-    parallel_env: str | None = _text('Parallel environment (SGE).', default=None)
+    num_machines: Number | None = parameter('Machines.', default=None, ge=1)
+    num_mpiprocs_per_machine: Number | None = parameter('MPI processes on each machine.', default=None, ge=1)
+    num_cores_per_machine: Number | None = parameter('Cores taken on each machine.', default=None, ge=1)
+    num_cores_per_mpiproc: Number | None = parameter('Cores of each MPI process.', default=None, ge=1)
+    tot_num_mpiprocs: Number | None = parameter('MPI processes altogether.', default=None, ge=1)
+    parallel_env: str | None = parameter('Parallel environment (SGE).', default=None)
 
 
 class JobOptions(Section):
     """AiiDA's `metadata.options` of the jobs of one code."""
 
-    resources: Resources = _text('Machines, processes and cores of a job.', default=Resources())
-    queue_name: str | None = _text('Queue or partition.', default=None)
-    account: str | None = _text('Account that is charged.', default=None)
-    qos: str | None = _text('Quality of service.', default=None)
-    max_wallclock_seconds: Number | None = _text('Longest time of a job.', unit='s', default=None, ge=60)
-    max_memory_kb: Number | None = _text('Memory of a job.', unit='kB', default=None, ge=1)
-    withmpi: bool | None = _text("Whether to start the engine through the computer's `mpirun`.", default=None)
-    environment_variables: dict[str, str] | None = _text('Environment variables of the job.', default=None)
-    prepend_text: str | None = _text('Lines of the job script before the engine.', default=None)
-    custom_scheduler_commands: str | None = _text('More lines for the scheduler, such as `#SBATCH ...`.', default=None)
+    resources: Resources = parameter('Machines, processes and cores of a job.', default=Resources())
+    queue_name: str | None = parameter('Queue or partition.', default=None)
+    account: str | None = parameter('Account that is charged.', default=None)
+    qos: str | None = parameter('Quality of service.', default=None)
+    max_wallclock_seconds: Number | None = parameter('Longest time of a job.', unit='s', default=None, ge=60)
+    max_memory_kb: Number | None = parameter('Memory of a job.', unit='kB', default=None, ge=1)
+    withmpi: bool | None = parameter("Whether to start the engine through the computer's `mpirun`.", default=None)
+    environment_variables: dict[str, str] | None = parameter('Environment variables of the job.', default=None)
+    prepend_text: str | None = parameter('Lines of the job script before the engine.', default=None)
+    custom_scheduler_commands: str | None = parameter(
+        'More lines for the scheduler, such as `#SBATCH ...`.', default=None
+    )
 
     @model_serializer(mode='wrap')
     def _only_given(self, handler: Any) -> dict[str, Any]:
@@ -176,73 +165,44 @@ class JobOptions(Section):
 class Options(Section):
     """What the scheduler is asked for, per code."""
 
-    pw: JobOptions = _text('Jobs of `codes.pw`.')
-    lammps: JobOptions = _text('Jobs of `codes.lammps`.')
-    worker: JobOptions = _text('Jobs of `codes.worker`.')
+    pw: JobOptions = parameter('Jobs of `codes.pw`.')
+    lammps: JobOptions = parameter('Jobs of `codes.lammps`.')
+    worker: JobOptions = parameter('Jobs of `codes.worker`.')
 
 
-class Eos(Section):
-    """Isotropic volume scan."""
-
-    number: Number = _text('Number of volumes.', ge=0)
-    range: float = _text('Largest relative change of the volume, both ways.', gt=0, lt=1)
-
-
-class Strain(Section):
-    """Randomly strained unit cells."""
-
-    number: Number = _text('Number of cells.', ge=0)
-    amplitude: float = _text('Largest component of the strain.', gt=0, lt=0.5)
+#: Keys of the families that take a file where they take a formula or the name of a molecule.
+FILE_KEYS = {
+    'alloy': ('lattice_files',),
+    'interface': ('film', 'substrate'),
+    'adsorption': ('slab', 'molecules'),
+    'molecular': ('molecules',),
+}
 
 
-class Shear(Section):
-    """Randomly sheared unit cells."""
+class InitialStructures(Structures):
+    """The initial structures: which families of ideal structures, and which variants of them."""
 
-    number: Number = _text('Number of cells.', ge=0)
-    amplitude: float = _text('Largest shear.', gt=0, lt=0.5)
+    @model_validator(mode='before')
+    @classmethod
+    def _find_family_files(cls, value: Any, info: ValidationInfo) -> Any:
+        """Make the paths of files that families are given absolute; what is no file is a formula or a name."""
+        if not isinstance(value, dict):
+            return value
+        directory = (info.context or {}).get('directory', Path.cwd())
+        found = dict(value)
+        for family, keys in FILE_KEYS.items():
+            section = found.get(family)
+            if isinstance(section, dict):
+                changed = {key: _absolute(section[key], directory) for key in keys if key in section}
+                found[family] = {**section, **changed}
+        return found
 
-
-class Rattle(Section):
-    """Low-symmetry cells; without them gamma is meaningless (cold-start trap)."""
-
-    number: Number = _text('Number of cells per prototype; at least 8, or the active set is degenerate.', ge=0)
-    amplitude: list[Positive] = _text(
-        'Standard deviations of the displacements, taken in turn.', unit='Å', min_length=1
-    )
-    atoms: Number = _text('Approximate number of atoms of a cell.', ge=1)
-
-
-class Vacancy(Section):
-    """Supercells with one atom removed."""
-
-    number: Number = _text('Number of cells.', ge=0)
-    atoms: Number = _text('Approximate number of atoms before one is taken out.', ge=2)
-
-
-class TestSet(Section):
-    """Rattled cells that are labelled but never trained on."""
-
-    __test__ = False  # not a test class, pytest
-
-    number: Number = _text('Number of held-out cells in the initial set.', ge=1)
-
-
-class Structures(Section):
-    """The initial structures."""
-
-    prototypes: list[Literal['sc', 'bcc', 'fcc', 'hcp', 'diamond']] | None = _text(
-        'Crystal structures to start from; null: the ground state of the element.', min_length=1
-    )
-    files: list[str] = _text(
-        'Files with structures of your own (CIF, extxyz, POSCAR, ...: what ASE reads), added to the initial set; '
-        'relative to the run file.'
-    )
-    eos: Eos = _text('Isotropic volume scan.')
-    strain: Strain = _text('Strained cells.')
-    shear: Shear = _text('Sheared cells.')
-    rattle: Rattle = _text('Rattled cells.')
-    vacancy: Vacancy = _text('Cells with a vacancy.')
-    test: TestSet = _text('Held-out cells.')
+    def all_files(self) -> list[Path]:
+        """Return the files that the structures come from, those of the families included."""
+        named = [getattr(getattr(self, family), key) for family, keys in FILE_KEYS.items() if getattr(self, family)
+                 for key in keys]  # fmt: skip
+        flat = [name for item in named for name in (item if isinstance(item, list) else [item]) if name]
+        return [*list_files(self.files), *(Path(name) for name in flat if Path(name).is_file())]
 
     @field_validator('files', mode='before')
     @classmethod
@@ -254,7 +214,11 @@ class Structures(Section):
             return value
         directory = (info.context or {}).get('directory', Path.cwd())
         paths = [str(directory / Path(name).expanduser()) for name in value]
-        missing = [path for path in paths if not Path(path).is_file()]
+        try:
+            missing = [path for path in list_files(paths) if not path.is_file()]
+        except ValueError as exception:
+            message = str(exception).removeprefix('structures.files: ')
+            raise PydanticCustomError('files', '{message}', {'message': message}) from None
         if missing:
             raise PydanticCustomError('files', f'there is no file `{missing[0]}`; paths are relative to the run file')
         return paths
@@ -263,17 +227,17 @@ class Structures(Section):
 class Label(Section):
     """The DFT calculations."""
 
-    pseudo_family: str | None = _text(
+    pseudo_family: str | None = parameter(
         'Pseudopotential family of the profile; null: the first known one that covers the elements.', min_length=1
     )
-    kpoints_distance: float = _text('Distance of k-points.', unit='1/Å', gt=0, le=2)
-    ecutwfc: Positive | None = _text('Cutoff of the wave functions; null: what the family recommends.', unit='Ry')
-    ecutrho: Positive | None = _text('Cutoff of the density; null: what the family recommends.', unit='Ry')
-    smearing: Literal['cold', 'gaussian', 'methfessel-paxton', 'fermi-dirac'] = _text('Kind of smearing.')
-    degauss: Positive = _text('Width of the smearing.', unit='Ry')
-    max_concurrent: Number = _text('DFT calculations that run at the same time.', ge=1)
-    max_failed_fraction: float = _text('Fraction of the calculations of a step that may fail.', ge=0, le=1)
-    max_wallclock_seconds: Number = _text('Longest time of one calculation.', unit='s', ge=60)
+    kpoints_distance: float = parameter('Distance of k-points.', unit='1/Å', gt=0, le=2)
+    ecutwfc: Positive | None = parameter('Cutoff of the wave functions; null: what the family recommends.', unit='Ry')
+    ecutrho: Positive | None = parameter('Cutoff of the density; null: what the family recommends.', unit='Ry')
+    smearing: Literal['cold', 'gaussian', 'methfessel-paxton', 'fermi-dirac'] = parameter('Kind of smearing.')
+    degauss: Positive = parameter('Width of the smearing.', unit='Ry')
+    max_concurrent: Number = parameter('DFT calculations that run at the same time.', ge=1)
+    max_failed_fraction: float = parameter('Fraction of the calculations of a step that may fail.', ge=0, le=1)
+    max_wallclock_seconds: Number = parameter('Longest time of one calculation.', unit='s', ge=60)
 
     @model_validator(mode='after')
     def _check_cutoffs(self) -> Label:
@@ -290,35 +254,35 @@ class Label(Section):
 class Train(Section):
     """The fit."""
 
-    mode: Literal['linear', 'nonlinear'] = _text('Linear fit, or a nonlinear one with tensorpotential.')
-    baseline: Literal['zbl', 'lj'] = _text('Core repulsion under the ACE: ZBL or purely repulsive Lennard-Jones.')
-    cutoff: float = _text('Cutoff radius of the ACE.', unit='Å', ge=2, le=15)
-    number_of_functions: Number = _text('Basis functions per element.', ge=10)
-    energy_weight: Positive = _text('Weight of an energy per atom against a force component.')
-    ridge: float = _text('Regularisation of the linear fit.', ge=0)
+    mode: Literal['linear', 'nonlinear'] = parameter('Linear fit, or a nonlinear one with tensorpotential.')
+    baseline: Literal['zbl', 'lj'] = parameter('Core repulsion under the ACE: ZBL or purely repulsive Lennard-Jones.')
+    cutoff: float = parameter('Cutoff radius of the ACE.', unit='Å', ge=2, le=15)
+    number_of_functions: Number = parameter('Basis functions per element.', ge=10)
+    energy_weight: Positive = parameter('Weight of an energy per atom against a force component.')
+    ridge: float = parameter('Regularisation of the linear fit.', ge=0)
 
 
 class Explore(Section):
     """Molecular dynamics with the potential, watched by the extrapolation grade gamma."""
 
-    walkers: Number = _text('Simulations side by side.', ge=1)
-    atoms: Number = _text('Approximate number of atoms of a simulation.', ge=1)
-    ensemble: Literal['npt', 'nvt'] = _text('Thermodynamic ensemble.')
-    temperature: Annotated[list[Kelvin], BeforeValidator(_start_and_end)] = _text(
+    walkers: Number = parameter('Simulations side by side.', ge=1)
+    atoms: Number = parameter('Approximate number of atoms of a simulation.', ge=1)
+    ensemble: Literal['npt', 'nvt'] = parameter('Thermodynamic ensemble.')
+    temperature: Annotated[list[Kelvin], BeforeValidator(_start_and_end)] = parameter(
         'Temperature at start and end.', unit='K', min_length=2, max_length=2
     )
-    pressure: Annotated[list[float], BeforeValidator(_start_and_end)] = _text(
+    pressure: Annotated[list[float], BeforeValidator(_start_and_end)] = parameter(
         'Pressure at start and end.', unit='GPa', min_length=2, max_length=2
     )
-    steps: Number = _text('Steps of a simulation.', ge=1)
-    timestep: float = _text('Time step.', unit='fs', gt=0, le=10)
-    gamma_every: Number = _text('Steps between two evaluations of gamma.', ge=1)
-    gamma_select: float = _text('Frames above this gamma are worth a look.', gt=0)
-    gamma_halt: float = _text('A simulation stops above this gamma.', gt=1)
-    thermo_every: Number = _text('Steps between two lines of the log.', ge=1)
-    dump_every: Number = _text('Steps between two frames of the trajectory.', ge=1)
-    max_volume_ratio: float = _text('Stop when the volume has grown by this factor.', gt=1)
-    max_temperature_ratio: float = _text('Stop when the temperature is this factor above what was asked.', gt=1)
+    steps: Number = parameter('Steps of a simulation.', ge=1)
+    timestep: float = parameter('Time step.', unit='fs', gt=0, le=10)
+    gamma_every: Number = parameter('Steps between two evaluations of gamma.', ge=1)
+    gamma_select: float = parameter('Frames above this gamma are worth a look.', gt=0)
+    gamma_halt: float = parameter('A simulation stops above this gamma.', gt=1)
+    thermo_every: Number = parameter('Steps between two lines of the log.', ge=1)
+    dump_every: Number = parameter('Steps between two frames of the trajectory.', ge=1)
+    max_volume_ratio: float = parameter('Stop when the volume has grown by this factor.', gt=1)
+    max_temperature_ratio: float = parameter('Stop when the temperature is this factor above what was asked.', gt=1)
 
     @model_validator(mode='after')
     def _check_numbers(self) -> Explore:
@@ -342,10 +306,10 @@ class Explore(Section):
 class Embed(Section):
     """What a halted simulation sends to DFT."""
 
-    candidates_per_halt: Number = _text('Local candidates made around a halted frame.', ge=0)
-    select_per_halt: Number = _text('Candidates sent to DFT, the halted frame included.', ge=1)
-    displacement: Positive = _text('Random displacement of the candidates.', unit='Å')
-    max_atoms: Number = _text('Largest cell that goes to DFT whole.', ge=1)
+    candidates_per_halt: Number = parameter('Local candidates made around a halted frame.', ge=0)
+    select_per_halt: Number = parameter('Candidates sent to DFT, the halted frame included.', ge=1)
+    displacement: Positive = parameter('Random displacement of the candidates.', unit='Å')
+    max_atoms: Number = parameter('Largest cell that goes to DFT whole.', ge=1)
 
     @model_validator(mode='after')
     def _check_numbers(self) -> Embed:
@@ -361,10 +325,10 @@ class Embed(Section):
 class Validate(Section):
     """When the potential is good enough."""
 
-    energy_rmse: Positive = _text('Largest energy error on the held-out set.', unit='eV/atom')
-    force_rmse: Positive = _text('Largest force error on the held-out set.', unit='eV/Å')
-    test_per_round: Number = _text('Frames of every round without a halt that go to the held-out set.', ge=0)
-    train_per_round: Number = _text(
+    energy_rmse: Positive = parameter('Largest energy error on the held-out set.', unit='eV/atom')
+    force_rmse: Positive = parameter('Largest force error on the held-out set.', unit='eV/Å')
+    test_per_round: Number = parameter('Frames of every round without a halt that go to the held-out set.', ge=0)
+    train_per_round: Number = parameter(
         'Frames of such a round that are learned while the errors are above the criteria.', ge=0
     )
 
@@ -372,26 +336,35 @@ class Validate(Section):
 class Budget(Section):
     """When to give up."""
 
-    max_iterations: Number = _text('Iterations of the loop.', ge=1)
-    max_labels: Number = _text('DFT calculations altogether.', ge=1)
+    max_iterations: Number = parameter('Iterations of the loop.', ge=1)
+    max_labels: Number = parameter('DFT calculations altogether.', ge=1)
+
+
+def _absolute(value: Any, directory: Path) -> Any:
+    """Return names of files as absolute paths, everything else as it is."""
+    if isinstance(value, list):
+        return [_absolute(item, directory) for item in value]
+    if isinstance(value, str) and value and (directory / Path(value).expanduser()).is_file():
+        return str(directory / Path(value).expanduser())
+    return value
 
 
 class RunFile(Section):
     """A complete, valid run file: what the user wrote, and the protocol's value for everything else."""
 
-    protocol: str = _text('Where the defaults come from: `fast`, `balanced` or `stringent`.')
-    seed: Number = _text('Seed of everything random.', ge=0, lt=2**31)
-    system: System = _text('What the potential is for.')
-    codes: Codes = _text('The AiiDA codes of the engines.')
-    options: Options = _text('What the scheduler is asked for, per code.')
-    structures: Structures = _text('The initial structures.')
-    label: Label = _text('The DFT calculations.')
-    train: Train = _text('The fit.')
-    explore: Explore = _text('Molecular dynamics watched by gamma.')
-    embed: Embed = _text('What a halted simulation sends to DFT.')
+    protocol: str = parameter('Where the defaults come from: `fast`, `balanced` or `stringent`.')
+    seed: Number = parameter('Seed of everything random.', ge=0, lt=2**31)
+    system: System = parameter('What the potential is for.')
+    codes: Codes = parameter('The AiiDA codes of the engines.')
+    options: Options = parameter('What the scheduler is asked for, per code.')
+    structures: InitialStructures = parameter('The initial structures.')
+    label: Label = parameter('The DFT calculations.')
+    train: Train = parameter('The fit.')
+    explore: Explore = parameter('Molecular dynamics watched by gamma.')
+    embed: Embed = parameter('What a halted simulation sends to DFT.')
     # `validate` is a method of every pydantic model, so the attribute has another name than the key.
-    validation: Validate = _text('When the potential is good enough.', alias='validate')
-    budget: Budget = _text('When to give up.')
+    validation: Validate = parameter('When the potential is good enough.', alias='validate')
+    budget: Budget = parameter('When to give up.')
 
     @model_validator(mode='after')
     def _check_sizes(self) -> RunFile:
@@ -414,7 +387,7 @@ class RunFile(Section):
     def content_hash(self) -> str:
         """Return a hash (hex) of everything that decides the result: all keys, and the content of structure files."""
         content = self.to_dict()
-        digests = [hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in self.structures.files]
+        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self.structures.all_files()]
         content['structures']['files'] = digests
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -583,6 +556,7 @@ def resolve_runfile(
     ]
     if problems:
         raise RunFileError(source, problems)
+    content = _open_families(content)
     written = _apply_overrides(content, [item for item in overrides or [] if item.startswith('protocol=')], source)
     protocols = load_protocols()['protocols']
     name = written.get('protocol')
@@ -597,6 +571,15 @@ def resolve_runfile(
         raise RunFileError(source, [_explain(error) for error in exception.errors()]) from None
 
 
+def _open_families(content: dict[str, Any]) -> dict[str, Any]:
+    """Let a family that is named, with nothing below it, stand for the family as it is by default."""
+    structures = content.get('structures')
+    if not isinstance(structures, dict):
+        return content
+    named = {key: {} for key in FAMILIES if key in structures and structures[key] is None}
+    return {**content, 'structures': {**structures, **named}}
+
+
 def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in mapping.items() if name != key}
 
@@ -604,12 +587,21 @@ def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
 # Explaining -----------------------------------------------------------------------------------------------------------
 
 
+def _section(field: Any) -> type[Section] | None:
+    """Return the section that a field holds, also where it may be left out; None for a value."""
+    for annotation in (field.annotation, *get_args(field.annotation)):
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            return annotation
+    return None
+
+
 def iterate_fields(model: type[BaseModel] = RunFile, prefix: str = ''):
     """Yield ``(dotted key, field)`` of all keys that hold a value, section by section."""
     for name, field in model.model_fields.items():
         key = f'{prefix}{field.alias or name}'
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield from iterate_fields(field.annotation, f'{key}.')
+        section = _section(field)
+        if section is not None:
+            yield from iterate_fields(section, f'{key}.')
         else:
             yield key, field
 
@@ -617,10 +609,11 @@ def iterate_fields(model: type[BaseModel] = RunFile, prefix: str = ''):
 def iterate_sections(model: type[BaseModel] = RunFile, prefix: str = ''):
     """Yield ``(dotted key, model)`` of all sections."""
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+        section = _section(field)
+        if section is not None:
             key = f'{prefix}{field.alias or name}'
-            yield key, field.annotation
-            yield from iterate_sections(field.annotation, f'{key}.')
+            yield key, section
+            yield from iterate_sections(section, f'{key}.')
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

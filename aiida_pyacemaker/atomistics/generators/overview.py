@@ -1,0 +1,211 @@
+"""A page for the browser that shows what was generated: one self-contained HTML file."""
+
+from __future__ import annotations
+
+import html
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from ase.data.colors import jmol_colors
+
+from ..checks.overlap import closest_ratios
+from ..parameters import require
+from ..selection.descriptors import soap_features
+from ..selection.farthest_point import farthest_point
+from .spread import spread
+
+if TYPE_CHECKING:
+    from .generate import Generation
+
+#: Structures drawn in three dimensions, and points of the maps at most.
+VIEWS, MAX_POINTS = 12, 3000
+#: Bonds are drawn up to this multiple of the sum of covalent radii.
+BOND = 1.2
+STYLE = """
+body {font-family: system-ui, sans-serif; margin: 0 auto; max-width: 75rem; padding: 1rem; color: #222}
+table {border-collapse: collapse; width: 100%} td, th {border-bottom: 1px solid #ddd; padding: .3rem; text-align: left;
+vertical-align: top} .views {display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem}
+figure {margin: 0; border: 1px solid #ddd; border-radius: .4rem; overflow: hidden; break-inside: avoid}
+figcaption {padding: .5rem; font-size: .85rem} .note {color: #666; font-size: .9rem}
+@media print {body {max-width: none}}
+"""
+
+
+def write_overview(generation: Generation, path: Path, title: str) -> None:
+    """Write the page: table, volume-distance map, SOAP map, and the structures most unlike each other in 3D.
+
+    :param path: the HTML file; it is there whole or not at all.
+    :raises MissingLibraryError: without plotly or dscribe.
+    """
+    graph = require('plotly.graph_objects', 'The overview page')
+    frames = [atoms for atoms in generation.frames if len(atoms) > 1]
+    step = max(1, -(-len(frames) // MAX_POINTS))
+    shown = frames[::step]
+    vectors = soap_features(shown)
+    views = [shown[index] for index in farthest_point(vectors, min(VIEWS, len(shown)))]
+    maps = [volume_distance_map(graph, shown), soap_map(graph, shown, vectors)]
+    parts = [
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f'<style>{STYLE}</style></head><body><h1>{html.escape(title)}</h1>',
+        table(generation),
+        '<h2>Where they are</h2>',
+        f'<p class="note">Every {step}. structure is drawn.</p>' if step > 1 else '',
+        *(
+            figure.to_html(
+                full_html=False, include_plotlyjs=index == 0, config={'responsive': True}, div_id=f'map{index}'
+            )
+            for index, figure in enumerate(maps)
+        ),
+        '<h2>Those most unlike each other</h2><p class="note">By farthest point on SOAP; turn them with the mouse.</p>',
+        '<div class="views">',
+        *(view(graph, atoms, index) for index, atoms in enumerate(views)),
+        '</div></body></html>',
+    ]
+    part = path.with_name(f'.{path.name}.part')
+    try:
+        part.write_text('\n'.join(parts), encoding='utf-8')
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def table(generation: Generation) -> str:
+    """Return the table of families and what was refused, and the spread, as HTML."""
+    rows = [
+        (row['family'], row['parents'], row['structures'], _counts(row['operations']), _counts(row['rejected']))
+        for row in generation.table()
+    ]
+    head = ''.join(f'<th>{name}</th>' for name in ('family', 'ideal', 'structures', 'of these', 'refused and replaced'))
+    body = ''.join('<tr>' + ''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row) + '</tr>' for row in rows)
+    found = spread(generation.frames)
+    volumes = found['volume_per_atom']
+    items = [f'{name} ({number})' for name, number in found['space_groups'].items()]
+    lines = [
+        f'Volumes: {volumes[0]:.2f} to {volumes[1]:.2f} Å³ per atom (without vacuum).' if volumes else '',
+        f'{len(items)} space groups: {", ".join(items[:20])}{", ..." if len(items) > 20 else ""}.',
+        f'{found["coordination_shells"]} coordination shells up to 6 Å, {found["formulas"]} compositions, '
+        f'{found["atoms"][0]} to {found["atoms"][1]} atoms.',
+        *generation.notes,
+    ]
+    text = ''.join(f'<li>{html.escape(line)}</li>' for line in lines if line)
+    return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><ul>{text}</ul>'
+
+
+def volume_distance_map(graph: Any, frames: list[Atoms]) -> Any:
+    """Volume per atom against the shortest distance in units of the contact distance of its pair."""
+    x = [atoms.get_volume() / len(atoms) for atoms in frames]
+    y = closest_ratios(frames).tolist()
+    figure = scatter(graph, frames, x, y)
+    figure.update_layout(
+        title='Volume and shortest distance',
+        xaxis={'title': 'volume per atom, vacuum included (Å³)', 'type': 'log'},
+        yaxis={'title': 'shortest distance / sum of radii'},
+    )
+    return figure
+
+
+def soap_map(graph: Any, frames: list[Atoms], vectors: np.ndarray) -> Any:
+    """The two principal components of SOAP."""
+    centred = vectors - vectors.mean(axis=0)
+    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    scores = (left * sizes)[:, :2]
+    scores = np.pad(scores, ((0, 0), (0, 2 - scores.shape[1])))
+    share = 100 * sizes[:2] ** 2 / max(float((sizes**2).sum()), 1e-300)
+    figure = scatter(graph, frames, scores[:, 0].tolist(), scores[:, 1].tolist())
+    figure.update_layout(
+        title='SOAP',
+        xaxis={'title': f'first principal component ({share[0]:.0f} % of the variance)'},
+        yaxis={'title': f'second principal component ({share[1] if len(share) > 1 else 0:.0f} %)'},
+    )
+    return figure
+
+
+def scatter(graph: Any, frames: list[Atoms], x: list[float], y: list[float]) -> Any:
+    """Points by family and operation, with what each is when pointed at."""
+    figure = graph.Figure()
+    names = [f'{atoms.info.get("family")} {atoms.info.get("operation", "")}'.strip() for atoms in frames]
+    for name in dict.fromkeys(names):
+        mine = [index for index, other in enumerate(names) if other == name]
+        figure.add_trace(
+            graph.Scatter(
+                x=[x[index] for index in mine],
+                y=[y[index] for index in mine],
+                text=[caption(frames[index]) for index in mine],
+                name=name,
+                mode='markers',
+                marker={'size': 7, 'opacity': 0.75},
+                hovertemplate='%{text}<extra></extra>',
+            )
+        )
+    figure.update_layout(template='simple_white', height=450, margin={'t': 50, 'r': 10})
+    return figure
+
+
+def view(graph: Any, atoms: Atoms, index: int) -> str:
+    """One structure in three dimensions, with its cell, as HTML."""
+    positions = atoms.get_positions(wrap=False)
+    colors = [f'rgb({",".join(str(round(255 * value)) for value in jmol_colors[number])})' for number in atoms.numbers]
+    traces = [
+        graph.Scatter3d(**_lines(_edges(atoms.cell.array)), mode='lines', line={'color': '#999', 'width': 2}),
+        graph.Scatter3d(**_lines(_bonds(atoms)), mode='lines', line={'color': '#bbb', 'width': 5}),
+        graph.Scatter3d(
+            **dict(zip('xyz', positions.T.tolist(), strict=True)),
+            mode='markers',
+            text=atoms.get_chemical_symbols(),
+            marker={'size': (12 * covalent_radii[atoms.numbers] + 3).tolist(), 'color': colors, 'opacity': 1.0,
+                    'line': {'color': '#444', 'width': 1}},
+        ),
+    ]  # fmt: skip
+    for trace in traces:
+        trace.update(hoverinfo='text' if trace.mode == 'markers' else 'skip')
+    hidden = {'visible': False}
+    figure = graph.Figure(traces)
+    figure.update_layout(
+        showlegend=False,
+        height=280,
+        margin={'l': 0, 'r': 0, 't': 0, 'b': 0},
+        scene={'xaxis': hidden, 'yaxis': hidden, 'zaxis': hidden, 'aspectmode': 'data',
+               'camera': {'projection': {'type': 'orthographic'}, 'eye': {'x': 1.6, 'y': 0.7, 'z': 0.6}}},
+    )  # fmt: skip
+    drawing = figure.to_html(
+        full_html=False, include_plotlyjs=False, div_id=f'view{index}', config={'responsive': True}
+    )
+    return f'<figure>{drawing}<figcaption>{caption(atoms)}</figcaption></figure>'
+
+
+def caption(atoms: Atoms) -> str:
+    """What a structure is, as HTML."""
+    info = atoms.info
+    what = ' '.join(str(info[key]) for key in ('family', 'phase', 'operation') if info.get(key))
+    reason = html.escape(str(info.get('reason', '')))
+    return f'<b>{atoms.get_chemical_formula()}</b> {html.escape(what)}<br>{reason}'
+
+
+def _edges(cell: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    corners = [np.array(corner) for corner in product((0, 1), repeat=3)]
+    return [(a @ cell, b @ cell) for a, b in product(corners, repeat=2) if (b - a).sum() == 1 and (b >= a).all()]
+
+
+def _bonds(atoms: Atoms) -> list[tuple[np.ndarray, np.ndarray]]:
+    from ase.neighborlist import neighbor_list
+
+    reach = [BOND * covalent_radii[number] for number in atoms.numbers]
+    first, second, shifts = neighbor_list('ijS', atoms, reach)
+    inside = (shifts == 0).all(axis=1) & (first < second)
+    return [(atoms.positions[i], atoms.positions[j]) for i, j in zip(first[inside], second[inside], strict=True)]
+
+
+def _lines(pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, list[float | None]]:
+    """Segments as plotly wants them: coordinates with a gap after each."""
+    return {
+        axis: [value for a, b in pairs for value in (float(a[k]), float(b[k]), None)] for k, axis in enumerate('xyz')
+    }
+
+
+def _counts(numbers: dict[str, int]) -> str:
+    return ', '.join(f'{name} {number}' for name, number in numbers.items() if name) or '–'

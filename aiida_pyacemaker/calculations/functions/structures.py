@@ -1,0 +1,70 @@
+"""The user's own structures: AiiDA nodes, and what is in them as frames."""
+
+from __future__ import annotations
+
+from aiida import orm
+from ase import Atoms
+
+from aiida_pyacemaker.data.configurations import ConfigurationsData
+
+#: Node types that hold structures.
+STRUCTURE_TYPES = (orm.StructureData, orm.TrajectoryData, ConfigurationsData)
+
+
+def get_frames(nodes: dict[str, orm.Data]) -> list[Atoms]:
+    """Return the structures of all nodes, without labels, in the alphabetical order of the names.
+
+    :param nodes: name -> StructureData, TrajectoryData or ConfigurationsData.
+    :returns: frames whose info has `family` 'user', `phase` and `parent`, the uuid of the node.
+    """
+    frames = []
+    for name in sorted(nodes):
+        node = nodes[name]
+        for atoms in _frames(node):
+            atoms.calc = None
+            atoms.info.setdefault('phase', atoms.get_chemical_formula(empirical=True))
+            atoms.info.update(family='user', split='train', parent=node.uuid)
+            frames.append(atoms)
+    return frames
+
+
+def _frames(node: orm.Data) -> list[Atoms]:
+    if isinstance(node, ConfigurationsData):
+        return node.get_frames()
+    if isinstance(node, orm.TrajectoryData):
+        return [node.get_step_structure(index).get_ase() for index in range(node.numsteps)]
+    return [node.get_ase()]
+
+
+def find_structure_nodes(identifiers: list[str | int]) -> list[orm.Data]:
+    """Return the nodes that a run file names.
+
+    :param identifiers: pk or uuid of a node, or label of a group, of which all structures are taken.
+    :raises ValueError: naming what is not there, or holds no structures.
+    """
+    nodes = [node for identifier in identifiers for node in _find(identifier)]
+    return list({node.pk: node for node in nodes}.values())
+
+
+def _find(identifier: str | int) -> list[orm.Data]:
+    from aiida.common.exceptions import MultipleObjectsError, NotExistent
+
+    try:
+        node = orm.load_node(identifier)
+    except MultipleObjectsError:
+        message = f'structures.nodes: `{identifier}` is the beginning of several uuids; give more of it'
+        raise ValueError(message) from None
+    except (NotExistent, ValueError):
+        group = orm.QueryBuilder().append(orm.Group, filters={'label': str(identifier)}).first(flat=True)
+        if group is None:
+            raise ValueError(
+                f'structures.nodes: there is no node and no group `{identifier}`; see `verdi group list -A`'
+            ) from None
+        found = sorted((node for node in group.nodes if isinstance(node, STRUCTURE_TYPES)), key=lambda node: node.pk)
+        if not found:
+            raise ValueError(f'structures.nodes: the group `{identifier}` has no structures in it') from None
+        return found
+    if not isinstance(node, STRUCTURE_TYPES):
+        kinds = ', '.join(kind.__name__ for kind in STRUCTURE_TYPES)
+        raise ValueError(f'structures.nodes: node {identifier} is a {type(node).__name__}; known are {kinds}')
+    return [node]
