@@ -18,7 +18,6 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.neighborlist import neighbor_list
 from ase.optimize import FIRE
 from scipy.optimize import minimize
@@ -43,7 +42,9 @@ STIFFER = 4.0
 SMALLEST = 32
 #: A bond in a finished network is shorter than this times its ideal length.
 BONDED = 1.25
-ATTEMPTS = 5
+ATTEMPTS = 4
+#: Volumes per atom, in units of the cube of the bond, between which networks are tried; diamond has 1.54.
+DENSEST, THINNEST = 1.1, 4.0
 #: u/Å³ of 1 g/cm³.
 DENSITY = 0.602214076
 #: Density (g/cm³) of amorphous carbon without, and its growth with, fourfold atoms (Ferrari et al., PRB 62, 11089).
@@ -200,6 +201,8 @@ def amorphous_network(
     bond = float(np.mean([length(*pair, 0) for pair in itertools.combinations_with_replacement(species, 2)]))
     if len(species) == 2:
         bond = length(*species, 0)
+    if not DENSEST < volume / bond**3 < THINNEST:
+        raise _no_network(species, density, mass, bond)
     for _ in range(ATTEMPTS):
         network = random_network(size, volume / bond**3, rng)
         symbols = _decorated(network, species, rng)
@@ -207,9 +210,14 @@ def amorphous_network(
         atoms = _relaxed(network, symbols, bond, length)
         if not overlapping(atoms, 0.75) and _sane(atoms, network, length):
             return atoms
-    raise ValueError(
+    raise _no_network(species, density, mass, bond)
+
+
+def _no_network(species: dict[str, int], density: float, mass: float, bond: float) -> ValueError:
+    return ValueError(
         f'structures.covalent.amorphous.density: {density:g} g/cm³ makes no network of {"".join(species)} with bonds '
-        f'of {bond:.2f} Å; the crystal has {mass / (1.54 * bond**3 * DENSITY):.2f} g/cm³'
+        f'of {bond:.2f} Å; a fourfold crystal has {mass / (1.54 * bond**3 * DENSITY):.2f} g/cm³: give a density nearer '
+        'to that, or structures.covalent.bonds'
     )
 
 
@@ -234,7 +242,8 @@ def melt_quench(
     cell = atoms.copy()
     cell.calc = calculator
     FIRE(cell, logfile=None, maxstep=0.1).run(fmax=1.0, steps=50)
-    MaxwellBoltzmannDistribution(cell, temperature_K=temperature, rng=rng)
+    widths = np.sqrt(units.kB * temperature * cell.get_masses())
+    cell.set_momenta(rng.normal(size=(len(cell), 3)) * widths[:, None])
     dynamics = Langevin(
         cell, timestep * units.fs, temperature_K=temperature, friction=0.02 / units.fs, rng=rng, fixcm=False
     )

@@ -34,6 +34,8 @@ VALENCE = {
 TETRAHEDRAL = ('C', 'Si', 'Ge', 'Sn')
 #: Elements whose ground state is a network or a molecular crystal of another kind.
 OTHERS = ('B', 'P', 'As', 'Sb', 'Se', 'Te')
+#: Anions whose compounds are wurtzites rather than zincblendes.
+WURTZITE = ('N', 'O')
 #: Bond lengths (Å) where atoms have four neighbours, from the lattice constants at room temperature.
 FOURFOLD = {
     'C-C': 1.545, 'Si-Si': 2.352, 'Ge-Ge': 2.450, 'Sn-Sn': 2.810, 'C-Si': 1.888, 'Ge-Si': 2.40, 'B-N': 1.567,
@@ -99,7 +101,8 @@ DEFAULTS: dict[str, tuple[str, ...]] = {
     'C-Si': ('zincblende', '4H', '2H', '6H', 'amorphous', 'rocksalt', 'graphene'),
     'B-N': ('graphite', 'zincblende', '2H', 'graphene', 'layered', 'amorphous', 'rocksalt'),
     'other': ('ground_state',),
-    'compound': ('2H', 'zincblende', 'rocksalt', '4H', 'amorphous', 'graphene'),
+    'wurtzite': ('2H', 'zincblende', 'rocksalt', '4H', 'amorphous', 'graphene'),
+    'compound': ('zincblende', '2H', 'rocksalt', '4H', 'amorphous', 'graphene'),
 }  # fmt: skip
 
 
@@ -235,6 +238,8 @@ def _plan(materials: list[Species], parameters: Covalent) -> list[tuple[Species,
     for species in materials:
         name = '-'.join(sorted(species))
         kind = 'compound' if len(species) == 2 else 'other' if species[0] in OTHERS else 'Si'
+        if kind == 'compound' and species[1] in WURTZITE:
+            kind = 'wurtzite'
         default = DEFAULTS.get(name, DEFAULTS[kind])
         asked = parameters.structures or default
         chosen[species] = list(dict.fromkeys(_own_name(s, species) for s in asked if _suits(s, species)))

@@ -45,17 +45,21 @@ ATOMIC_VOLUMES = {'H': 5.08, 'B': 13.24, 'C': 13.87, 'N': 11.8, 'O': 11.39, 'F':
 LIQUID = 1.35
 #: Volumes of liquids, in turn, in units of the above.
 LIQUID_VOLUMES = (1.0, 0.92, 1.12)
+#: Temperature (K) as at which molecules of a liquid vibrate.
+LIQUID_TEMPERATURE = 300.0
 #: Distances are kept above these fractions of the sum of the van der Waals radii: between molecules of liquids and
 #: crystals, and between atoms of one molecule that are not bonded (neighbours of one atom may be closer).
 CONTACT, INNER = 0.72, 0.60
 #: Shorter than this times the sum of the covalent radii, a bond is taken for double and does not turn.
 DOUBLE = 0.90
 #: Bonds of a displaced molecule stay within these factors of their length.
-SHORTEST, LONGEST = 0.80, 1.35
+SHORTEST, LONGEST = 0.80, 1.25
 #: No two atoms are closer than this times the sum of their covalent radii.
 OVERLAP = 0.72
 #: Steps and strength with which molecules in a box push each other apart.
-PUSHES, PUSH = 400, 0.35
+PUSHES, PUSH = 300, 0.35
+#: Times that a box is packed anew, from other random places.
+PACKINGS = 12
 #: Space groups in which most molecules crystallise, with the number of molecules in their cells.
 SPACE_GROUPS = ((14, 4), (2, 2), (19, 4), (4, 2), (1, 1), (33, 4), (61, 8), (29, 4))
 #: Their cells are widened until molecules are apart, shrunk by steps as long as they stay apart, never below a fraction
@@ -271,19 +275,25 @@ def _grid(bonds: int, points: int, rng: np.random.Generator) -> Iterator[tuple[i
 def _vibrations(molecule: Atoms, parameters: Molecular, rng: np.random.Generator) -> Iterator[Atoms]:
     section = parameters.normal_modes
     modes = normal_modes(molecule, harmonic_hessian(molecule))
-    if len(modes[0]) == 0:
-        return
-    for index in range(section.number):
+    for index in range(section.number if len(modes[0]) else 0):
         temperature = section.temperatures[index % len(section.temperatures)]
-        for _ in range(ATTEMPTS):
-            atoms = molecule.copy()
-            atoms.positions += thermal_displacement(*modes, temperature, rng)
-            if _intact(atoms, molecule):
-                reason = f'displaced along its vibrations as at {temperature:.0f} K'
-                yield _boxed(
-                    atoms, parameters, _phase([molecule], 'molecule'), reason, temperature=temperature, index=index
-                )
-                break
+        atoms = _vibrated(molecule, modes, temperature, rng)
+        if atoms is not None:
+            reason = f'displaced along its vibrations as at {temperature:.0f} K'
+            made = {'temperature': temperature, 'index': index}
+            yield _boxed(atoms, parameters, _phase([molecule], 'molecule'), reason, **made)
+
+
+def _vibrated(
+    molecule: Atoms, modes: tuple[np.ndarray, np.ndarray], temperature: float, rng: np.random.Generator
+) -> Atoms | None:
+    """Displace a molecule along its vibrations without tearing a bond; None if that fails again and again."""
+    for _ in range(ATTEMPTS):
+        atoms = molecule.copy()
+        atoms.positions += thermal_displacement(*modes, temperature, rng)
+        if _intact(atoms, molecule):
+            return atoms
+    return None
 
 
 def _stretches(molecule: Atoms, parameters: Molecular, rng: np.random.Generator) -> Iterator[Atoms]:
@@ -364,7 +374,7 @@ def packed_box(molecules: list[Atoms], volume: float, rng: np.random.Generator) 
     owner = np.repeat(np.arange(len(molecules)), [len(molecule) for molecule in molecules])
     numbers = np.concatenate([molecule.numbers for molecule in molecules])
     contact = CONTACT * (_vdw(numbers)[:, None] + _vdw(numbers)[None, :])
-    for _ in range(ATTEMPTS):
+    for _ in range(PACKINGS):
         centers = rng.random((len(molecules), 3)) * side
         shapes = [_oriented(molecule, rng).positions for molecule in molecules]
         for _ in range(PUSHES):
@@ -468,16 +478,20 @@ def _clusters(molecules: list[Atoms], parameters: Molecular, rng: np.random.Gene
 
 def _liquids(molecules: list[Atoms], parameters: Molecular, rng: np.random.Generator) -> Iterator[Atoms]:
     section = parameters.liquids
+    modes = [normal_modes(molecule, harmonic_hessian(molecule)) for molecule in molecules]
     for index in range(section.number):
         size = max(section.molecules[index % len(section.molecules)], len(molecules))
         members = [molecules[k % len(molecules)] for k in range(size)]
         factor = LIQUID_VOLUMES[index % len(LIQUID_VOLUMES)]
         volume = factor * _liquid_volume(members, section.density)
-        vibrant = [vibrating(member, 300.0, rng) if len(member) > 1 else member for member in members]
-        box = packed_box(vibrant, volume, rng)
+        shaken = [
+            _vibrated(member, modes[k % len(molecules)], LIQUID_TEMPERATURE, rng) or member
+            for k, member in enumerate(members)
+        ]
+        box = packed_box(shaken, volume, rng)
         density = float(box.get_masses().sum() / volume / 0.602214076)
         box.wrap()
-        reason = f'{size} molecules at random at {density:.2f} g/cm³, vibrating as at 300 K'
+        reason = f'{size} molecules at random at {density:.2f} g/cm³, vibrating as at {LIQUID_TEMPERATURE:.0f} K'
         made = {'count': size, 'density': round(density, 4), 'index': index}
         yield _described(box, _phase(molecules, 'liquid'), reason, molecules, **made)
 

@@ -160,7 +160,7 @@ def check_molecule(atoms: Atoms, elements: list[str], key: str) -> None:
 def bonded_pairs(atoms: Atoms) -> np.ndarray:
     """Bonds of a molecule by covalent radii, (m, 2), each pair once in ascending order."""
     first, second = neighbor_list('ij', atoms, natural_cutoffs(atoms, mult=BOND))
-    pairs = np.array(sorted({(int(i), int(j)) for i, j in zip(first, second, strict=True) if i < j}))
+    pairs = np.array(sorted({(int(i), int(j)) for i, j in zip(first, second, strict=True) if i < j}), dtype=int)
     return pairs.reshape(-1, 2)
 
 
