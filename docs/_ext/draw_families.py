@@ -256,11 +256,11 @@ def _join(atoms: Atoms, family: str) -> None:
     """Put molecules together that are broken over the border of the cell, in place."""
     if family not in ('molecular', 'adsorption'):
         return
-    first, second = neighbor_list('ij', atoms, reach(atoms.numbers))
-    # of adsorbed molecules those that hold hydrogen
-    indices = np.union1d(second[atoms.numbers[first] == 1], np.flatnonzero(atoms.numbers == 1))
-    if family == 'molecular':
-        indices = np.arange(len(atoms))
+    indices = np.arange(len(atoms))
+    if family == 'adsorption':  # molecules that hold hydrogen
+        first, second = neighbor_list('ij', atoms, reach(atoms.numbers))
+        bonded = second[(atoms.numbers[first] == 1) & ~metals(atoms)[second]]
+        indices = np.union1d(bonded, np.flatnonzero(atoms.numbers == 1))
     part = atoms[indices]
     first, second, vectors = neighbor_list('ijD', part, reach(part.numbers))
     positions, done = part.positions.copy(), np.zeros(len(part), dtype=bool)
@@ -379,13 +379,19 @@ def picture(atoms: Atoms, panel: Panel) -> np.ndarray:
 
 def bonds(atoms: Atoms) -> np.ndarray:
     """Return the pairs of atoms (n, 2) that are bonded within the cell; metal atoms are not."""
-    from aiida_pyacemaker.atomistics.generators.elements import is_metal
-
     open_cell = Atoms(atoms.numbers, atoms.positions)
     first, second = neighbor_list('ij', open_cell, reach(atoms.numbers))
-    metal = np.array([is_metal(symbol) for symbol in atoms.symbols])
-    kept = (first < second) & ~(metal[first] & metal[second])
+    metal = metals(atoms)
+    hydrogen = atoms.numbers == 1
+    kept = (first < second) & ~(metal[first] & (metal | hydrogen)[second]) & ~(hydrogen[first] & metal[second])
     return np.stack([first[kept], second[kept]], axis=1)
+
+
+def metals(atoms: Atoms) -> np.ndarray:
+    """Return (n,) which atoms are of metals."""
+    from aiida_pyacemaker.atomistics.generators.elements import is_metal
+
+    return np.array([is_metal(symbol) for symbol in atoms.symbols])
 
 
 def formula(atoms: Atoms, elements: list[str]) -> str:
