@@ -139,7 +139,7 @@ class Distortions(Section):
 class Interlayer(Section):
     """Scan of the distance between sheets."""
 
-    number: Number = parameter('Distances of each stacking and stack, beside the ideal one.', default=5, ge=0)
+    number: Number = parameter('Distances of each stacking and stack, beside the ideal one.', default=3, ge=0)
     minimum: Annotated[float, Field(gt=0.6)] = parameter('Smallest distance, in units of the ideal one.', default=0.85)
     maximum: Annotated[float, Field(lt=3)] = parameter('Largest distance, in units of the ideal one.', default=1.5)
 
