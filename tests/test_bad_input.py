@@ -76,7 +76,7 @@ def test_no_run_file(launch, tmp_path):
     [
         ('empty.extxyz', '', 'is empty: put a structure in, or take it out of the list'),
         ('cut.extxyz', '4\nLattice="4 0 0 0 4 0 0 0 4"\nAl 0 0 0\n', 'cannot be read: '),
-        ('cluster.xyz', '1\n\nAl 0 0 0\n', 'has no cell: give one'),
+        ('dummy.xyz', '1\n\nX 0 0 0\n', 'has an atom that is no element (X)'),
         (
             'nan.extxyz',
             '1\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3\nAl nan 0 0\n',
@@ -97,10 +97,10 @@ def test_structure_files(launch, tmp_path, name, content, message):
     assert message in output
 
 
-def test_no_prototype(launch):
-    """An element whose ground state cannot be made yet."""
-    output = launch(ALUMINIUM, 'system.elements=[Ga]', '--no-probe')
-    assert 'structures.prototypes' in output
+def test_impossible_structures(launch):
+    """A family that cannot make anything of the elements."""
+    output = launch(ALUMINIUM, 'structures.ionic={}', '--no-probe')
+    assert 'structures.ionic' in output
 
 
 # Codes ----------------------------------------------------------------------------------------------------------------

@@ -35,6 +35,11 @@ def labels(atoms: Atoms) -> dict[str, Any]:
     return {key: results[key] for key in ('energy', 'forces', 'stress') if results.get(key) is not None}
 
 
+def group_name(atoms: Atoms) -> str:
+    """Return what errors are told apart by: family and operation of a generated frame, or how it was found."""
+    return f'{atoms.info.get("family", "unknown")} {atoms.info.get("operation", "")}'.strip()
+
+
 def set_labels(
     atoms: Atoms, energy: float | None = None, forces: np.ndarray | None = None, stress: np.ndarray | None = None
 ) -> Atoms:

@@ -23,7 +23,7 @@ def cells() -> list[Atoms]:
         atoms.set_cell(atoms.cell.array @ (np.eye(3) + rng.uniform(-skew, skew, (3, 3))), scale_atoms=True)
         atoms.positions += rng.normal(0, width, atoms.positions.shape)
         frames.append(atoms)
-    frames.append(Atoms('Al2', [[0, 0, 0], [0, 0, 1.3]], cell=[12, 12, 12], pbc=True))
+    frames.append(Atoms('Al2', [[0, 0, 0], [0, 0, 1.7]], cell=[12, 12, 12], pbc=True))
     return frames
 
 

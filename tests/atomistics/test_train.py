@@ -47,7 +47,8 @@ def test_errors_on_unseen_cells(trained):
     assert results['train_gamma_max'] <= 1.01
     assert results['cold_start']['degenerate'] is False
     assert results['cold_start']['n_frames'] == results['test']['n_frames'] == 4
-    assert set(results['train']['by_family']) == {'eos', 'strain', 'shear', 'rattled', 'vacancy'}
+    groups = {f'alloy {name}' for name in ('eos', 'strain', 'shear', 'rattle', 'vacancy')}
+    assert set(results['train']['by_family']) == groups
     metadata = potential.metadata
     assert metadata['reference_kind'] == {'Al': 'isolated_atom'}
     assert metadata['fit']['test'] == results['test']
@@ -197,7 +198,7 @@ def test_cold_start_trap():
 
 
 def test_degenerate_set_is_called_so(training, testing, tmp_path):
-    symmetric = [atoms for atoms in training if atoms.info['family'] in ('isolated_atom', 'eos')]
+    symmetric = [atoms for atoms in training if atoms.info['operation'] in ('free atom', 'eos')]
     _, results = fit(symmetric, tmp_path, {'number_of_functions': 60}, test=testing)
     assert results['cold_start']['degenerate'] is True
     assert results['cold_start']['median_gamma'] > 100

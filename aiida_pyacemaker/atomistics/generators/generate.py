@@ -36,8 +36,8 @@ FRUITLESS = 10_000
 PATIENCE = 10
 #: Wide cells are this much wider than they have to be, so that strained ones are wide enough, too.
 MARGIN = 1.1
-#: Kind of rejection of what is there already.
-DUPLICATE = 'duplicate'
+#: Kinds of rejection: of what is there already, and of what no operation can be applied to.
+DUPLICATE, INAPPLICABLE = 'duplicate', 'inapplicable'
 #: Refused structures that are kept to find what would have passed.
 REMEMBERED = 500
 
@@ -337,7 +337,7 @@ class _Maker:
             verdicts = iter(self.check(frames, self.known))
             kept = 0
             for order, slot, atoms in made:
-                slot.refused = next(verdicts) if atoms is not None else 'inapplicable'
+                slot.refused = next(verdicts) if atoms is not None else INAPPLICABLE
                 if slot.refused is None:
                     self.variants.append((order, atoms))
                     kept += 1
@@ -353,7 +353,11 @@ class _Maker:
                 f'some operations cannot act on some structures, or have nothing new to offer ({names} times); others '
                 'stood in for them'
             )
-        if len(self.variants) < wanted:
+        missing = wanted - len(self.variants)
+        exhausted = all(slot.refused in (None, DUPLICATE, INAPPLICABLE) for slot in slots)
+        if missing and self.structures.number is None and exhausted:
+            self.result.notes.append(f'{missing} variants were not made: there was nothing new to make')
+        elif missing:
             raise GenerationError(
                 f'structures: only {len(self.variants)} of {wanted} variants could be made. {self.explain()}'
             )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..configurations import labels
+from ..configurations import group_name, labels
 
 
 def statistics(differences: np.ndarray) -> dict[str, float] | None:
@@ -39,10 +39,10 @@ def error_metrics(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, An
     pairs = [
         (frame, predicted) for frame, predicted in zip(frames, predictions, strict=True) if not is_isolated_atom(frame)
     ]
-    families = sorted({str(frame.info.get('family', 'unknown')) for frame, _ in pairs})
+    families = sorted({group_name(frame) for frame, _ in pairs})
     by_family = {}
     for family in families:
-        chosen = [pair for pair in pairs if str(pair[0].info.get('family', 'unknown')) == family]
+        chosen = [pair for pair in pairs if group_name(pair[0]) == family]
         by_family[family] = {**_compare(chosen), 'n_frames': len(chosen)}
     n_atoms = sum(len(frame) for frame, _ in pairs)
     return {**_compare(pairs), 'by_family': by_family, 'n_frames': len(pairs), 'n_atoms': n_atoms}

@@ -6,6 +6,7 @@ from aiida import orm
 from aiida.engine import calcfunction
 from ase import Atoms
 
+from aiida_pyacemaker.atomistics.configurations import group_name
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 
@@ -20,7 +21,6 @@ def get_structure(configurations: ConfigurationsData, index: orm.Int) -> orm.Str
     # Without tags, magnetic moments and the like, which would split an element into several kinds.
     bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     structure = orm.StructureData(ase=bare)
-    family = atoms.info.get('family', 'unknown')
-    structure.label = f'{atoms.get_chemical_formula()} {family} {index.value}'
-    structure.base.extras.set_many({'index': index.value, 'family': family})
+    structure.label = f'{atoms.get_chemical_formula()} {group_name(atoms)} {index.value}'
+    structure.base.extras.set_many({'index': index.value, 'family': atoms.info.get('family', 'unknown')})
     return structure

@@ -633,7 +633,9 @@ def _unknown_key(location: tuple[str | int, ...]) -> str:
     close = difflib.get_close_matches(word, _keys(section), n=1, cutoff=0.6)
     if close:
         return f'unknown key; did you mean `{".".join([*parents, close[0]])}`?'
-    everywhere = {key.rpartition('.')[2]: key for key, _ in reversed(list(iterate_fields()))}
+    # of keys with the same name the shallowest, and of those the first
+    every = sorted((key for key, _ in iterate_fields()), key=lambda key: -key.count('.'))
+    everywhere = {key.rpartition('.')[2]: key for key in every}
     close = difflib.get_close_matches(word, list(everywhere), n=1, cutoff=0.6)
     if close:
         return f'unknown key; did you mean `{everywhere[close[0]]}`?'

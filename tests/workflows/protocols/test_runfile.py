@@ -82,7 +82,7 @@ def test_overrides_as_in_hydra():
     assert runfile.explore.steps == 10000
     assert runfile.explore.temperature == [protocol_defaults()['explore']['temperature'][0], 700]
     assert runfile.label.pseudo_family == 'a=b'
-    assert resolve_runfile(ALUMINIUM, ['structures.prototypes=null']).structures.prototypes is None
+    assert resolve_runfile(ALUMINIUM, ['structures.alloy.lattices=null']).structures.alloy.lattices is None
 
 
 def test_conveniences(tmp_path):
@@ -153,8 +153,8 @@ def test_structure_files(tmp_path):
         ('label.ecutwfc=-3', 'label.ecutwfc', 'must be above 0'),
         ('label.ecutwfc=30', 'label', 'give both, or null for both'),
         ('label.max_failed_fraction=20', 'label.max_failed_fraction', 'must be at most 1'),
-        ('structures.prototypes=[]', 'structures.prototypes', 'at least 1 needed'),
-        ('structures.prototypes=[fc]', 'structures.prototypes.0', 'did you mean `fcc`?'),
+        ('structures.alloy.lattices=[]', 'structures.alloy.lattices', 'at least 1 needed'),
+        ('structures.supercell.mode=wid', 'structures.supercell.mode', 'did you mean `wide`?'),
         ('structures.rattle.amplitude=[]', 'structures.rattle.amplitude', 'at least 1 needed'),
         ('structures.files=[none.cif]', 'structures.files', 'paths are relative to the run file'),
         ('codes.pw=', 'codes.pw', 'must be text'),
@@ -250,6 +250,6 @@ def test_unreadable_files(tmp_path):
 def test_interpolation_is_not_resolved(monkeypatch):
     """Nothing of the environment gets into a run file."""
     monkeypatch.setenv('SECRET', 'fcc')
-    for override in ('structures.prototypes=["${oc.env:SECRET}"]', 'codes.pw=${oc.env:SECRET}'):
+    for override in ('structures.files=["${oc.env:SECRET}"]', 'codes.pw=${oc.env:SECRET}'):
         ((_, message),) = problems(overrides=[override])
         assert message == 'interpolations (${...}) are not supported; write the value itself'
