@@ -47,6 +47,8 @@ from .slabs import (
 )
 
 KEY = 'structures.adsorption'
+#: Array that is true for the atoms of molecules: defects are made in the crystal only.
+ADSORBATE = 'adsorbate'
 #: Å by which molecules are above contact where no heights are given.
 HEIGHTS = (0.0, 0.35, 0.9)
 #: Å; the cell of the surface is repeated until it is as wide, and by the second wider than the molecules are long.
@@ -207,8 +209,9 @@ def generate_adsorption(
 
     :param elements: all elements of the run file.
     :param number: how many structures at most.
-    :returns: frames with family, phase ('CO/Pt(111)'), reason, parameters and `vacuum_axes` in the info. The second to
-        fourth are the clean slab ('Pt(111)'), the molecule in a box ('CO') and the bulk crystal.
+    :returns: frames with family, phase ('CO/Pt(111)'), reason, parameters and `vacuum_axes` in the info, and the array
+        `adsorbate`, true for the atoms of molecules. The second to fourth are the clean slab ('Pt(111)'), the molecule
+        in a box ('CO') and the bulk crystal.
     :raises ValueError: if a molecule, plane, termination or orientation does not exist or nothing fits.
     """
     crystal, molecules = materials(elements, parameters)
@@ -584,6 +587,7 @@ def build(
     atoms.arrays.pop(OXIDATION, None)
     for body in bodies:
         atoms += Atoms(body.numbers, body.positions)
+    atoms.set_array(ADSORBATE, np.arange(len(atoms)) >= len(surface.slab))
     states = _states(surface.slab, bodies)
     if states is not None:
         atoms.set_array(OXIDATION, states)
@@ -807,6 +811,7 @@ def _references(
     frames = [_clean(surface, parameters) for surface in surfaces]
     frames += [in_box(molecule) for molecule in {m.info['name']: m for m in molecules}.values()]
     bulk = crystal.conventional.copy()
+    bulk.set_array(ADSORBATE, np.zeros(len(bulk), dtype=bool))
     bulk.info = {
         'family': 'adsorption',
         'phase': crystal.conventional.info['phase'],
@@ -818,6 +823,7 @@ def _references(
 
 def _clean(surface: Surface, parameters: Adsorption) -> Atoms:
     atoms = with_vacuum(make_slab(surface.stack, surface.termination), parameters.vacuum)
+    atoms.set_array(ADSORBATE, np.zeros(len(atoms), dtype=bool))
     atoms.info = {
         'family': 'adsorption',
         'phase': surface.stack.label,
@@ -836,6 +842,7 @@ def _clean(surface: Surface, parameters: Adsorption) -> Atoms:
 def in_box(molecule: Atoms) -> Atoms:
     """Return a molecule on its own in a periodic box, with vacuum on all sides."""
     atoms = Atoms(molecule.numbers, molecule.positions)
+    atoms.set_array(ADSORBATE, np.ones(len(atoms), dtype=bool))
     atoms.center(vacuum=BOX / 2)
     atoms.pbc = True
     atoms.info = {

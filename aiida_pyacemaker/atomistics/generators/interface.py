@@ -48,8 +48,10 @@ SMALLEST_GAP = 1.0
 REGISTRY = 4
 #: Matches of one pair of planes that are built and compared.
 CANDIDATES = 40
-#: How far the nearest possibility is looked for: strain, and multiple of the area.
-FAR_STRAIN, FAR_AREA = 0.3, 2.0
+#: How far the nearest possibility is looked for, step by step until there is one: strains, and multiples of the area.
+FAR_STRAINS, FAR_AREAS = (0.003, 0.01, 0.03, 0.1, 0.3), (1.25, 1.5, 2.0)
+#: The search grows as strain² x area² (Å⁴), and with the area (Å²) alone; no step costs more than some seconds.
+FAR_SEARCH, FAR_AREA = 200.0, 300.0
 
 
 class Interface(Section):
@@ -195,6 +197,11 @@ def materials(elements: list[str], parameters: Interface) -> tuple[Crystal, Crys
     """
     names = {'film': parameters.film, 'substrate': parameters.substrate}
     if names['film'] is None and names['substrate'] is None:
+        if len(elements) == 1:
+            raise ValueError(
+                f'{KEY}: an interface is made of two materials, and system.elements names {elements[0]} alone: add the '
+                f'elements of the other one, or name film and substrate, both {elements[0]}, for a grain boundary'
+            )
         if len(elements) != 2:
             raise ValueError(
                 f'{KEY}: {", ".join(elements)} could be many pairs of materials: name film and substrate, each by a '
@@ -367,26 +374,31 @@ def _no_match(films: list, substrates: list, too_large: list[Motif], parameters:
             f'to {best.atoms} or lower film_layers and substrate_layers'
         )
     pairs = [(upper, lower) for (upper, _), (lower, _) in product(films, substrates)]
-    strained = _nearest(pairs, FAR_STRAIN, parameters.max_area, lambda match: (match.largest, match.area))
-    larger = _nearest(
-        pairs, parameters.max_strain, FAR_AREA * parameters.max_area, lambda match: (match.area, match.largest)
-    )
+    strained = larger = None
+    area = min(parameters.max_area, FAR_AREA)
+    for strain in FAR_STRAINS:
+        if strained is None and strain > parameters.max_strain and _is_quick(strain, area):
+            strained = _nearest(pairs, strain, area, lambda match: (round(match.largest, 6), match.area))
+    for factor in FAR_AREAS:
+        area = factor * parameters.max_area
+        if larger is None and area <= FAR_AREA and _is_quick(parameters.max_strain, area):
+            larger = _nearest(pairs, parameters.max_strain, area, lambda match: (match.area, match.largest))
     head = (
         f'{KEY}: no match of {films[0][0].crystal.label} and {substrates[0][0].crystal.label} has a strain up to '
-        f'{100 * parameters.max_strain:.1f} % and an area up to {parameters.max_area:.0f} Å²'
+        f'{100 * parameters.max_strain:.3g} % and an area up to {parameters.max_area:.0f} Å²'
     )
     hints = []
     if strained is not None:
         name, match = strained
-        limit = math.ceil(1000 * match.largest) / 1000
+        limit = math.ceil(10_000 * match.largest) / 10_000
         hints.append(
-            f'the nearest match is {name}: strain {100 * match.largest:.1f} % at {match.area:.0f} Å²: raise max_strain '
+            f'the nearest match is {name}: strain {100 * match.largest:.2g} % at {match.area:.0f} Å²: raise max_strain '
             f'to {limit:g}'
         )
     if larger is not None:
         name, match = larger
         hints.append(
-            f'{"or" if hints else "there is"} {name}: strain {100 * match.largest:.1f} % at {match.area:.0f} Å²: raise '
+            f'{"or" if hints else "there is"} {name}: strain {100 * match.largest:.2g} % at {match.area:.0f} Å²: raise '
             f'max_area to {math.ceil(match.area)}'
         )
     if not hints:
@@ -395,6 +407,10 @@ def _no_match(films: list, substrates: list, too_large: list[Motif], parameters:
             f'the smallest cell of both surfaces already has {min(areas):.0f} Å²: raise max_area, or name other planes'
         )
     return f'{head}; {", ".join(hints)}'
+
+
+def _is_quick(strain: float, area: float) -> bool:
+    return (strain * area) ** 2 <= FAR_SEARCH
 
 
 def _nearest(pairs: list[tuple[Stack, Stack]], strain: float, area: float, order) -> tuple[str, Match] | None:

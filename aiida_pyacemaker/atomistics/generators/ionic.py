@@ -19,8 +19,8 @@ FILLING = 0.65
 #: In random crystals unlike ions are at least this fraction of the sum of their radii apart, and ions of one sign this
 #: fraction of the sum of theirs (anions touch at 1) or this times the shortest bond (in rock salt: 1.41).
 UNLIKE, ANIONS, CATIONS = 0.85, 0.8, 1.1
-#: Distances that the checks ask for, in sums of covalent radii, and a bit.
-CLOSEST = 0.705
+#: Shortest distances of random crystals, in sums of covalent radii: the checks ask for 0.7, and variants are rattled.
+CLOSEST = 0.82
 
 
 class Ionic(Section):

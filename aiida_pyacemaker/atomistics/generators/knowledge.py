@@ -78,6 +78,8 @@ MOLECULES = tuple(
 ELEMENT_LIKE = -2.5
 #: Å, between a molecule in a box and its images.
 VACUUM = 8.0
+#: Shortest distances of random crystals, in sums of covalent radii: the checks ask for 0.7, and variants are rattled.
+RANDOM_DISTANCE = 0.82
 
 
 class Knowledge(Section):
@@ -502,7 +504,7 @@ def _queue(counts: dict[str, int], parameters: Knowledge, rng: np.random.Generat
     made = _distinct([*made[:1], *asked, *made[1 : parameters.prototypes]])
     # an element has its own structure, and atoms of molecules at random are none
     if not made or (missing > 0 and len(counts) > 1 and not made[0].info.get('vacuum_axes')):
-        made += _random(counts, min(max(missing, 1), parameters.random_crystals), parameters, rng)
+        made += _random(counts, min(max(missing, 1), parameters.random_crystals), parameters, rng, made)
     if not made:
         raise ValueError(
             f'structures.knowledge.formulas: no structure for {formula}: allow structures.knowledge.random_crystals or '
@@ -613,8 +615,10 @@ def _from_databases(counts: dict[str, int], parameters: Knowledge, notes: list[s
     return made
 
 
-def _random(counts: dict[str, int], number: int, parameters: Knowledge, rng: np.random.Generator) -> list[Atoms]:
-    """Crystals of random symmetry with one or a few formula units."""
+def _random(
+    counts: dict[str, int], number: int, parameters: Knowledge, rng: np.random.Generator, known: list[Atoms]
+) -> list[Atoms]:
+    """Crystals of random symmetry with one or a few formula units, as dense as the best of the known structures."""
     from .random_crystals import random_crystals
 
     atoms = sum(counts.values())
@@ -626,7 +630,8 @@ def _random(counts: dict[str, int], number: int, parameters: Knowledge, rng: np.
         )
     units = max(1, min(8 // atoms, parameters.max_atoms // atoms))
     composition = {name: units * count for name, count in counts.items()}
-    made = random_crystals(composition, number, rng, volume_per_atom=_random_volume(counts))
+    volume = known[0].get_volume() / len(known[0]) if known else _random_volume(counts)
+    made = random_crystals(composition, number, rng, volume_per_atom=volume, min_distance=RANDOM_DISTANCE)
     for frame in made:
         own = frame.info.get('parameters', {})
         frame.info.update(

@@ -15,6 +15,7 @@ from aiida_pyacemaker.atomistics.checks.duplicates import Duplicates
 from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
 from aiida_pyacemaker.atomistics.generators.adsorption import Adsorption, find_sites, generate_adsorption, orientations
 from aiida_pyacemaker.atomistics.generators.molecules import get_molecule
+from aiida_pyacemaker.atomistics.generators.operations.defects import Vacancy, vacancy
 from aiida_pyacemaker.atomistics.generators.slabs import bulk_of, make_slab, stack_planes, terminations
 
 PT, MGO = ['Pt', 'C', 'O'], ['Mg', 'O', 'H']
@@ -105,6 +106,18 @@ def test_geometry_is_what_it_is_said_to_be(platinum):
         assert bond == pytest.approx([0, 0, np.linalg.norm(bond)], abs=1e-6)
         seen[values['site'][0]] += 1
     assert set(seen) == set(neighbours)
+
+
+def test_atoms_of_molecules_are_marked(platinum):
+    """So that vacancies are made in the metal, and molecules stay whole."""
+    for atoms in platinum:
+        assert np.array_equal(atoms.arrays['adsorbate'], atoms.numbers != 78), atoms.info
+    parent = adsorbed(platinum)[0]
+    for seed in range(20):
+        found = vacancy(parent, Vacancy(), np.random.default_rng(seed), seed, 20)
+        before, after = (Counter(atoms.get_chemical_symbols()) for atoms in (parent, found))
+        assert after['Pt'] % before['Pt'] == before['Pt'] - 1
+        assert after['C'] == after['O'] == before['C'] * (after['Pt'] + 1) // before['Pt']
 
 
 def test_molecules_are_whole_and_apart(magnesia):

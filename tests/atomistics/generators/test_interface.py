@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from ase.data import covalent_radii
@@ -156,6 +158,23 @@ def test_no_match_names_the_nearest():
         make(['Al', 'Si'], **keys, max_atoms=10)
     with pytest.raises(ValueError, match='already has 13 Å²'):
         make(['Al', 'Si'], **keys, max_area=5.0)
+
+
+@pytest.mark.parametrize('area', (120.0, 500.0))
+def test_nearest_match_is_found_soon(area):
+    """A strain that nothing has: the search for what is nearest is bounded, and what it says is true."""
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=r'up to 0.0001 %.*nearest match is Al\(001\)/Si\(001\)') as caught:
+        make(['Al', 'Si'], max_strain=1e-6, max_area=area)
+    assert time.perf_counter() - start < 15
+    limit = float(str(caught.value).split('raise max_strain to ')[1])
+    assert interfaces(make(['Al', 'Si'], 2, max_strain=limit, film_miller=[[0, 0, 1]], substrate_miller=[[0, 0, 1]]))
+
+
+def test_one_element_is_no_pair():
+    with pytest.raises(ValueError, match=r'two materials, and system\.elements names Al alone'):
+        make(['Al'])
+    assert interfaces(make(['Al'], 3, film='Al', substrate='Al', film_miller=[[1, 1, 1]], max_area=40.0))
 
 
 def test_other_impossible_requests():
