@@ -91,8 +91,10 @@ def reason(*words: str) -> Callable[[Atoms], bool]:
 
 
 def random_crystal(atoms: Atoms) -> bool:
-    """Whether it is a random crystal with some symmetry and more than a few atoms."""
-    return atoms.info['phase'] == 'random' and atoms.info['parameters']['space_group'] > 15 and len(atoms) > 5
+    """Whether it is a random crystal with some symmetry, more than a few atoms, and a cell that is easy to look at."""
+    if atoms.info['phase'] != 'random' or atoms.info['parameters']['space_group'] < 16 or len(atoms) < 6:
+        return False
+    return bool(np.allclose(atoms.cell.angles(), 90))
 
 
 #: How molecules on their own are drawn.
@@ -111,7 +113,7 @@ PICTURES: dict[str, list[Panel]] = {
         Panel('nacl', phase('rocksalt'), 'rock salt'),
         Panel('srtio3', phase('perovskite'), 'perovskite', repeat=(2, 2, 1)),
         Panel('tio2', phase('rutile'), 'rutile', repeat=(2, 2, 2)),
-        Panel('tio2', random_crystal, 'random crystal', repeat=(2, 2, 2)),
+        Panel('tio2', random_crystal, 'random crystal', repeat=(2, 2, 1)),
         Panel('mgo', phase('rocksalt'), 'Frenkel pair', operation=('interstitial', {'atoms': 64}, 1), shift=0.12),
     ],
     'covalent': [
@@ -253,7 +255,7 @@ def reach(numbers: np.ndarray) -> list[float]:
 
 
 def _join(atoms: Atoms, family: str) -> None:
-    """Put molecules together that are broken over the border of the cell, in place."""
+    """Put molecules together that are broken over the border of the cell, their middle within it, in place."""
     if family not in ('molecular', 'adsorption'):
         return
     indices = np.arange(len(atoms))
@@ -273,6 +275,9 @@ def _join(atoms: Atoms, family: str) -> None:
                     done[other] = True
                     positions[other] = positions[atom] + vector
                     queue.append(other)
+        if queue:
+            middle = np.linalg.solve(atoms.cell.array.T, positions[queue].mean(axis=0))
+            positions[queue] -= np.floor(middle) @ atoms.cell.array
     atoms.positions[indices] = positions
 
 
