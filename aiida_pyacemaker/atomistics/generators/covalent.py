@@ -74,7 +74,7 @@ PHASES = {('2H', 1): 'lonsdaleite', ('2H', 2): 'wurtzite', ('ground_state', 1): 
 REASONS = {
     'diamond': 'every atom has four neighbours',
     'zincblende': 'every atom has four unlike neighbours',
-    'polytype': 'diamond or zincblende with its double layers stacked otherwise: nearly the same energy',
+    'polytype': 'the double layers of diamond or zincblende in another stacking, with nearly the same energy',
     'ground_state': 'ground state of the element',
     'pressure': 'denser, with more neighbours: takes over under pressure, and teaches what happens there',
 }

@@ -21,6 +21,8 @@ FILLING = 0.65
 UNLIKE, ANIONS, CATIONS = 0.85, 0.8, 1.1
 #: Shortest distances of random crystals, in sums of covalent radii: the checks ask for 0.7, and variants are rattled.
 CLOSEST = 0.82
+#: Volume per atom of prototypes that are not named, at most, in units of that of the best one (Li3P as Cu3N: 2.5).
+MOST_OPEN = 1.8
 
 
 class Ionic(Section):
@@ -79,7 +81,7 @@ def generate_ionic(elements: list[str], parameters: Ionic, number: int, rng: np.
     chosen = {compound: _fits(compound, prototypes, parameters) for compound in compounds}
     if parameters.prototypes is not None and not any(chosen.values()):
         raise ValueError(_no_prototype(compounds, prototypes))
-    ordered = {compound: _ordered(compound, chosen[compound], rng) for compound in compounds}
+    ordered = {compound: _ordered(compound, chosen[compound], parameters, rng) for compound in compounds}
     others = suitable_prototypes(None)
     best = [frames[0] for frames in ordered.values() if frames]
     more = _in_turn([frames[1:] for frames in ordered.values()])
@@ -112,9 +114,17 @@ def _fits(compound: Compound, prototypes: list[str], parameters: Ionic) -> list[
     return found if parameters.prototypes is not None else found[: parameters.prototypes_per_formula]
 
 
-def _ordered(compound: Compound, found: list[Fit], rng: np.random.Generator) -> list[Atoms]:
+def _ordered(compound: Compound, found: list[Fit], parameters: Ionic, rng: np.random.Generator) -> list[Atoms]:
     frames = [ordered_crystal(compound, fit, rng) for fit in found]
-    return [atoms for atoms in frames if atoms is not None]
+    frames = [atoms for atoms in frames if atoms is not None]
+    if not frames or parameters.prototypes is not None:
+        return frames
+    usual = _volume_per_atom(frames[0])
+    return [atoms for atoms in frames if _volume_per_atom(atoms) <= MOST_OPEN * usual]
+
+
+def _volume_per_atom(atoms: Atoms) -> float:
+    return float(atoms.get_volume() / len(atoms))
 
 
 def _disordered(compound: Compound, prototypes: list[str], parameters: Ionic, rng: np.random.Generator) -> list[Atoms]:

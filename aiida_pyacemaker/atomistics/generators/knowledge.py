@@ -74,6 +74,16 @@ MOLECULES = tuple(
     'H2O NH3 CH4 CO CO2 NO N2O NO2 HF HCl SO2 SH2 PH3 SiH4 CF4 CCl4 CS2 OCS NF3 PF3 SiF4 SiCl4 BF3 BCl3 F2O Cl2O ClF '
     'CS SO PO CN BH CH3OH HCN H2CO HCOOH'.split()
 )
+#: Bonds that a non-metal forms with hydrogen and halogens, and where they point (their number, whether in a plane).
+VALENCES = {'H': 1, 'F': 1, 'Cl': 1, 'Br': 1, 'I': 1, 'O': 2, 'S': 2, 'Se': 2, 'Te': 2, 'N': 3, 'P': 3, 'As': 3}
+VALENCES |= {'B': 3, 'C': 4, 'Si': 4, 'Ge': 4}
+DIRECTIONS = {
+    (1, False): [[0, 0, 1]],
+    (2, False): [[0.79, 0, 0.61], [-0.79, 0, 0.61]],
+    (3, False): [[0.89, 0, 0.455], [-0.445, 0.771, 0.455], [-0.445, -0.771, 0.455]],
+    (3, True): [[1, 0, 0], [-0.5, 0.866, 0], [-0.5, -0.866, 0]],
+    (4, False): [[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]],
+}
 #: Lattices of other elements are proposed for an element down to this score.
 ELEMENT_LIKE = -2.5
 #: Å, between a molecule in a box and its images.
@@ -759,7 +769,23 @@ def molecules_of(elements: list[str]) -> list[Atoms]:
                 made.append(_molecule(molecule(name)))
             except KeyError:  # not in the G2 set of ASE
                 continue
-    return made
+    return made or [_molecule(atoms) for atoms in _by_valence(elements)]
+
+
+def _by_valence(elements: list[str]) -> list[Atoms]:
+    """A molecule of one atom and as many of hydrogen or a halogen as it binds: HBr, SCl2, PCl3, BBr3.
+
+    Bonds are sums of covalent radii; angles are 104°, 101° (B: 120°), or tetrahedral.
+    """
+    if len(elements) != 2 or not set(elements) <= VALENCES.keys():
+        return []
+    ligand, centre = sorted(elements, key=lambda element: (VALENCES[element], element != 'H'))
+    if VALENCES[ligand] != 1:
+        return []
+    bond = covalent_radii[atomic_numbers[ligand]] + covalent_radii[atomic_numbers[centre]]
+    directions = np.array(DIRECTIONS[3 if centre == 'B' else VALENCES[centre], centre == 'B'], dtype=float)
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    return [Atoms([centre, *[ligand] * len(directions)], [[0, 0, 0], *(bond * directions)])]
 
 
 def describe(frames: list[Atoms]) -> list[dict[str, Any]]:

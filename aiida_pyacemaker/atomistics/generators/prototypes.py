@@ -111,7 +111,8 @@ def get_prototype(name: str) -> Prototype:
         if plain in {re.sub('[ _-]', '', text).lower() for text in (key, prototype.strukturbericht or key)}:
             return prototype
     near = difflib.get_close_matches(name.lower(), [key.lower() for key in PROTOTYPES], 3, 0.3)
-    hint = ', '.join(key for key in PROTOTYPES if key.lower() in near) or ', '.join(list(PROTOTYPES)[:8])
+    found = [key for word in near for key in PROTOTYPES if key.lower() == word]
+    hint = ', '.join(found or list(PROTOTYPES)[:8])
     raise ValueError(f'prototype {name!r} is not in the table: nearest are {hint}')
 
 

@@ -487,7 +487,11 @@ def choose_terminations(
 
 
 def surfaces_by_stability(crystal: Crystal, layers: int, symmetric: bool = False) -> list[Stack]:
-    """Return the low-index surfaces that have a sensible termination, those with few broken bonds first."""
+    """Return the low-index surfaces that have a sensible termination, those with few broken bonds first.
+
+    The basal plane of a hexagonal or trigonal crystal comes before all others: counting bonds does not see how much
+    Al2O3(0001) relaxes, and it is the plane that is grown on.
+    """
     ranked = []
     for order, miller in enumerate(low_index_planes(crystal)):
         stack = stack_planes(crystal, miller, layers)
@@ -496,8 +500,9 @@ def surfaces_by_stability(crystal: Crystal, layers: int, symmetric: bool = False
             options = [option for option in options if option.mirrored]
         good = proposed(options, stack)
         if good:
-            ranked.append((round(min(option.broken for option in good), 6), order, stack))
-    return [stack for *_, stack in sorted(ranked, key=lambda entry: entry[:2])]
+            other = not (crystal.hexagonal and miller == (0, 0, 1))
+            ranked.append((other, round(min(option.broken for option in good), 6), order, stack))
+    return [stack for *_, stack in sorted(ranked, key=lambda entry: entry[:3])]
 
 
 def make_slab(stack: Stack, termination: Termination) -> Atoms:

@@ -11,6 +11,7 @@ from ase.data import covalent_radii
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.io.ase import AseAtomsAdaptor
 
+from aiida_pyacemaker.atomistics.checks.overlap import closest_ratios
 from aiida_pyacemaker.atomistics.generators.ionic import Ionic, generate_ionic
 from aiida_pyacemaker.atomistics.generators.oxidation import compound_of, compounds_of
 
@@ -241,3 +242,19 @@ def test_what_cannot_be_ends_with_one_message(elements, parameters, message):
     with pytest.raises(ValueError, match=message) as caught:
         make(elements, **parameters)
     assert '\n' not in str(caught.value) and str(caught.value).startswith('structures.ionic')
+
+
+def test_no_prototype_is_far_more_open_than_the_best():
+    """Li3P is sodium arsenide (12.5 Å³ per atom), not as open as Cu3N (31 Å³), unless one asks for that."""
+    frames = make('Li P', 30, formulas=['Li3P'])
+    volumes = {frame.info['phase']: frame.get_volume() / len(frame) for frame in frames}
+    assert next(iter(volumes)) == 'sodium-arsenide'
+    assert max(volumes.values()) < 1.8 * volumes['sodium-arsenide'] + 1e-6
+    assert any(frame.info['phase'] == 'Cu3N' for frame in make('Li P', 30, formulas=['Li3P'], prototypes=['Cu3N']))
+
+
+def test_random_crystals_leave_room_for_variants():
+    for elements, formula in (('Ca F', 'CaF2'), ('Zn O', 'ZnO'), ('Ba Ti O', 'BaTiO3')):
+        found = [f for f in make(elements, 30, formulas=[formula]) if f.info['phase'] == 'random']
+        assert len(found) >= 4, formula
+        assert closest_ratios(found).min() > 0.8

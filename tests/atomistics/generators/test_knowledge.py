@@ -263,6 +263,35 @@ def test_pairs(elements, formula, phase):
     assert {name: n // units for name, n in counts.items()} == parse_formula(formula)
 
 
+@pytest.mark.parametrize(
+    ('elements', 'formula', 'bond'),
+    [
+        ('H Br', 'HBr', 1.414), ('H I', 'HI', 1.609), ('S Cl', 'Cl2S', 2.006), ('P Cl', 'Cl3P', 2.04),
+        ('Cl O', 'Cl2O', 1.70), ('B Br', 'BBr3', 1.893), ('O Br', 'Br2O', 1.85),
+    ],
+)  # fmt: skip
+def test_pairs_of_non_metals_are_molecules(elements, formula, bond):
+    """Bond lengths measured in the gas; there is no rutile of ClO2."""
+    atoms = propose(elements.split(), 1, np.random.default_rng(0))[0]
+    assert atoms.get_chemical_formula() == formula and atoms.info['vacuum_axes'] == [0, 1, 2]
+    centre = min(range(len(atoms)), key=lambda index: atoms.numbers.tolist().count(atoms.numbers[index]))
+    lengths = np.delete(atoms.get_distances(centre, range(len(atoms))), centre)
+    assert lengths == pytest.approx(bond, rel=0.08)
+    apart = atoms.get_all_distances() + 9 * np.eye(len(atoms))
+    assert apart.min() == pytest.approx(lengths.min()) and (len(atoms) == 2 or np.sort(apart.ravel())[-1] < 16)
+
+
+def test_random_crystals_are_as_dense_as_known_ones():
+    """Cuprite has 12.8 Å³ per atom; its random sisters are no aerogels, and leave room for variants."""
+    frames = generate_knowledge(['Cu', 'O'], Knowledge(formulas=['Cu2O'], prototypes=30), 40, np.random.default_rng(0))
+    found = [frame for frame in frames if frame.info['phase'] == 'random']
+    usual = frames[0].get_volume() / len(frames[0])
+    assert found and frames[0].info['phase'] == 'cuprite'
+    for frame in found:
+        assert 0.9 < frame.get_volume() / len(frame) / usual < 1.5
+        assert not overlapping(frame, 0.81)
+
+
 def test_every_pair_of_common_elements_has_a_structure():
     elements = 'H C N O F Na Mg Al Si P S Cl K Ca Ti Fe Ni Cu Zn Zr Ag Ba W Pt Au Pb'.split()
     rng = np.random.default_rng(0)

@@ -118,8 +118,12 @@ def test_low_index_planes_are_distinct_by_symmetry():
 
 
 @pytest.mark.parametrize(
-    ('name', 'best'), [('Pt', 'Pt(111)'), ('Fe', 'Fe(110)'), ('Mg', 'Mg(0001)'), ('MgO', 'MgO(001)'), ('Si', 'Si(111)')]
-)
+    ('name', 'best'),
+    [
+        ('Pt', 'Pt(111)'), ('Fe', 'Fe(110)'), ('Mg', 'Mg(0001)'), ('MgO', 'MgO(001)'), ('Si', 'Si(111)'),
+        ('Al2O3', 'Al2O3(0001)'),
+    ],
+)  # fmt: skip
 def test_the_most_stable_surface_comes_first(name, best):
     assert surfaces_by_stability(crystal(name), 4)[0].label == best
 

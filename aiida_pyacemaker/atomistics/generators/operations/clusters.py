@@ -125,8 +125,9 @@ def _boxed(
     atoms.positions += atoms.cell.lengths() / 2 - (positions.min(axis=0) + positions.max(axis=0)) / 2
     atoms.info.update(
         family=kind,
+        operation=kind,
         phase=f'{"-".join(sorted(symbols))} {kind}',
-        reason=f'A {kind} of {"-".join(symbols)} tells the repulsive wall apart from the crystal.',
+        reason=f'{kind} of {"-".join(symbols)}: the repulsive wall, which no crystal shows',
         split='train',
         allowed_overlap=closest,
         vacuum_axes=[0, 1, 2],

@@ -14,7 +14,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.geometry import find_mic
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from ...parameters import Number, Section, parameter
 from . import NotApplicableError
@@ -30,6 +31,22 @@ MOST_IONS = 8
 Count = Annotated[Number, Field(ge=1, le=100)]
 
 
+def _check_missing(counts: list[int], atoms: int, each: int) -> None:
+    """At most half of the atoms may be missing (`each` per vacancy), or it is no defect any more."""
+    if max(counts) * each > max(atoms // 2, each):
+        raise PydanticCustomError(
+            'count',
+            'count {count}: {missing} of {atoms} atoms would be missing; give {most} at most, or atoms {enough}',
+            {
+                'count': max(counts),
+                'missing': max(counts) * each,
+                'atoms': atoms,
+                'most': max(atoms // 2 // each, 1),
+                'enough': 2 * each * max(counts),
+            },
+        )
+
+
 class Vacancy(Section):
     """Atoms taken out at random; of ions a neutral set (Schottky defect)."""
 
@@ -41,6 +58,11 @@ class Vacancy(Section):
         min_length=1,
     )
 
+    @model_validator(mode='after')
+    def _check_count(self) -> Vacancy:
+        _check_missing(self.count, self.atoms, 1)
+        return self
+
 
 class Divacancy(Section):
     """Two neighbouring atoms taken out; of ions a neutral cluster of neighbours (bound Schottky defect)."""
@@ -48,6 +70,11 @@ class Divacancy(Section):
     number: Number = parameter('Structures with di-vacancies per phase.', default=0, ge=0)
     atoms: Number = parameter('The parent is repeated until it has so many atoms.', default=32, ge=3)
     count: list[Count] = parameter('Di-vacancies per cell, used in turn.', default=[1], min_length=1)
+
+    @model_validator(mode='after')
+    def _check_count(self) -> Divacancy:
+        _check_missing(self.count, self.atoms, 2)
+        return self
 
 
 class Interstitial(Section):

@@ -58,8 +58,13 @@ def test_the_cell_is_strained_and_rattled(parents, rng):
 def test_density(parents, rng):
     section = Vacancy(count=[1, 4], atoms=32)
     assert [len(vacancy(parents['fcc'], section, rng, k, 4)) for k in range(4)] == [31, 28, 31, 28]
+    with pytest.raises(ValueError, match=r'count 20: 20 of 32 atoms would be missing; give 16 at most, or atoms 40'):
+        Vacancy(count=[1, 20])
+    with pytest.raises(ValueError, match=r'count 9: 18 of 32 atoms .* give 8 at most'):
+        Divacancy(count=[9])
+    # of ions each is a pair or more
     with pytest.raises(NotApplicableError, match=r'structures.vacancy.count'):
-        vacancy(parents['fcc'], Vacancy(count=[20]), rng, 0, 1)
+        vacancy(parents['rocksalt'], Vacancy(count=[16]), rng, 0, 1)
 
 
 @pytest.mark.parametrize(
