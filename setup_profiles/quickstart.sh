@@ -37,7 +37,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-make_environment engines
+make_environment engines,structures
 aiida-pyacemaker setup all --yes ${options[@]+"${options[@]}"}
 [ "$run" = yes ] || exit 0
 aiida-pyacemaker launch "$repository/examples/aluminium.yaml" --profile "$profile" --wait --once

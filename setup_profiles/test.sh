@@ -5,7 +5,7 @@ set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-make_environment engines,tests,docs
+make_environment engines,structures,tests,docs
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 export AIIDA_PATH=$scratch OMP_NUM_THREADS=1

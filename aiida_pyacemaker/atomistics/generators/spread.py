@@ -21,7 +21,8 @@ def spread(frames: list[Atoms]) -> dict[str, Any]:
         (international symbol -> number of frames), `coordination_shells` (how many distances, 0.1 Å wide and counted
         per pair of elements, occur up to 6 Å), `formulas` and `atoms` (smallest and largest number).
     """
-    bulk = [atoms for atoms in frames if not atoms.info.get('vacuum_axes') and atoms.pbc.all()]
+    # a list, or the array that some file formats make of it
+    bulk = [atoms for atoms in frames if not len(atoms.info.get('vacuum_axes', ())) and atoms.pbc.all()]
     volumes = [atoms.get_volume() / len(atoms) for atoms in bulk]
     groups: dict[str, int] = {}
     for atoms in frames:
