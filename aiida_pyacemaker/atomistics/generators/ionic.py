@@ -87,8 +87,11 @@ def generate_ionic(elements: list[str], parameters: Ionic, number: int, rng: np.
     more = _in_turn([frames[1:] for frames in ordered.values()])
     mixed = _in_turn([_disordered(compound, others, parameters, rng) for compound in compounds])
     missing = [compound for compound in compounds if not ordered[compound]]
-    first = [atoms for compound in missing for atoms in _random(compound, 1, parameters, rng)]
-    spread = [_random(compound, share, parameters, rng) for compound, share in _shares(compounds, parameters)]
+    first = [atoms for compound in missing for atoms in _random(compound, 1, parameters, rng, [])]
+    spread = [
+        _random(compound, share, parameters, rng, ordered[compound])
+        for compound, share in _shares(compounds, parameters)
+    ]
     frames = [*best, *first, *_in_turn([more, mixed, _in_turn(spread)])]
     if not frames:
         raise ValueError(
@@ -156,8 +159,11 @@ def _shares(compounds: list[Compound], parameters: Ionic) -> list[tuple[Compound
     return [(compound, whole + (index < rest)) for index, compound in enumerate(compounds)]
 
 
-def _random(compound: Compound, number: int, parameters: Ionic, rng: np.random.Generator) -> list[Atoms]:
-    """Return symmetry-random crystals of one or more formula units."""
+def _random(
+    compound: Compound, number: int, parameters: Ionic, rng: np.random.Generator, known: list[Atoms]
+) -> list[Atoms]:
+    """Return symmetry-random crystals of one or more formula units, as dense as the best of the known crystals."""
+    volume = _volume_per_atom(known[0]) if known else ionic_volume(compound) / compound.atoms
     most = max(1, parameters.random_atoms // compound.atoms)
     units = rng.integers(1, most + 1, size=number)
     frames = []
@@ -167,7 +173,7 @@ def _random(compound: Compound, number: int, parameters: Ionic, rng: np.random.G
             composition,
             int((units == size).sum()),
             rng,
-            volume_per_atom=ionic_volume(compound) / compound.atoms,
+            volume_per_atom=volume,
             min_distance=CLOSEST,
             min_distances=closest_ions(compound),
         )

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Structures drawn in three dimensions, and points of the maps at most.
 VIEWS, MAX_POINTS = 12, 3000
+#: Diagonal of what is drawn in a view, in plotly's units.
+VIEW_SIZE = 1.8
 #: Bonds are drawn up to this multiple of the sum of covalent radii.
 BOND = 1.2
 STYLE = """
@@ -45,7 +47,7 @@ def write_overview(generation: Generation, path: Path, title: str) -> None:
     frames = [atoms for atoms in generation.frames if len(atoms) > 1]
     step = max(1, -(-len(frames) // MAX_POINTS))
     shown = frames[::step]
-    vectors = soap_features(shown)
+    vectors = _unit(soap_features(shown))
     views = [shown[index] for index in farthest_point(vectors, min(VIEWS, len(shown)))]
     maps = [volume_distance_map(graph, shown), soap_map(graph, shown, vectors)]
     parts = [
@@ -72,6 +74,11 @@ def write_overview(generation: Generation, path: Path, title: str) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Scale each to length one: else the first component is the density, and all that is dilute looks alike."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
 
 
 def table(generation: Generation) -> str:
@@ -165,15 +172,22 @@ def view(graph: Any, atoms: Atoms, index: int) -> str:
         trace.update(hoverinfo='text' if trace.mode == 'markers' else 'skip')
     hidden = {'visible': False}
     figure = graph.Figure(traces)
+    # of long cells, plotly's own ratio would show the middle only
+    corners = np.array([corner for edge in _edges(atoms.cell.array) for corner in edge])
+    size = np.ptp(np.vstack([corners, positions]), axis=0)
+    ratio = dict(zip('xyz', (VIEW_SIZE * size / np.linalg.norm(size)).tolist(), strict=True))
     figure.update_layout(
         showlegend=False,
         height=280,
         margin={'l': 0, 'r': 0, 't': 0, 'b': 0},
-        scene={'xaxis': hidden, 'yaxis': hidden, 'zaxis': hidden, 'aspectmode': 'data',
+        scene={'xaxis': hidden, 'yaxis': hidden, 'zaxis': hidden, 'aspectmode': 'manual', 'aspectratio': ratio,
                'camera': {'projection': {'type': 'orthographic'}, 'eye': {'x': 1.6, 'y': 0.7, 'z': 0.6}}},
     )  # fmt: skip
     drawing = figure.to_html(
-        full_html=False, include_plotlyjs=False, div_id=f'view{index}', config={'responsive': True}
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=f'view{index}',
+        config={'responsive': True, 'displayModeBar': False},
     )
     return f'<figure>{drawing}<figcaption>{caption(atoms)}</figcaption></figure>'
 

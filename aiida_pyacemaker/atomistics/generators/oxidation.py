@@ -19,6 +19,8 @@ from ..parameters import require
 from .elements import is_metal
 from .prototypes import ionic_radius
 
+#: Elements that form molecules with each other.
+MOLECULAR = frozenset('H C N O F P S Cl Se Br I'.split())
 #: Penalties by which formulas are ranked: a state that is not common, two states of one element, an atom of the
 #: formula, electronegativities that hardly differ, an anion that a more electronegative one would oxidise (C4- by O).
 RARE, MIXED, ATOM, COVALENT, OXIDISED = 1.0, 1.5, 0.1, 0.5, 0.6
@@ -149,6 +151,8 @@ def parse_formula(formula: str, elements: list[str]) -> dict[str, int]:
 def compounds_of(elements: list[str], own: States | None, max_atoms: int, number: int) -> list[Compound]:
     """Return the neutral formulas of the elements and of all their subsystems, the most plausible first.
 
+    Non-metals alone form molecules, not crystals of ions: beside a metal, CO2 or N2O3 is no formula of its own.
+
     :param max_atoms: of a formula unit; the formula of all elements may have twice as many if there is none with less.
     :param number: at most; but every pair of elements that has a neutral formula, and all elements together, have one.
     :raises ValueError: if there is no neutral formula.
@@ -159,7 +163,7 @@ def compounds_of(elements: list[str], own: States | None, max_atoms: int, number
     rest: list[Compound] = []
     for names in subsets:
         full = len(names) == len(elements)
-        if len(names) > MOST_ELEMENTS and not full:
+        if not full and (len(names) > MOST_ELEMENTS or MOLECULAR.issuperset(names)):
             continue
         found = _proposals(names, ranked, max_atoms) or (_proposals(names, ranked, 2 * max_atoms) if full else [])
         must = full or len(names) == 2

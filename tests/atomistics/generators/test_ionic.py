@@ -253,8 +253,22 @@ def test_no_prototype_is_far_more_open_than_the_best():
     assert any(frame.info['phase'] == 'Cu3N' for frame in make('Li P', 30, formulas=['Li3P'], prototypes=['Cu3N']))
 
 
-def test_random_crystals_leave_room_for_variants():
-    for elements, formula in (('Ca F', 'CaF2'), ('Zn O', 'ZnO'), ('Ba Ti O', 'BaTiO3')):
-        found = [f for f in make(elements, 30, formulas=[formula]) if f.info['phase'] == 'random']
-        assert len(found) >= 4, formula
-        assert closest_ratios(found).min() > 0.8
+@pytest.mark.parametrize(
+    ('elements', 'formula', 'volume'),
+    [('Ca F', 'CaF2', 13.6), ('Zn O', 'ZnO', 11.9), ('Ba Ti O', 'BaTiO3', 12.9), ('Ti O', 'TiO2', 10.4)],
+)
+def test_random_crystals_are_as_dense_as_the_known_one(elements, formula, volume):
+    """Volumes (Å³ per atom) measured of the crystals; and variants have room before they overlap."""
+    found = [frame for frame in make(elements, 30, formulas=[formula]) if frame.info['phase'] == 'random']
+    assert len(found) >= 4
+    volumes = [frame.get_volume() / len(frame) for frame in found]
+    assert min(volumes) > 0.85 * volume and np.median(volumes) < 1.4 * volume, volumes
+    assert closest_ratios(found).min() > 0.8
+
+
+def test_non_metals_alone_are_no_ions():
+    """Beside a metal, oxides of non-metals are no crystals of their own, though their charges sum to zero."""
+    for elements in ('Na N O', 'Li P S', 'Ca C O'):
+        frames = make(elements, 30)
+        assert {frozenset(frame.get_chemical_symbols()) for frame in frames} >= {frozenset(elements.split())}
+        assert all(elements.split()[0] in frame.get_chemical_symbols() for frame in frames), elements
