@@ -256,7 +256,11 @@ class _Maker:
                     f'structures.{name}: none of its {len(found)} ideal structures is left. {self.explain()}'
                 )
             parents += kept
-        if self.structures.subsystems:
+        if not parents:
+            raise GenerationError(
+                'structures: no family is named and there is no structure of your own; name one of them'
+            )
+        if self.structures.subsystems and self.structures.automatic:
             parents += self.missing_subsystems(parents)
         return parents
 
@@ -323,6 +327,9 @@ class _Maker:
             if not any(numbers.values()):
                 raise GenerationError('structures: every operation has number 0; give rattle or pristine a number')
             numbers = dict(zip(numbers, _shares(list(numbers.values()), share), strict=True))
+        else:
+            # more than all of them there cannot be
+            numbers['pristine'] = min(numbers['pristine'], len(group.parents))
         return [Slot(group, name, index, total) for name, total in numbers.items() for index in range(total)]
 
     def fill(self, slots: list[Slot]) -> None:

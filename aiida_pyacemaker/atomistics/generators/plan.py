@@ -74,6 +74,10 @@ class Structures(Section):
     subsystems: bool = parameter(
         'Whether the elements and pairs of elements that no family covers get structures of their own.', default=True
     )
+    automatic: bool = parameter(
+        'Whether the family that suits the elements is on if none is named; false: only your own structures.',
+        default=True,
+    )
     alloy: Alloy | None = parameter('Solid solutions and ordered compounds of metals.', default=None)
     ionic: Ionic | None = parameter('Charge-neutral crystals.', default=None)
     covalent: Covalent | None = parameter('Networks of covalent bonds.', default=None)
@@ -112,7 +116,7 @@ class Structures(Section):
     def families(self, elements: list[str]) -> dict[str, Section]:
         """Return the families that are on; if none is named, the one that suits the elements."""
         named = {name: getattr(self, name) for name in FAMILIES if getattr(self, name) is not None}
-        return named or automatic_family(elements)
+        return named or (automatic_family(elements) if self.automatic else {})
 
     def number_of_parents(self) -> int:
         """Return how many ideal structures a family is asked for."""

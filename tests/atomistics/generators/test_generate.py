@@ -61,11 +61,11 @@ def test_seed_decides():
 
 
 def test_nothing_new_is_said():
-    """Where there is nothing new to make, that is said; no crystal is made twice."""
-    only = {name: {'number': 5} if name == 'pristine' else OFF for name in SMALL}
-    generation = generate(['Al'], Structures(**only), seed=1)
-    assert operations(generation.frames) == ['free atom', 'pristine']
-    assert '4 variants were not made' in ' '.join(generation.notes)
+    """Where there is nothing new to make, that is said; nothing is made twice."""
+    atom = Atoms('Al', cell=[10.0] * 3, pbc=True, info={'vacuum_axes': [0, 1, 2]})
+    generation = generate(['Al'], Structures(**SMALL, automatic=False), seed=1, own=[atom])
+    assert operations(generation.frames) == ['free atom', 'as given']
+    assert '14 variants were not made' in ' '.join(generation.notes)
 
 
 def test_subsystems_are_covered():
@@ -86,6 +86,8 @@ def test_own_structures_are_kept_and_varied():
     varied = generate(['Al'], structures, seed=1, own=[own]).frames
     assert np.array_equal(varied[1].positions, own.positions) and varied[1].info['operation'] == 'as given'
     assert sum(atoms.info['family'] == 'user' for atoms in varied) == 1 + 14
+    alone = generate(['Al'], structures.model_copy(update={'automatic': False}), seed=1, own=[own]).frames
+    assert {atoms.info['family'] for atoms in alone} == {'isolated_atom', 'user'}
     plain = generate(['Al'], structures.model_copy(update={'vary': False}), seed=1, own=[own]).frames
     assert sum(atoms.info['family'] == 'user' for atoms in plain) == 1
 
@@ -147,6 +149,7 @@ def test_automatic_family(elements, family):
         (['Al'], {'rattle': {'number': 9, 'amplitude': [1.0]}, 'checks': {'overlap': 1.15}}, ['refused for overlap']),
         (['Cu', 'Au'], {'number': 1}, ['structures.number', 'give at least']),
         (['Al'], {'number': 9, **{name: OFF for name in SMALL}}, ['every operation has number 0']),
+        (['Al'], {'automatic': False}, ['no family is named']),
         (['Xx'], {}, ['system.elements', "'Xx' is not a chemical element"]),
         ([], {}, ['system.elements is empty']),
         (['Na', 'Mg'], {'ionic': {}}, ['structures.ionic']),

@@ -17,6 +17,8 @@ from .common import charges, disturb, label, record, remembered, require_solid, 
 HIGHEST_INDEX = 1
 #: Families whose parents are no bulk crystals although they may lack vacuum.
 NO_CRYSTALS = ('interface', 'adsorption', 'molecular')
+#: Phases without planes, of which every cut would be another termination.
+IRREGULAR = ('amorphous',)
 #: Free space (Å) along the normal that tells a slab from a bulk: a check of what comes out of the library.
 TOLERANCE = 0.2
 
@@ -48,6 +50,8 @@ def surface(parent: Atoms, parameters: Surface, rng: np.random.Generator, index:
     require_solid(parent, 'surface')
     if vacuum_axes(parent) or parent.info.get('family') in NO_CRYSTALS:
         raise NotApplicableError(f'structures.surface: {label(parent)} is no bulk crystal')
+    if str(parent.info.get('phase')).endswith(IRREGULAR):
+        raise NotApplicableError(f'structures.surface: {label(parent)} has no planes to be cut along')
     planes = parameters.miller
     for plane in planes or []:
         if not any(plane):
