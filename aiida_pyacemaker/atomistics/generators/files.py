@@ -43,7 +43,8 @@ def read_structures(paths: Iterable[str | os.PathLike], elements: list[str] | No
     frames = []
     for path, found in _found_in(paths):
         for index, atoms in enumerate(found):
-            checked = _checked(atoms, f'{path}, structure {index}', elements)
+            name = f'structures.files: structure file {path}, structure {index}'
+            checked = own_structure(atoms, name, elements)
             checked.info.update(
                 family='user',
                 phase=path.stem,
@@ -137,8 +138,12 @@ def _expanded(given: str | os.PathLike) -> tuple[list[Path], bool]:
     return sorted(files, key=natural), False
 
 
-def _checked(atoms: Atoms, name: str, elements: list[str] | None) -> Atoms:
-    name = f'structures.files: structure file {name}'
+def own_structure(atoms: Atoms, name: str, elements: list[str] | None = None) -> Atoms:
+    """Return a structure of the user's as the generator has it: periodic, without labels, vacuum marked in its info.
+
+    :param name: where it is from, for the messages.
+    :raises ValueError: if it is of no use.
+    """
     if len(atoms) == 0:
         raise ValueError(f'{name} has no atoms')
     if not atoms.numbers.all():

@@ -229,13 +229,14 @@ class _Maker:
     def check_own(self, own: list[Atoms]) -> list[Atoms]:
         """:raises ValueError: if a structure of the user is not physical."""
         own = [atoms.copy() for atoms in own]
-        for index, (atoms, rejection) in enumerate(zip(own, check_frames(own, self.structures.checks), strict=True)):
+        rejections = check_frames(own, self.structures.checks, elements=self.elements)
+        for index, (atoms, rejection) in enumerate(zip(own, rejections, strict=True)):
             atoms.info.setdefault('family', 'user')
             atoms.info.setdefault('phase', 'user')
             atoms.info['operation'] = 'as given'
             if rejection is not None and rejection.kind not in ('vacuum', 'width'):
-                name = atoms.info.get('file', f'structure {index}')
-                raise ValueError(f'structures.files: {name}: {rejection.message}')
+                name = atoms.info.get('reason', f'structure {index} of your own')
+                raise ValueError(f'structures: {name}: {rejection.message}')
         return own
 
     # Parents ----------------------------------------------------------------------------------------------------------

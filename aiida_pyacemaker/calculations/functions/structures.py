@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiida import orm
 from ase import Atoms
 
+from aiida_pyacemaker.atomistics.generators.files import own_structure
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 #: Node types that hold structures.
@@ -16,15 +17,22 @@ def get_frames(nodes: dict[str, orm.Data]) -> list[Atoms]:
 
     :param nodes: name -> StructureData, TrajectoryData or ConfigurationsData.
     :returns: frames whose info has `family` 'user', `phase` and `parent`, the uuid of the node.
+    :raises ValueError: naming the node, if a structure is of no use.
     """
     frames = []
     for name in sorted(nodes):
         node = nodes[name]
-        for atoms in _frames(node):
-            atoms.calc = None
-            atoms.info.setdefault('phase', atoms.get_chemical_formula(empirical=True))
-            atoms.info.update(family='user', split='train', parent=node.uuid)
-            frames.append(atoms)
+        for index, atoms in enumerate(_frames(node)):
+            own = own_structure(atoms, f'structures.nodes: structure {index} of node {node.pk}')
+            own.info.update(
+                family='user',
+                phase=atoms.info.get('phase', atoms.get_chemical_formula(empirical=True)),
+                split='train',
+                parent=node.uuid,
+                reason=f'given by the user: structure {index} of node {node.pk}',
+                parameters={'node': node.uuid, 'index': index},
+            )
+            frames.append(own)
     return frames
 
 
