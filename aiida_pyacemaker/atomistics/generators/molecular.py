@@ -506,7 +506,8 @@ def _crystals(molecule: Atoms, parameters: Molecular, rng: np.random.Generator) 
         if crystal is None:
             continue
         found += 1
-        reason = f'{count} molecules in space group {group}, the most frequent ones of molecular crystals in turn'
+        many = 'one molecule' if count == 1 else f'{count} molecules'
+        reason = f'{many} per cell in space group {group}, which is frequent among molecular crystals'
         made = {'count': count, 'space_group': group, 'index': found - 1}
         yield _described(crystal, _phase([molecule], 'crystal'), reason, [molecule], **made)
         if found == section.number:

@@ -15,10 +15,12 @@ from ..potential import ASI, AcePotential
 CUTOFF = 5.0
 #: Radial functions and angular momentum of SOAP: coarse, since frames are told apart and not fitted.
 N_MAX, L_MAX = 6, 4
+#: The same for more elements than two: the numbers stay as few (544 of four elements).
+COARSE_N_MAX, COARSE_L_MAX = 4, 3
 #: With more elements than this the densities of neighbours are compared element by element with the sum of all
 #: (compression mu1nu1, J. P. Darby et al., npj Comput. Mater. 8, 166 (2022)): then SOAP grows with their number, not
-#: with its square.
-UNCOMPRESSED_ELEMENTS = 2
+#: with its square. But averaged over the atoms of a lattice it does not tell one order of the elements from another.
+UNCOMPRESSED_ELEMENTS = 4
 
 
 def soap_features(frames: Sequence[Atoms], cutoff: float = CUTOFF, average: str = 'outer') -> np.ndarray:
@@ -34,13 +36,14 @@ def soap_features(frames: Sequence[Atoms], cutoff: float = CUTOFF, average: str 
     dscribe = require('dscribe.descriptors', 'The descriptor soap')
     elements = sorted({str(symbol) for atoms in frames for symbol in set(atoms.symbols)})
     compression = {'mode': 'off' if len(elements) <= UNCOMPRESSED_ELEMENTS else 'mu1nu1', 'species_weighting': None}
+    n_max, l_max = (N_MAX, L_MAX) if len(elements) <= 2 else (COARSE_N_MAX, COARSE_L_MAX)
     rows = [None] * len(frames)
     for periodic in (False, True):
         group = [index for index, atoms in enumerate(frames) if bool(atoms.pbc.any()) is periodic]
         if not group:
             continue
         soap = dscribe.SOAP(
-            species=elements, r_cut=cutoff, n_max=N_MAX, l_max=L_MAX, periodic=periodic, average=average,
+            species=elements, r_cut=cutoff, n_max=n_max, l_max=l_max, periodic=periodic, average=average,
             compression=compression, dtype='float64',
         )  # fmt: skip
         for index in group:

@@ -47,6 +47,21 @@ def test_soap_of_many_elements_and_molecules():
     assert np.linalg.norm(changed[0] - changed[1]) > 0.1
 
 
+def test_soap_of_three_elements_sees_their_order():
+    """B2 and B32 of one composition and volume, in a set with a third element."""
+    cube = bulk('Fe', 'bcc', a=2.9, cubic=True).repeat(2)
+    numbers = np.rint(cube.positions / 1.45).astype(int)
+    corner, body = cube.copy(), cube.copy()
+    corner.symbols[numbers[:, 0] % 2 == 1] = 'Ni'
+    # NaTl: two diamond lattices
+    body.symbols[(numbers.sum(axis=1) % 4) // 2 == 1] = 'Ni'
+    assert corner.symbols.count('Ni') == body.symbols.count('Ni') == 8
+    vectors = soap_features([corner, body, bulk('Cr', 'bcc', a=2.9, cubic=True)])
+    # of a compressed SOAP the difference is below 1e-12
+    assert np.linalg.norm(vectors[0] - vectors[1]) > 0.01
+    assert vectors.shape[1] < 600
+
+
 def test_soap_of_one_frame():
     assert np.all(np.isfinite(soap_features([rattled(1)])))
 

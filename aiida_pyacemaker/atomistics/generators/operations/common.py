@@ -94,20 +94,29 @@ def random_strain(rng: np.random.Generator, amplitude: float) -> np.ndarray:
     return rng.uniform(-amplitude, amplitude, 6)[VOIGT]
 
 
+def allowed_strain(atoms: Atoms, strain: np.ndarray) -> np.ndarray:
+    """Return the part of a strain (3, 3) that acts on the directions without vacuum only.
+
+    It is T ε T with T the projector onto the span of the periodic axes: zero for a molecule in a box.
+    """
+    axes = periodic_axes(atoms)
+    if len(axes) == 3:
+        return strain
+    if not axes:
+        return np.zeros((3, 3))
+    span = np.linalg.qr(atoms.cell.array[axes].T)[0]
+    projector = span @ span.T
+    return projector @ strain @ projector
+
+
 def strain_in_place(atoms: Atoms, strain: np.ndarray) -> None:
     """Transform cell and positions by 1 + strain, where strain acts on the directions without vacuum only.
 
-    The strain is projected, T ε T with T the projector onto the span of the periodic axes: a slab keeps its thickness
-    and its vacuum, a molecule in a box stays as it is.
+    A slab keeps its thickness and its vacuum, a molecule in a box stays as it is.
     """
-    axes = periodic_axes(atoms)
-    if not axes:
+    if not periodic_axes(atoms):
         return
-    if len(axes) < 3:
-        span = np.linalg.qr(atoms.cell.array[axes].T)[0]
-        projector = span @ span.T
-        strain = projector @ strain @ projector
-    transformation = IDENTITY + strain
+    transformation = IDENTITY + allowed_strain(atoms, strain)
     atoms.cell[:] = atoms.cell.array @ transformation
     atoms.positions = atoms.positions @ transformation
 

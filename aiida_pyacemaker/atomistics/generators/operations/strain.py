@@ -6,7 +6,10 @@ import numpy as np
 from ase import Atoms
 
 from ...parameters import Number, Section, parameter
-from .common import random_strain, record, require_periodic, strain_in_place
+from .common import allowed_strain, periodic_axes, random_strain, record, require_periodic, strain_in_place
+
+#: What a volume scan changes, by the number of directions without vacuum.
+CHANGES = {1: 'length_change', 2: 'area_change', 3: 'volume_change'}
 
 
 class Eos(Section):
@@ -24,7 +27,7 @@ class Strain(Section):
 
 
 class Shear(Section):
-    """Random pure shear: the angles change, the lengths to first order not."""
+    """Random pure shear: the angles change, the volume to first order not; of slabs and layers in the plane."""
 
     number: Number = parameter('Sheared structures per phase.', default=4, ge=0)
     amplitude: float = parameter('Largest component of the strain: ±.', default=0.05, ge=0.0, le=0.2)
@@ -43,7 +46,11 @@ def eos(parent: Atoms, parameters: Eos, rng: np.random.Generator, index: int, to
         change = float(np.linspace(-width, width, total)[index]) if total > 1 else 0.0
     else:
         change = float(rng.uniform(-width, width))
-    return _strained(parent, np.eye(3) * ((1 + change) ** (1 / 3) - 1), 'eos', {'volume_change': change})
+    length = (1 + change) ** (1 / 3)
+    dimensions = len(periodic_axes(parent))
+    # what is recorded is what happens to a slab or a wire
+    own = {CHANGES[dimensions]: change if dimensions == 3 else round(length**dimensions - 1, 6)}
+    return _strained(parent, np.eye(3) * (length - 1), 'eos', own)
 
 
 def strain(parent: Atoms, parameters: Strain, rng: np.random.Generator, index: int, total: int) -> Atoms:
@@ -62,6 +69,12 @@ def shear(parent: Atoms, parameters: Shear, rng: np.random.Generator, index: int
     """
     require_periodic(parent, 'shear')
     tensor = random_strain(rng, parameters.amplitude)
+    if len(periodic_axes(parent)) == 2:
+        # only one of the three off-diagonal components lies in the plane: the other shear of a plane stretches one of
+        # its directions by what the other one shrinks
+        plane = allowed_strain(parent, np.eye(3))
+        tensor = allowed_strain(parent, tensor)
+        return _strained(parent, tensor - np.trace(tensor) / 2 * plane, 'shear')
     return _strained(parent, tensor - np.diag(np.diag(tensor)), 'shear')
 
 
@@ -69,5 +82,6 @@ def _strained(parent: Atoms, tensor: np.ndarray, operation: str, own: dict | Non
     atoms = parent.copy()
     strain_in_place(atoms, tensor)
     if own is None:
-        own = {'strain': [round(float(component), 6) for component in tensor[np.triu_indices(3)]]}
+        applied = allowed_strain(parent, tensor)
+        own = {'strain': [round(float(component), 6) for component in applied[np.triu_indices(3)]]}
     return record(atoms, parent, operation, own)

@@ -62,6 +62,25 @@ def test_slabs_keep_their_thickness_and_vacuum(parents, rng, operation):
 def test_the_area_of_a_slab_is_scanned_as_the_lengths_of_a_bulk(parents, rng):
     atoms = eos(parents['slab'], Eos(range=0.1), rng, 0, 2)
     assert np.isclose(atoms.get_volume() / parents['slab'].get_volume(), 0.9 ** (2 / 3))
+    assert np.isclose(atoms.info['parameters']['area_change'], 0.9 ** (2 / 3) - 1, atol=1e-6)
+
+
+def test_the_strain_of_a_slab_is_recorded_as_it_is(parents):
+    """Nothing along the normal; and no shear of a plane is nearly nothing because its one component is small."""
+    rng = np.random.default_rng(0)
+    largest = []
+    for function, section in ((strain, Strain()), (shear, Shear())):
+        for index in range(50):
+            parent = parents['slab']
+            atoms = function(parent, section, rng, index, 50)
+            tensor = np.linalg.lstsq(parent.cell.array, atoms.cell.array, rcond=None)[0] - np.eye(3)
+            said = atoms.info['parameters']['strain']
+            assert np.allclose(tensor[np.triu_indices(3)], said, atol=1e-6) and abs(tensor).max() <= 0.05
+            assert np.allclose(tensor[2], 0, atol=1e-12)
+            if function is shear:
+                assert np.isclose(np.trace(tensor), 0)
+                largest.append(abs(tensor).max())
+    assert np.quantile(largest, 0.05) > 0.004
 
 
 def test_a_wire_is_strained_along_its_axis(parents):
