@@ -391,9 +391,13 @@ class ActiveLearningWorkChain(WorkChain):
     def get_starting_configurations(self):
         """Return the cells in which the walkers start."""
         if 'starting' not in self.ctx:
-            explore = self.ctx.parameters['explore']
+            sizes = {
+                'atoms': self.ctx.parameters['explore']['atoms'],
+                'number': self.ctx.parameters['explore']['walkers'],
+                'max_atoms': self.ctx.parameters['embed']['max_atoms'],
+            }
             self.ctx.starting = starting_configurations(
-                orm.Dict({**self.get_structure_parameters(), 'atoms': explore['atoms'], 'number': explore['walkers']}),
+                orm.Dict({**self.get_structure_parameters(), **sizes}),
                 **self.inputs.get('structures', {}),
                 metadata={'call_link_label': 'starting_configurations'},
             )

@@ -62,7 +62,13 @@ def check_structures(runfile: RunFile) -> Generation:
         runfile.system.elements, runfile.structures, runfile.seed, own=own, cutoff=runfile.train.cutoff
     )
     starting_cells(
-        runfile.system.elements, runfile.structures, runfile.seed, runfile.explore.atoms, runfile.explore.walkers, own
+        runfile.system.elements,
+        runfile.structures,
+        runfile.seed,
+        runfile.explore.atoms,
+        runfile.explore.walkers,
+        own,
+        runfile.embed.max_atoms,
     )
     if len(generation.frames) > runfile.budget.max_labels:
         raise ValueError(

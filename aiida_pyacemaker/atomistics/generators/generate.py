@@ -134,14 +134,21 @@ def generate(
 
 
 def starting_cells(
-    elements: list[str], structures: Structures, seed: int, atoms: int, number: int, own: Sequence[Atoms] = ()
+    elements: list[str],
+    structures: Structures,
+    seed: int,
+    atoms: int,
+    number: int,
+    own: Sequence[Atoms] = (),
+    max_atoms: int | None = None,
 ) -> list[Atoms]:
     """Return ideal crystals with at least `atoms` atoms, in which simulations can start.
 
     Those of most elements come first, and each phase comes once before any comes twice.
 
     :param number: cells at most.
-    :raises ValueError: if there is no structure without vacuum.
+    :param max_atoms: atoms of a cell at most: what can go to DFT whole when a simulation halts.
+    :raises ValueError: if there is no structure without vacuum, or all are too large.
     """
     check_elements(elements)
     maker = _Maker(list(dict.fromkeys(elements)), structures, seed, None, None)
@@ -151,18 +158,25 @@ def starting_cells(
             'structures: there is no crystal without vacuum in which a simulation could start: name a family that '
             'makes one, or give one in structures.files'
         )
+    cells = [supercell(parent, atoms) for parent in parents]
+    small = [index for index, cell in enumerate(cells) if max_atoms is None or len(cell) <= max_atoms]
+    if not small:
+        raise ValueError(
+            f'structures: the smallest cell in which a simulation could start has {min(map(len, cells))} atoms, more '
+            f'than embed.max_atoms ({max_atoms}): raise that, or name a family with smaller cells'
+        )
     seen: Counter = Counter()
     ranked = []
-    for order, parent in enumerate(parents):
+    for order in small:
+        parent = parents[order]
         phase = (parent.info['family'], parent.info['phase'], frozenset(parent.get_chemical_symbols()))
         # a random crystal may not survive its first steps: only where there is nothing else
         ranked.append((phase[1] == 'random', seen[phase], -len(phase[2]), order))
         seen[phase] += 1
-    chosen = [parents[order] for *_, order in sorted(ranked)[:number]]
-    cells = [supercell(parent, atoms) for parent in chosen]
-    for cell in cells:
+    chosen = [cells[order] for *_, order in sorted(ranked)[:number]]
+    for cell in chosen:
         cell.info['operation'] = 'start'
-    return cells
+    return chosen
 
 
 class _Maker:

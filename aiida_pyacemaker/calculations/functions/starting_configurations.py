@@ -15,7 +15,7 @@ def starting_configurations(parameters: orm.Dict, **own: orm.Data) -> Configurat
     """Return ideal crystals, one of each phase before a second of any.
 
     :param parameters: dictionary with ``elements``, ``structures`` (the section of the run file), ``seed``, ``atoms``,
-        the least number of atoms in a cell, and ``number``, how many cells at most.
+        the least number of atoms in a cell, ``number``, how many cells at most, and, optionally, ``max_atoms``.
     :param own: the user's own structures, under any names: StructureData, TrajectoryData or ConfigurationsData.
     """
     from aiida_pyacemaker.atomistics.generators.generate import starting_cells
@@ -29,5 +29,6 @@ def starting_configurations(parameters: orm.Dict, **own: orm.Data) -> Configurat
         values['atoms'],
         values['number'],
         own=get_frames(own),
+        max_atoms=values.get('max_atoms'),
     )
     return ConfigurationsData(cells)

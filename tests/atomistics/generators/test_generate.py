@@ -178,5 +178,7 @@ def test_starting_cells():
     assert len(cells) == 1 and len(cells[0]) == 16
     cells = starting_cells(['Cu', 'Au'], Structures(), 1, atoms=16, number=4)
     assert len(cells) == 4 and all(len(set(cell.get_chemical_symbols())) == 2 for cell in cells[:2])
+    with pytest.raises(ValueError, match=r'has 16 atoms, more than embed\.max_atoms \(8\)'):
+        starting_cells(['Al'], Structures(), 1, atoms=16, number=4, max_atoms=8)
     with pytest.raises(ValueError, match='no crystal without vacuum'):
         starting_cells(['C'], Structures(covalent={'structures': ['graphene']}), 1, 16, 4)
