@@ -47,7 +47,7 @@ def write_overview(generation: Generation, path: Path, title: str) -> None:
     frames = [atoms for atoms in generation.frames if len(atoms) > 1]
     step = max(1, -(-len(frames) // MAX_POINTS))
     shown = frames[::step]
-    vectors = _unit(soap_features(shown))
+    vectors = _evened(soap_features(shown))
     views = [shown[index] for index in farthest_point(vectors, min(VIEWS, len(shown)))]
     maps = [volume_distance_map(graph, shown), soap_map(graph, shown, vectors)]
     parts = [
@@ -76,9 +76,9 @@ def write_overview(generation: Generation, path: Path, title: str) -> None:
         part.unlink(missing_ok=True)
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Scale each to length one: else the first component is the density, and all that is dilute looks alike."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
+def _evened(vectors: np.ndarray) -> np.ndarray:
+    """Divide each by the root of its length, which is the density: else that is all one sees of different densities."""
+    return vectors / np.sqrt(np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300))
 
 
 def table(generation: Generation) -> str:
