@@ -27,6 +27,7 @@ from .compositions import (
 )
 from .elements import (
     ATOMS_PER_CELL,
+    GASES,
     check_elements,
     conventional_cell,
     ground_lattice,
@@ -168,6 +169,12 @@ def generate_alloy(elements: list[str], parameters: Alloy, number: int, rng: np.
     """
     elements = list(dict.fromkeys(elements))
     check_elements(elements)
+    gases = [element for element in elements if element in GASES]
+    if gases and len(elements) > 1:
+        raise ValueError(
+            f'structures.alloy: {gases[0]} does not form alloys; name `ionic` or `knowledge`, which cover the pairs of '
+            'metals as well'
+        )
     request = _request(elements, parameters)
     pure = list(islice(_pure(request), number))
     room = number - len(pure)

@@ -29,6 +29,8 @@ NEAREST = {
 NON_METALS = frozenset('H He B C N O F Ne Si P S Cl Ar Ge As Se Br Kr Sb Te I Xe At Rn Ts Og'.split())
 #: Elements whose molecules have two atoms: in a compound they are much smaller than in their own crystal.
 DIATOMIC = ('H', 'N', 'O', 'F', 'Cl', 'Br', 'I')
+#: Elements that are no partners in an alloy.
+GASES = frozenset({*DIATOMIC, 'He', 'Ne', 'Ar', 'Kr', 'Xe', 'Rn'})
 
 #: Crystals that ASE cannot build: space group, sites (fractional) and cell (a, b, c, in Å; alpha, beta, gamma).
 _CRYSTALS: dict[str, tuple[int, list[tuple[float, float, float]], list[float]]] = {

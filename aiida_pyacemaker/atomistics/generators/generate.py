@@ -186,6 +186,12 @@ class _Maker:
         self.elements, self.structures, self.seed, self.cutoff = elements, structures, seed, cutoff
         self.progress = progress or (lambda done, wanted: None)
         self.checks, self.supercell = self.read_sizes()
+        element = structures.interstitial.element
+        if structures.interstitial.number and element is not None and element not in elements:
+            raise ValueError(
+                f'structures.interstitial.element: {element} is not in system.elements ({", ".join(elements)}); add it '
+                'there, or take null'
+            )
         self.result = Generation([], [])
         self.known_parents, self.known = Duplicates(), Duplicates()
         self.groups: list[Group] = []
@@ -225,11 +231,11 @@ class _Maker:
         ]
         fixed = [*atoms, *own]
         wanted = self.structures.number
-        if wanted is not None and wanted < len(fixed) + len(clusters):
+        if wanted is not None and wanted <= len(fixed) + len(clusters):
             raise GenerationError(
-                f'structures.number: {wanted} is less than the {len(atoms)} free atoms, {len(own)} structures of your '
-                f'own and {len(clusters)} dimers and trimers; give at least {len(fixed) + len(clusters) + 1}, or fewer '
-                'of these'
+                f'structures.number: {wanted} leaves no room beside the {len(atoms)} free atoms, {len(own)} structures '
+                f'of your own and {len(clusters)} dimers and trimers; give at least {len(fixed) + len(clusters) + 1}, '
+                'or fewer of these'
             )
         self.known.add(own)
         rest = None if wanted is None else wanted - len(fixed) - len(clusters)
@@ -304,16 +310,15 @@ class _Maker:
 
     def make_variants(self, wanted: int | None) -> list[Atoms]:
         """Return variants of the parents, `wanted` of them or as many as the operations say."""
-        self.groups = groups = self.make_groups()
-        if wanted is None:
-            slots = [slot for group in groups for slot in self.slots(group, None)]
-        else:
-            selecting = self.structures.selection.method != 'none'
-            total = wanted * self.structures.selection.oversampling if selecting else wanted
-            shares = _shares([len(group.parents) for group in groups], total)
-            slots = [
-                slot for group, share in zip(groups, shares, strict=True) for slot in self.slots(group, share) if share
-            ]
+        self.groups = self.make_groups()
+        selecting = self.structures.selection.method != 'none'
+        total = wanted if wanted is None or not selecting else wanted * self.structures.selection.oversampling
+        slots = [
+            Slot(group, name, index, number)
+            for group, numbers in zip(self.groups, self.plan(total), strict=True)
+            for name, number in numbers.items()
+            for index in range(number)
+        ]
         self.fill(slots)
         made = [atoms for _, atoms in sorted(self.variants, key=lambda pair: pair[0])]
         if wanted is not None and len(made) > wanted:
@@ -332,20 +337,20 @@ class _Maker:
             phases.setdefault(key, []).append(enlarge(parent, self.supercell, self.cutoff))
         return [Group(parents) for parents in phases.values()]
 
-    def slots(self, group: Group, share: int | None) -> list[Slot]:
-        """Return the structures to be made of a group.
+    def plan(self, total: int | None) -> list[dict[str, int]]:
+        """Return for each group how many structures each operation makes.
 
-        :param share: how many; None for what the operations say.
+        Of a total a group gets a share in proportion to the square root of the number of its parents: random crystals
+        are many, the ground state is one. Fractions of an operation are carried over to the next group.
         """
-        numbers = {name: getattr(self.structures, name).number for name in OPERATIONS}
-        if share is not None:
-            if not any(numbers.values()):
-                raise GenerationError('structures: every operation has number 0; give rattle or pristine a number')
-            numbers = dict(zip(numbers, _shares(list(numbers.values()), share), strict=True))
-        else:
-            # more than all of them there cannot be
-            numbers['pristine'] = min(numbers['pristine'], len(group.parents))
-        return [Slot(group, name, index, total) for name, total in numbers.items() for index in range(total)]
+        weights = {name: getattr(self.structures, name).number for name in OPERATIONS}
+        if total is None:
+            # of ideal structures there cannot be more than there are
+            return [{**weights, 'pristine': min(weights['pristine'], len(group.parents))} for group in self.groups]
+        if not any(weights.values()):
+            raise GenerationError('structures: every operation has number 0; give rattle or pristine a number')
+        shares = _shares([math.sqrt(len(group.parents)) for group in self.groups], total)
+        return _carried({name: weight for name, weight in weights.items() if weight}, shares)
 
     def fill(self, slots: list[Slot]) -> None:
         """Make a structure for each slot; what is refused is made anew, from other parents if need be."""
@@ -373,7 +378,8 @@ class _Maker:
             names = ', '.join(f'{name} {number}' for name, number in sorted(self.replaced.items()))
             self.result.notes.append(
                 f'some operations cannot act on some structures, or have nothing new to offer ({names} times); others '
-                'stood in for them'
+                f'stood in for them{": " if self.result.inapplicable else ""}'
+                + '; '.join(list(self.result.inapplicable.values())[:3])
             )
         missing = wanted - len(self.variants)
         exhausted = all(slot.refused in (None, DUPLICATE, INAPPLICABLE) for slot in slots)
@@ -478,7 +484,23 @@ class _Maker:
         return f'{reasons}. {remedy}'
 
 
-def _shares(weights: list[int], total: int) -> list[int]:
+def _carried(weights: dict[str, int], shares: list[int]) -> list[dict[str, int]]:
+    """Divide each share in proportion to the weights; what is owed to a name is carried over to the next share."""
+    whole = sum(weights.values())
+    # half a structure ahead for all: the first group has them, too; ideal ones come first
+    owed = {name: 1.0 if name == 'pristine' else 0.5 for name in weights}
+    plans = []
+    for share in shares:
+        owed = {name: owed[name] + share * weight / whole for name, weight in weights.items()}
+        numbers = dict.fromkeys(weights, 0)
+        for _ in range(share):
+            numbers[max(weights, key=lambda name: owed[name] - numbers[name])] += 1
+        owed = {name: owed[name] - numbers[name] for name in weights}
+        plans.append(numbers)
+    return plans
+
+
+def _shares(weights: list[float], total: int) -> list[int]:
     """Divide `total` in proportion to the weights, by largest remainders; what is left over goes to the first."""
     whole = sum(weights)
     exact = [total * weight / whole for weight in weights]
