@@ -1,23 +1,21 @@
-"""WorkChain that labels configurations with Quantum ESPRESSO: energy, forces and stress."""
+"""WorkChain that labels configurations with an oracle: energy, forces and stress."""
 
 from __future__ import annotations
 
-import math
-
 from aiida import orm
-from aiida.common import AttributeDict
 from aiida.engine import WorkChain, while_
-from aiida.plugins import DataFactory, WorkflowFactory
-from aiida_quantumespresso.common.types import SpinType
+from aiida.plugins import DataFactory
 
 from aiida_pyacemaker.calculations.functions.collect_labels import collect_labels
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure
 
 from .adopt import adopt_child
-from .restart import get_options
+from .oracles import load_oracle
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
-PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
+
+#: Cost of one calculation grows about with this power of the number of atoms: orders the queue.
+COST_EXPONENT = 2.5
 
 
 def validate_parameters(value, _):
@@ -25,43 +23,30 @@ def validate_parameters(value, _):
     if value is None:
         return None
     parameters = value.get_dict()
-    for key in ('pseudo_family', 'kpoints_distance', 'max_concurrent', 'max_failed_fraction'):
+    for key in ('max_concurrent', 'max_failed_fraction'):
         if key not in parameters:
             return f'`label.{key}` is missing'
-    for key in ('kpoints_distance', 'max_concurrent', 'degauss', 'ecutwfc', 'ecutrho'):
-        if parameters.get(key) is not None and parameters[key] <= 0:
-            return f'`label.{key}` must be positive, got {parameters[key]}'
-    if (parameters.get('ecutwfc') is None) != (parameters.get('ecutrho') is None):
-        return '`label.ecutwfc` and `label.ecutrho` belong together: give both or neither'
+    if parameters['max_concurrent'] <= 0:
+        return f'`label.max_concurrent` must be positive, got {parameters["max_concurrent"]}'
+    try:
+        load_oracle(parameters)
+    except ValueError as exception:
+        return str(exception)
     return None
 
 
 class LabelWorkChain(WorkChain):
-    """Label configurations with one static DFT calculation each.
+    """Label configurations with the oracle that ``label.oracle`` names.
 
-    At most ``max_concurrent`` calculations run at a time, the costliest first; a calculation that fails costs its own
-    configuration only, until more than ``max_failed_fraction`` of them have failed.
+    At most ``max_concurrent`` jobs run at a time, the costliest first; a job that fails costs its own configurations
+    only, until more than ``max_failed_fraction`` of them have failed.
     """
-
-    defaults = AttributeDict(
-        {
-            'magnetic_elements': ('Cr', 'Mn', 'Fe', 'Co', 'Ni', 'Gd'),
-            # Cost of one calculation grows about with this power of the number of atoms: orders the queue.
-            'cost_exponent': 2.5,
-            'mixing_beta': 0.4,
-            # pw.x's own 20 % of empty bands are too few for small metallic cells, whose k-points differ much in the
-            # number of occupied bands: measured on Al8 and Al16 with 0.05 Ry of smearing, 16 and 29 bands hold
-            # electrons where 12 and 24 pairs have to be placed. Too few bands cost a second calculation.
-            'bands_factor': 1.3,
-            'bands_extra': 4,
-        }
-    )
 
     @classmethod
     def define(cls, spec):
         """Define the process specification."""
         super().define(spec)
-        spec.input('code', valid_type=orm.AbstractCode, help='The Quantum ESPRESSO `pw.x` code.')
+        spec.input('code', valid_type=orm.AbstractCode, help='The code of the oracle, such as Quantum ESPRESSO `pw.x`.')
         spec.input(
             'configurations',
             valid_type=ConfigurationsData,
@@ -100,7 +85,7 @@ class LabelWorkChain(WorkChain):
     def get_builder_from_protocol(cls, code, configurations, parameters, options=None):
         """Return a builder that labels ``configurations``.
 
-        :param code: the ``pw.x`` code.
+        :param code: the code of the oracle, such as ``pw.x``.
         :param configurations: :class:`~aiida_pyacemaker.data.ConfigurationsData` to label.
         :param parameters: dictionary, the section ``label`` of a resolved run file.
         :param options: overrides of ``metadata.options``.
@@ -114,12 +99,23 @@ class LabelWorkChain(WorkChain):
         return builder
 
     def setup(self):
-        """Queue the configurations, the costliest first so that none is left running alone at the end."""
+        """Queue the jobs, the costliest first so that none is left running alone at the end."""
         self.ctx.parameters = self.inputs.parameters.get_dict()
-        self.ctx.sizes = [len(frame) for frame in self.inputs.configurations.get_frames()]
-        self.ctx.queue = sorted(range(len(self.ctx.sizes)), key=lambda index: (-self.ctx.sizes[index], index))
+        frames = self.inputs.configurations.get_frames()
+        self.ctx.number = len(frames)
+        # A job goes by the index of its first configuration.
+        self.ctx.jobs = {indices[0]: indices for indices in self.oracle.get_jobs(frames)}
+        self.ctx.costs = {
+            index: sum(len(frames[k]) ** COST_EXPONENT for k in indices) for index, indices in self.ctx.jobs.items()
+        }
+        self.ctx.queue = sorted(self.ctx.jobs, key=lambda index: (-self.ctx.costs[index], index))
         self.ctx.children = {}
         self.ctx.running = []
+
+    @property
+    def oracle(self):
+        """The oracle, made of the parameters alone, so that a checkpoint need not hold it."""
+        return load_oracle(self.inputs.parameters.get_dict())
 
     def should_run_next(self) -> bool:
         """Return whether configurations wait or calculations run."""
@@ -138,59 +134,28 @@ class LabelWorkChain(WorkChain):
             self.ctx.children[index] = child.pk
             self.ctx.running.append(index)
 
-        awaited = min(self.ctx.running, key=lambda index: self.ctx.sizes[index])
+        awaited = min(self.ctx.running, key=lambda index: self.ctx.costs[index])
         self.to_context(awaited=self.get_child(awaited))
 
     def get_child(self, index: int) -> orm.WorkChainNode:
         """Return the node of the calculation that labels configuration ``index``."""
         return orm.load_node(self.ctx.children[index])
 
-    def submit_calculation(self, index: int) -> orm.WorkChainNode:
-        """Submit the ``PwBaseWorkChain`` of one configuration."""
-        structure = get_structure(
-            self.inputs.configurations,
-            orm.Int(index),
-            metadata={'call_link_label': f'structure_{index:04d}'},
-        )
-        builder = self.get_pw_builder(structure)
-        label = f'{structure.get_formula()} #{index}'
-        builder.metadata = {'call_link_label': f'label_{index:04d}', 'label': label}
-        return self.submit(builder)
-
-    def get_pw_builder(self, structure: orm.StructureData):
-        """Return the builder of one static calculation with forces and stress."""
-        parameters = self.ctx.parameters
-        system = {key: parameters[key] for key in ('ecutwfc', 'ecutrho', 'smearing', 'degauss') if parameters.get(key)}
-        magnetic = not set(structure.get_symbols_set()).isdisjoint(self.defaults.magnetic_elements)
-        overrides = {
-            'clean_workdir': True,
-            'kpoints_distance': parameters['kpoints_distance'],
-            'pseudo_family': parameters['pseudo_family'],
-            'pw': {
-                'parameters': {
-                    'SYSTEM': {'occupations': 'smearing', **system},
-                    'ELECTRONS': {'mixing_beta': self.defaults.mixing_beta},
-                }
-            },
-        }
+    def submit_calculation(self, index: int) -> orm.ProcessNode:
+        """Submit one job."""
+        oracle, indices, structure = self.oracle, self.ctx.jobs[index], None
+        if oracle.NEEDS_STRUCTURE:
+            structure = get_structure(
+                self.inputs.configurations,
+                orm.Int(index),
+                metadata={'call_link_label': f'structure_{index:04d}'},
+            )
         options = self.inputs.options.get_dict() if 'options' in self.inputs else {}
-        builder = PwBaseWorkChain.get_builder_from_protocol(
-            self.inputs.code,
-            structure,
-            overrides=overrides,
-            spin_type=SpinType.COLLINEAR if magnetic else SpinType.NONE,
-            options=get_options(options, max_wallclock_seconds=parameters.get('max_wallclock_seconds', 43200)),
-        )
-        builder.on_unhandled_failure = orm.Str('restart_once')
-        pw_parameters = builder.pw.parameters.get_dict()
-        pw_parameters['SYSTEM']['nbnd'] = self.get_number_of_bands(structure, builder.pw.pseudos)
-        builder.pw.parameters = orm.Dict(pw_parameters)
-        return builder
-
-    def get_number_of_bands(self, structure: orm.StructureData, pseudos) -> int:
-        """Return the number of bands: those that hold the valence electrons and enough empty ones for the smearing."""
-        electrons = sum(pseudos[site.kind_name].z_valence for site in structure.sites)
-        return math.ceil(self.defaults.bands_factor * electrons / 2) + self.defaults.bands_extra
+        builder = oracle.get_builder(self.inputs.code, self.inputs.configurations, indices, structure, options)
+        what = f'{len(indices)} configurations' if structure is None else structure.get_formula()
+        builder.metadata.label = f'{what} #{index}'
+        builder.metadata.call_link_label = f'label_{index:04d}'
+        return self.submit(builder)
 
     def inspect_calculations(self):
         """Sort the finished calculations from the failed ones and report the latter."""
@@ -203,11 +168,14 @@ class LabelWorkChain(WorkChain):
             message = child.exit_message or (child.process_state.value if child.process_state else 'unknown state')
             failure = {'index': index, 'pk': child.pk, 'exit_status': child.exit_status, 'message': message}
             self.ctx.failures.append(failure)
-            self.report(f'configuration {index} is lost: PwBaseWorkChain<{child.pk}> [{child.exit_status}] {message}')
+            self.report(
+                f'configuration {index} is lost: {child.process_label}<{child.pk}> [{child.exit_status}] {message}'
+            )
 
     def results(self):
         """Collect the labels, whatever else failed, and compare the failures with the quota."""
-        total, failed = len(self.ctx.sizes), len(self.ctx.failures)
+        total = self.ctx.number
+        failed = sum(len(self.ctx.jobs[failure['index']]) for failure in self.ctx.failures)
 
         # One call for each split, so that a training set has no path to the calculations of the held-out one.
         for split in ('train', 'test'):
@@ -219,12 +187,11 @@ class LabelWorkChain(WorkChain):
 
         results = {
             'number_of_configurations': total,
-            'number_labelled': len(self.ctx.labelled),
+            'number_labelled': total - failed,
             'number_failed': failed,
             'failures': self.ctx.failures,
             'wall_time_seconds': sum(
-                orm.load_node(pk).outputs.output_parameters.get('wall_time_seconds', 0.0)
-                for pk in self.ctx.labelled.values()
+                self.oracle.get_cost(orm.load_node(pk)).get('wall_seconds', 0.0) for pk in self.ctx.labelled.values()
             ),
         }
         self.out('results', orm.Dict(results).store())
@@ -233,12 +200,11 @@ class LabelWorkChain(WorkChain):
             return self.exit_codes.ERROR_TOO_MANY_FAILURES.format(failed=failed, total=total)
 
     def get_outputs_of_split(self, split: str) -> dict[str, orm.Data]:
-        """Return the outputs of the finished calculations of a split, as ``collect_labels`` takes them."""
-        frames = self.inputs.configurations.get_frames()
+        """Return the outputs of the finished jobs of a split, as ``collect_labels`` takes them."""
+        frames, oracle = self.inputs.configurations.get_frames(), self.oracle
         nodes = {}
         for index, pk in self.ctx.labelled.items():
-            if frames[index].info.get('split', 'train') == split:
-                outputs = orm.load_node(pk).outputs
-                nodes[f'parameters_{index:04d}'] = outputs.output_parameters
-                nodes[f'trajectory_{index:04d}'] = outputs.output_trajectory
+            if any(frames[k].info.get('split', 'train') == split for k in self.ctx.jobs[index]):
+                outputs = oracle.get_labels(orm.load_node(pk))
+                nodes |= {f'{name}_{index:04d}': node for name, node in outputs.items()}
         return nodes
