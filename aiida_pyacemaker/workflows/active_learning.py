@@ -14,6 +14,7 @@ from aiida_pyacemaker.calculations.functions.starting_configurations import star
 from aiida_pyacemaker.calculations.functions.structures import STRUCTURE_TYPES, find_structure_nodes
 
 from .adopt import adopt_child
+from .oracles import load_oracle
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 AcePotentialData = DataFactory('pyacemaker.potential')
@@ -47,7 +48,9 @@ class ActiveLearningWorkChain(WorkChain):
         """Define the process specification."""
         super().define(spec)
         spec.input_namespace('codes', help='The engines.')
-        spec.input('codes.pw', valid_type=orm.AbstractCode, help='Quantum ESPRESSO `pw.x`.')
+        for name, engine in (('pw', 'Quantum ESPRESSO `pw.x`'), ('vasp', 'VASP'), ('teacher', 'The teacher potential')):
+            what = f'{engine}, if `label.oracle` needs it.'
+            spec.input(f'codes.{name}', valid_type=orm.AbstractCode, required=False, help=what)
         spec.input('codes.lammps', valid_type=orm.AbstractCode, help='LAMMPS with ML-PACE.')
         spec.input('codes.worker', valid_type=orm.AbstractCode, help='`pyacemaker-worker`.')
         spec.input('parameters', valid_type=orm.Dict, help='The resolved run file: every section with every value.')
@@ -153,7 +156,7 @@ class ActiveLearningWorkChain(WorkChain):
         :param elements: list of chemical symbols.
         :param protocol: ``fast``, ``balanced`` or ``stringent``.
         :param overrides: nested dictionary that mirrors the sections of a run file.
-        :param codes: mapping of ``pw``, ``lammps`` and ``worker`` to ``label@computer``.
+        :param codes: mapping of ``pw``, ``lammps``, ``worker``... to ``label@computer``.
         :param restart_from: pk, uuid or node of a former run to continue.
         """
         from .protocols.runfile import resolve_runfile
@@ -174,12 +177,12 @@ class ActiveLearningWorkChain(WorkChain):
         """
         from aiida_pyacemaker.data.pseudos import default_pseudo_family
 
-        parameters = runfile.to_dict()
-        if parameters['label']['pseudo_family'] is None:
+        parameters, codes = runfile.to_dict(), runfile.needed_codes()
+        if 'pw' in codes and parameters['label']['pseudo_family'] is None:
             parameters['label']['pseudo_family'] = default_pseudo_family(parameters['system']['elements'])
 
         builder = cls.get_builder()
-        builder.codes = {name: orm.load_code(label) for name, label in parameters['codes'].items()}
+        builder.codes = {name: orm.load_code(label) for name, label in codes.items()}
         builder.parameters = orm.Dict(parameters)
         builder.metadata.label = f'{"-".join(parameters["system"]["elements"])} {parameters["protocol"]}'
         if parameters['structures']['files']:
@@ -244,12 +247,16 @@ class ActiveLearningWorkChain(WorkChain):
 
     def run_label(self):
         """Label the configurations at hand."""
-        builder = LabelWorkChain.get_builder_from_protocol(
-            self.inputs.codes.pw,
-            self.ctx.to_label,
-            self.ctx.parameters['label'],
-            options=self.ctx.parameters['options']['pw'],
-        )
+        label, options = self.ctx.parameters['label'], self.ctx.parameters['options']
+        if label['oracle'] == 'tiered':
+            builder = WorkflowFactory('pyacemaker.label_tiered').get_builder_from_protocol(
+                dict(self.inputs.codes), self.ctx.to_label, label, options=options
+            )
+        else:
+            code = load_oracle(label).CODE
+            builder = LabelWorkChain.get_builder_from_protocol(
+                self.inputs.codes[code], self.ctx.to_label, label, options=options[code]
+            )
         return ToContext(label=self.submit_step(builder, 'label'))
 
     def inspect_label(self):
@@ -263,7 +270,10 @@ class ActiveLearningWorkChain(WorkChain):
             self.ctx[name] = self.merge_batches(name)
             self.ctx.entry[f'labels_{split}'] = len(node.outputs[split])
         if 'results' in node.outputs:
-            self.ctx.entry['labels_failed'] = node.outputs.results['number_failed']
+            results = node.outputs.results.get_dict()
+            self.ctx.entry['labels_failed'] = results['number_failed']
+            self.ctx.entry['labels_suspect'] = results.get('number_suspect', 0)
+            self.ctx.entry['core_hours'] = results.get('core_hours')
         if not node.is_finished_ok:
             return self.abort(self.exit_codes.ERROR_LABEL_FAILED, node)
 
@@ -391,10 +401,12 @@ class ActiveLearningWorkChain(WorkChain):
     def get_starting_configurations(self):
         """Return the cells in which the walkers start."""
         if 'starting' not in self.ctx:
+            explore, largest = self.ctx.parameters['explore'], self.ctx.parameters['embed']['max_atoms']
             sizes = {
-                'atoms': self.ctx.parameters['explore']['atoms'],
-                'number': self.ctx.parameters['explore']['walkers'],
-                'max_atoms': self.ctx.parameters['embed']['max_atoms'],
+                'atoms': explore['atoms'],
+                'number': explore['walkers'],
+                # Cells that may go to DFT whole stay so; what is larger is cut out of its cell.
+                'max_atoms': largest if explore['atoms'] <= largest else None,
             }
             self.ctx.starting = starting_configurations(
                 orm.Dict({**self.get_structure_parameters(), **sizes}),
@@ -463,6 +475,7 @@ class ActiveLearningWorkChain(WorkChain):
             {snapshots: self.ctx.explore.outputs[snapshots]},
             {
                 **self.ctx.parameters['embed'],
+                'gamma_select': self.ctx.parameters['explore']['gamma_select'],
                 'number_of_test': validate['test_per_round'] if self.ctx.round_is_clean else 0,
                 'number_of_train': validate['train_per_round'] if learn else 0,
                 'seed': self.ctx.parameters['seed'] * 100 + self.ctx.iteration,

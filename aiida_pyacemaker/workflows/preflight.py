@@ -32,7 +32,7 @@ def find_problems(runfile: RunFile, probe_engines: bool = True, need_daemon: boo
     checks: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
         (check_structures, (runfile,)),
         (check_pseudopotentials, (runfile,)),
-        *((check_code, (name, label, probe_engines)) for name, label in runfile.codes.model_dump().items()),
+        *((check_code, (name, label, probe_engines)) for name, label in runfile.needed_codes().items()),
     ]
     if need_daemon:
         checks.append((check_daemon, ()))
@@ -68,7 +68,7 @@ def check_structures(runfile: RunFile) -> Generation:
         runfile.explore.atoms,
         runfile.explore.walkers,
         own,
-        runfile.embed.max_atoms,
+        runfile.embed.max_atoms if runfile.explore.atoms <= runfile.embed.max_atoms else None,
     )
     if len(generation.frames) > runfile.budget.max_labels:
         raise ValueError(
@@ -78,16 +78,18 @@ def check_structures(runfile: RunFile) -> Generation:
     return generation
 
 
-def check_pseudopotentials(runfile: RunFile) -> str:
+def check_pseudopotentials(runfile: RunFile) -> str | None:
     """Check that the pseudopotential family covers the elements, and has cutoffs if the run file has none.
 
-    :returns: the label of the family.
+    :returns: the label of the family; nothing if Quantum ESPRESSO is not needed.
     :raises ValueError: naming the key and the remedy.
     """
     from aiida_pseudo.groups.family import PseudoPotentialFamily
 
     from aiida_pyacemaker.data.pseudos import default_pseudo_family
 
+    if 'pw' not in runfile.needed_codes():
+        return None
     elements = runfile.system.elements
     label = runfile.label.pseudo_family
     if label is None:
@@ -138,7 +140,7 @@ def check_code(name: str, label: str, probe: bool = True) -> str | None:
             f'{key}: the computer `{computer.label}` of `{label}` is not configured; '
             f'run `verdi computer configure {transport} {computer.label}`'
         )
-    if not probe:
+    if not probe or name not in PROBES:
         return None
     try:
         output = run_code(code, *PROBES[name][:2])
@@ -247,11 +249,24 @@ def read_worker(output: str) -> str:
     return match.group(1)
 
 
-#: How to run each engine, and who reads what it says: arguments, standard input, reader.
+def read_teacher(output: str) -> str:
+    """Return the version of a worker that runs a teacher potential; it needs no python-ace."""
+    match = re.search(r'pyacemaker-worker\s+(\S+)', output)
+    if not match:
+        raise ValueError(
+            f'does not behave like pyacemaker-worker ({_last_lines(output)}); install aiida-pyacemaker and the teacher '
+            'in the Python of its computer and check its executable with `verdi code show`'
+        )
+    return match.group(1)
+
+
+#: How to run each engine, and who reads what it says: arguments, standard input, reader. VASP says nothing without
+#: input files and a licence, so that it is only looked up.
 PROBES: dict[str, tuple[list[str], str, Callable[[str], str]]] = {
     'pw': ([], '', read_pw),
     'lammps': (['-log', 'none', '-nocite'], 'info styles pair\n', read_lammps),
     'worker': (['--version'], '', read_worker),
+    'teacher': (['--version'], '', read_teacher),
 }
 
 

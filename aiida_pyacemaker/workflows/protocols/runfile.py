@@ -125,6 +125,12 @@ class Codes(Section):
     worker: str = parameter(
         '`pyacemaker-worker`, for fits, selection and errors; its Python has python-ace.', min_length=1
     )
+    teacher: str | None = parameter(
+        '`pyacemaker-worker` in the Python that has the teacher potential; null: `codes.worker`.',
+        default=None,
+        min_length=1,
+    )
+    vasp: str | None = parameter('VASP, for labels by the oracle `vasp`.', default=None, min_length=1)
 
 
 class Resources(Section):
@@ -168,6 +174,8 @@ class Options(Section):
     pw: JobOptions = parameter('Jobs of `codes.pw`.')
     lammps: JobOptions = parameter('Jobs of `codes.lammps`.')
     worker: JobOptions = parameter('Jobs of `codes.worker`.')
+    teacher: JobOptions = parameter('Jobs of `codes.teacher`.', default=JobOptions())
+    vasp: JobOptions = parameter('Jobs of `codes.vasp`.', default=JobOptions())
 
 
 #: Keys of the families that take a file where they take a formula or the name of a molecule.
@@ -225,8 +233,12 @@ class InitialStructures(Structures):
 
 
 class Label(Section):
-    """The DFT calculations."""
+    """The labels: energies, forces and stresses, by DFT or by a teacher potential."""
 
+    oracle: Literal['qe', 'vasp', 'teacher', 'tiered'] = parameter(
+        'Who labels: Quantum ESPRESSO, VASP, a teacher potential, or a teacher where it is sure and DFT elsewhere.',
+        default='qe',
+    )
     pseudo_family: str | None = parameter(
         'Pseudopotential family of the profile; null: the first known one that covers the elements.', min_length=1
     )
@@ -235,7 +247,19 @@ class Label(Section):
     ecutrho: Positive | None = parameter('Cutoff of the density; null: what the family recommends.', unit='Ry')
     smearing: Literal['cold', 'gaussian', 'methfessel-paxton', 'fermi-dirac'] = parameter('Kind of smearing.')
     degauss: Positive = parameter('Width of the smearing.', unit='Ry')
-    max_concurrent: Number = parameter('DFT calculations that run at the same time.', ge=1)
+    spin: Literal['auto', 'none'] = parameter(
+        'Spin polarisation where an element is magnetic, with a ferromagnetic start, or none at all.', default='auto'
+    )
+    dipole_correction: bool = parameter('Correct the dipole of slabs with two different sides.', default=True)
+    max_force: Positive = parameter(
+        'A label with a larger force is put aside until it is confirmed.', unit='eV/Å', default=50.0
+    )
+    max_energy_deviation: Positive = parameter(
+        'So is one whose energy is further from that of its like.', unit='eV/atom', default=5.0
+    )
+    mix_settings: bool = parameter('Allow labels of different settings in one data set.', default=False)
+    clean_workdir: bool = parameter('Remove the scratch of a calculation as soon as its label is safe.', default=True)
+    max_concurrent: Number = parameter('Calculations that run at the same time.', ge=1)
     max_failed_fraction: float = parameter('Fraction of the calculations of a step that may fail.', ge=0, le=1)
     max_wallclock_seconds: Number = parameter('Longest time of one calculation.', unit='s', ge=60)
 
@@ -358,23 +382,13 @@ class RunFile(Section):
     codes: Codes = parameter('The AiiDA codes of the engines.')
     options: Options = parameter('What the scheduler is asked for, per code.')
     structures: InitialStructures = parameter('The initial structures.')
-    label: Label = parameter('The DFT calculations.')
+    label: Label = parameter('The labels: energies, forces and stresses.')
     train: Train = parameter('The fit.')
     explore: Explore = parameter('Molecular dynamics watched by gamma.')
     embed: Embed = parameter('What a halted simulation sends to DFT.')
     # `validate` is a method of every pydantic model, so the attribute has another name than the key.
     validation: Validate = parameter('When the potential is good enough.', alias='validate')
     budget: Budget = parameter('When to give up.')
-
-    @model_validator(mode='after')
-    def _check_sizes(self) -> RunFile:
-        if self.explore.atoms > self.embed.max_atoms:
-            raise PydanticCustomError(
-                'sizes',
-                f'explore.atoms ({self.explore.atoms}) is above embed.max_atoms ({self.embed.max_atoms}), so no halted '
-                'frame could go to DFT; lower explore.atoms or raise embed.max_atoms',
-            )
-        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Return the resolved run file as plain nested dictionaries, sections in the order of the model."""
@@ -383,6 +397,22 @@ class RunFile(Section):
     def to_yaml(self) -> str:
         """Return the resolved run file as YAML; loading it again gives the same run file."""
         return yaml.dump(self.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+    def needed_codes(self) -> dict[str, str]:
+        """Return the codes that the run starts, by their key.
+
+        :raises RunFileError: if the oracle needs a code that is not named.
+        """
+        tiered = self.label.oracle == 'tiered'
+        oracles = ('teacher', self.label.tiers.expensive) if tiered else (self.label.oracle,)
+        keys = [{'qe': 'pw'}.get(oracle, oracle) for oracle in oracles]
+        named = {**self.codes.model_dump(), 'teacher': self.codes.teacher or self.codes.worker}
+        needed = {key: named[key] for key in (*keys, 'lammps', 'worker')}
+        for key, label in needed.items():
+            if label is None:
+                remedy = f'the oracle `{self.label.oracle}` needs it; give the label of a code as code@computer'
+                raise RunFileError('run file', [(f'codes.{key}', remedy)])
+        return needed
 
     def content_hash(self) -> str:
         """Return a hash (hex) of everything that decides the result: all keys, and the content of structure files."""
