@@ -145,7 +145,6 @@ def test_structure_files(tmp_path):
         ('explore.steps=1005', 'explore', 'steps (1005) is not a multiple of gamma_every'),
         ('explore.ensemble=npq', 'explore.ensemble', 'did you mean `npt`?'),
         ('explore.gamma_select=7', 'explore', 'lower gamma_select'),
-        ('explore.atoms=1000', '', 'lower explore.atoms or raise embed.max_atoms'),
         ('explore=5', 'explore', '5 is not a section; known keys of it are walkers'),
         ('seed=true', 'seed', 'must be a whole number'),
         ('train.cutoff=yes', 'train.cutoff', 'must be a number'),
