@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine import WorkChain, while_
 from aiida.plugins import DataFactory
+from ase import Atoms
 
 from aiida_pyacemaker.calculations.functions.collect_labels import collect_labels
-from aiida_pyacemaker.calculations.functions.get_structure import get_structure
+from aiida_pyacemaker.calculations.functions.get_structure import get_structures
 
 from .adopt import adopt_child
-from .oracles import load_oracle
+from .oracles import Oracle, load_oracle
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 
+SPLITS = ('train', 'test')
 #: Cost of one calculation grows about with this power of the number of atoms: orders the queue.
 COST_EXPONENT = 2.5
+#: What the oracle may tell of the cost of a job, summed over the batch.
+COSTS = ('core_hours', 'wall_seconds', 'electrons', 'disk_bytes')
+#: Keys of ``label`` that say which labels are suspicious.
+LIMITS = ('max_force', 'max_energy_deviation')
+TERMINATED = ('finished', 'excepted', 'killed')
 
 
 def validate_parameters(value, _):
@@ -28,6 +39,8 @@ def validate_parameters(value, _):
             return f'`label.{key}` is missing'
     if parameters['max_concurrent'] <= 0:
         return f'`label.max_concurrent` must be positive, got {parameters["max_concurrent"]}'
+    if not 0 <= parameters['max_failed_fraction'] <= 1:
+        return f'`label.max_failed_fraction` must be from 0 to 1, got {parameters["max_failed_fraction"]}'
     try:
         load_oracle(parameters)
     except ValueError as exception:
@@ -39,7 +52,12 @@ class LabelWorkChain(WorkChain):
     """Label configurations with the oracle that ``label.oracle`` names.
 
     At most ``max_concurrent`` jobs run at a time, the costliest first; a job that fails costs its own configurations
-    only, until more than ``max_failed_fraction`` of them have failed.
+    only, until more than ``max_failed_fraction`` of them have failed: then nothing more is submitted.
+
+    The state of the batch is in the graph: the jobs are the children with call link labels ``label_0003``, by the index
+    of the job's first configuration, each with the extras ``configurations`` and ``atoms`` (how many it labels) from
+    its submission on, and ``core_hours``, ``electrons`` and what else the oracle tells of its cost from its end on. The
+    context, written at every step, holds only what is needed to go on.
     """
 
     @classmethod
@@ -66,13 +84,18 @@ class LabelWorkChain(WorkChain):
             while_(cls.should_run_next)(
                 cls.run_next,
             ),
-            cls.inspect_calculations,
             cls.results,
         )
         spec.output(
             'train', valid_type=ConfigurationsData, required=False, help='The labelled training configurations.'
         )
         spec.output('test', valid_type=ConfigurationsData, required=False, help='The labelled held-out configurations.')
+        spec.output_namespace(
+            'suspects',
+            valid_type=ConfigurationsData,
+            dynamic=True,
+            help='Labels with values that can hardly be, `train` and `test`: kept, not to be trained on.',
+        )
         spec.output('results', valid_type=orm.Dict, help='Counts, failures and cost of the batch.')
         spec.exit_code(
             401,
@@ -98,113 +121,205 @@ class LabelWorkChain(WorkChain):
             builder.options = orm.Dict(options)
         return builder
 
-    def setup(self):
-        """Queue the jobs, the costliest first so that none is left running alone at the end."""
-        self.ctx.parameters = self.inputs.parameters.get_dict()
-        frames = self.inputs.configurations.get_frames()
-        self.ctx.number = len(frames)
-        # A job goes by the index of its first configuration.
-        self.ctx.jobs = {indices[0]: indices for indices in self.oracle.get_jobs(frames)}
-        self.ctx.costs = {
-            index: sum(len(frames[k]) ** COST_EXPONENT for k in indices) for index, indices in self.ctx.jobs.items()
-        }
-        self.ctx.queue = sorted(self.ctx.jobs, key=lambda index: (-self.ctx.costs[index], index))
-        self.ctx.children = {}
-        self.ctx.running = []
+    # What follows from the inputs, made once per worker of the daemon and in no checkpoint --------------------------
 
-    @property
-    def oracle(self):
-        """The oracle, made of the parameters alone, so that a checkpoint need not hold it."""
+    @functools.cached_property
+    def oracle(self) -> Oracle:
+        """The oracle."""
         return load_oracle(self.inputs.parameters.get_dict())
 
+    @functools.cached_property
+    def frames(self) -> list[Atoms]:
+        """The configurations."""
+        return self.inputs.configurations.get_frames()
+
+    @functools.cached_property
+    def jobs(self) -> dict[int, list[int]]:
+        """The configurations of each job, by the first of them."""
+        return {indices[0]: indices for indices in self.oracle.get_jobs(self.frames)}
+
+    @functools.cached_property
+    def queue(self) -> list[int]:
+        """The jobs, the costliest first so that none is left running alone at the end."""
+        costs = {index: sum(len(self.frames[k]) ** COST_EXPONENT for k in self.jobs[index]) for index in self.jobs}
+        return sorted(self.jobs, key=lambda index: (-costs[index], index))
+
+    @functools.cached_property
+    def structures(self) -> dict[str, orm.StructureData]:
+        """The structure nodes of the jobs, by the names that ``get_structures`` gives them; none if none are needed."""
+        if not self.oracle.NEEDS_STRUCTURE:
+            return {}
+        indices = sorted(index for index, indices in self.jobs.items() if len(indices) == 1)
+        former = self.node.base.links.get_outgoing(link_type=LinkType.CALL_CALC, link_label_filter='structures').all()
+        made = next((link.node for link in former if link.node.is_finished_ok), None)
+        if made is None:
+            _, made = get_structures.run_get_node(
+                self.inputs.configurations, orm.List(indices), metadata={'call_link_label': 'structures'}
+            )
+        return {link.link_label: link.node for link in made.base.links.get_outgoing(link_type=LinkType.CREATE).all()}
+
+    # Outline ----------------------------------------------------------------------------------------------------------
+
+    def setup(self):
+        """Nothing has been submitted yet."""
+        self.ctx.parameters = self.inputs.parameters.get_dict()
+        self.ctx.submitted = 0
+        self.ctx.failed = 0
+        self.ctx.running = {}  # job -> PK of its process
+
     def should_run_next(self) -> bool:
-        """Return whether configurations wait or calculations run."""
-        self.ctx.running = [index for index in self.ctx.running if not self.get_child(index).is_terminated]
-        return bool(self.ctx.queue or self.ctx.running)
+        """Return whether jobs run, or wait and may still be submitted."""
+        for pk in self.get_ended(list(self.ctx.running.values())):
+            index = next(index for index, running in self.ctx.running.items() if running == pk)
+            del self.ctx.running[index]
+            self.inspect_job(index, orm.load_node(pk))
+        return bool(self.ctx.running) or (self.ctx.submitted < len(self.queue) and not self.quota_is_exceeded())
+
+    @staticmethod
+    def get_ended(pks: list[int]) -> list[int]:
+        """Return those of some processes that have come to an end, whatever it was: one query for all."""
+        filters = {'id': {'in': pks}, 'attributes.process_state': {'in': TERMINATED}}
+        return orm.QueryBuilder().append(orm.ProcessNode, filters=filters, project='id').all(flat=True) if pks else []
+
+    def quota_is_exceeded(self) -> bool:
+        """Return whether more configurations have failed than may."""
+        return self.ctx.failed > self.ctx.parameters['max_failed_fraction'] * len(self.frames)
+
+    def inspect_job(self, index: int, child: orm.ProcessNode):
+        """Book what a job has cost and count it if it failed, which is reported at once."""
+        child.base.extras.set_many(self.oracle.get_cost(child))
+        if child.is_finished_ok:
+            return
+        was_kept = not self.quota_is_exceeded()
+        self.ctx.failed += len(self.jobs[index])
+        name = f'configuration {index}' if len(self.jobs[index]) == 1 else f'{len(self.jobs[index])} configurations'
+        self.report(
+            f'{name} lost: {child.process_label}<{child.pk}> [{child.exit_status}] {get_end(child)} '
+            f'({self.ctx.failed} of {len(self.frames)} have failed)'
+        )
+        waiting = len(self.queue) - self.ctx.submitted
+        if was_kept and self.quota_is_exceeded() and waiting:
+            self.report(
+                f'more than `label.max_failed_fraction` have failed: the {waiting} jobs that wait are not submitted'
+            )
 
     def run_next(self):
-        """Fill the free places and wait for the smallest running calculation, which is likely to end first.
+        """Fill the free places and wait for the smallest running job, which is likely to end first.
 
         Waiting for one child rather than for a whole batch keeps the places filled; the others are looked at whenever
         it ends.
         """
-        while self.ctx.queue and len(self.ctx.running) < self.ctx.parameters['max_concurrent']:
-            index = self.ctx.queue.pop(0)
-            child = adopt_child(self, f'label_{index:04d}') or self.submit_calculation(index)
-            self.ctx.children[index] = child.pk
-            self.ctx.running.append(index)
+        while (
+            self.ctx.submitted < len(self.queue)
+            and len(self.ctx.running) < self.ctx.parameters['max_concurrent']
+            and not self.quota_is_exceeded()
+        ):
+            index = self.queue[self.ctx.submitted]
+            child = adopt_child(self, f'label_{index:04d}') or self.submit_job(index)
+            self.ctx.running[index] = child.pk
+            self.ctx.submitted += 1
 
-        awaited = min(self.ctx.running, key=lambda index: self.ctx.costs[index])
-        self.to_context(awaited=self.get_child(awaited))
+        awaited = max(self.ctx.running, key=self.queue.index)
+        self.to_context(awaited=orm.load_node(self.ctx.running[awaited]))
 
-    def get_child(self, index: int) -> orm.WorkChainNode:
-        """Return the node of the calculation that labels configuration ``index``."""
-        return orm.load_node(self.ctx.children[index])
-
-    def submit_calculation(self, index: int) -> orm.ProcessNode:
+    def submit_job(self, index: int) -> orm.ProcessNode:
         """Submit one job."""
-        oracle, indices, structure = self.oracle, self.ctx.jobs[index], None
-        if oracle.NEEDS_STRUCTURE:
-            structure = get_structure(
-                self.inputs.configurations,
-                orm.Int(index),
-                metadata={'call_link_label': f'structure_{index:04d}'},
-            )
+        indices, structure = self.jobs[index], self.structures.get(f'structure_{index:04d}')
         options = self.inputs.options.get_dict() if 'options' in self.inputs else {}
-        builder = oracle.get_builder(self.inputs.code, self.inputs.configurations, indices, structure, options)
+        builder = self.oracle.get_builder(self.inputs.code, self.inputs.configurations, indices, structure, options)
         what = f'{len(indices)} configurations' if structure is None else structure.get_formula()
         builder.metadata.label = f'{what} #{index}'
         builder.metadata.call_link_label = f'label_{index:04d}'
-        return self.submit(builder)
+        child = self.submit(builder)
+        size = {'configurations': len(indices), 'atoms': sum(len(self.frames[k]) for k in indices)}
+        child.base.extras.set_many(size)
+        return child
 
-    def inspect_calculations(self):
-        """Sort the finished calculations from the failed ones and report the latter."""
-        self.ctx.failures, self.ctx.labelled = [], {}
-        for index in sorted(self.ctx.children):
-            child = self.get_child(index)
-            if child.is_finished_ok:
-                self.ctx.labelled[index] = child.pk
-                continue
-            message = child.exit_message or (child.process_state.value if child.process_state else 'unknown state')
-            failure = {'index': index, 'pk': child.pk, 'exit_status': child.exit_status, 'message': message}
-            self.ctx.failures.append(failure)
-            self.report(
-                f'configuration {index} is lost: {child.process_label}<{child.pk}> [{child.exit_status}] {message}'
-            )
+    def get_children(self) -> dict[int, orm.ProcessNode]:
+        """Return the process of each job, the newest if there are several."""
+        links = self.node.base.links.get_outgoing(link_type=(LinkType.CALL_WORK, LinkType.CALL_CALC)).all()
+        found = sorted(links, key=lambda link: link.node.pk)
+        return {int(link.link_label[6:]): link.node for link in found if link.link_label.startswith('label_')}
 
     def results(self):
         """Collect the labels, whatever else failed, and compare the failures with the quota."""
-        total = self.ctx.number
-        failed = sum(len(self.ctx.jobs[failure['index']]) for failure in self.ctx.failures)
-
+        children = self.get_children()
         # One call for each split, so that a training set has no path to the calculations of the held-out one.
-        for split in ('train', 'test'):
-            nodes = self.get_outputs_of_split(split)
-            if nodes:
-                label = f'collect_{split}'
-                sets = collect_labels(self.inputs.configurations, **nodes, metadata={'call_link_label': label})
-                self.out(split, sets[split])
-
-        results = {
-            'number_of_configurations': total,
-            'number_labelled': total - failed,
-            'number_failed': failed,
-            'failures': self.ctx.failures,
-            'wall_time_seconds': sum(
-                self.oracle.get_cost(orm.load_node(pk)).get('wall_seconds', 0.0) for pk in self.ctx.labelled.values()
-            ),
-        }
+        sets = {split: self.collect(split, children) for split in SPLITS}
+        for split, found in sets.items():
+            if split in found:
+                self.out(split, found[split])
+            if 'suspect' in found:
+                self.out(f'suspects.{split}', found['suspect'])
+        results = self.summarise(children, sets)
         self.out('results', orm.Dict(results).store())
+        if self.quota_is_exceeded():
+            return self.exit_codes.ERROR_TOO_MANY_FAILURES.format(
+                failed=results['number_failed'], total=results['number_of_configurations']
+            )
 
-        if failed > self.ctx.parameters['max_failed_fraction'] * total:
-            return self.exit_codes.ERROR_TOO_MANY_FAILURES.format(failed=failed, total=total)
-
-    def get_outputs_of_split(self, split: str) -> dict[str, orm.Data]:
-        """Return the outputs of the finished jobs of a split, as ``collect_labels`` takes them."""
-        frames, oracle = self.inputs.configurations.get_frames(), self.oracle
-        nodes = {}
-        for index, pk in self.ctx.labelled.items():
-            if any(frames[k].info.get('split', 'train') == split for k in self.ctx.jobs[index]):
-                outputs = oracle.get_labels(orm.load_node(pk))
+    def collect(self, split: str, children: dict[int, orm.ProcessNode]) -> dict[str, orm.Data]:
+        """Return the labels of a split, and those of them that are suspicious."""
+        nodes: dict[str, orm.Data] = {}
+        for index, child in sorted(children.items()):
+            mine = any(self.frames[k].info.get('split', 'train') == split for k in self.jobs[index])
+            if mine and child.is_finished_ok:
+                outputs = self.oracle.get_labels(child)
                 nodes |= {f'{name}_{index:04d}': node for name, node in outputs.items()}
-        return nodes
+        if not nodes:
+            return {}
+        limits = {key: value for key in LIMITS if (value := self.ctx.parameters.get(key)) is not None}
+        if limits:
+            nodes['limits'] = orm.Dict(limits)
+        return collect_labels(self.inputs.configurations, **nodes, metadata={'call_link_label': f'collect_{split}'})
+
+    def summarise(self, children: dict[int, orm.ProcessNode], sets: dict[str, dict[str, orm.Data]]) -> dict[str, Any]:
+        """Return the output ``results``: counts, failures and cost of the batch, and the cost of each job.
+
+        :param children: the process of each job.
+        :param sets: what was collected of each split.
+        """
+        jobs = [self.describe_job(index, child) for index, child in sorted(children.items())]
+        suspects = [describe_suspect(atoms) for found in sets.values() for atoms in found.get('suspect', ())]
+        for suspect in suspects:
+            self.report(f'suspicious label, kept out of the training: {suspect["formula"]}: {suspect["reason"]}')
+        failures = [
+            {'index': index, 'pk': child.pk, 'exit_status': child.exit_status, 'message': get_end(child)}
+            for index, child in sorted(children.items())
+            if not child.is_finished_ok
+        ]
+        total, attempted = len(self.frames), sum(job['configurations'] for job in jobs)
+        costs = {key: sum(job.get(key, 0) for job in jobs) for key in ('atoms', *COSTS)}
+        return {
+            'number_of_configurations': total,
+            'number_labelled': sum(len(found[split]) for split, found in sets.items() if split in found),
+            'number_suspect': len(suspects),
+            'number_failed': sum(len(self.jobs[failure['index']]) for failure in failures),
+            'number_not_submitted': total - attempted,
+            'failures': failures,
+            'suspects': suspects,
+            'jobs': jobs,
+            'wall_time_seconds': costs.pop('wall_seconds'),
+            **costs,
+        }
+
+    def describe_job(self, index: int, child: orm.ProcessNode) -> dict[str, Any]:
+        """Return what a job was and cost, as its extras say."""
+        extras = child.base.extras.all
+        known = {key: extras[key] for key in ('configurations', 'atoms', *COSTS) if key in extras}
+        return {'index': index, 'pk': child.pk, 'ok': child.is_finished_ok, **known}
+
+
+def get_end(child: orm.ProcessNode) -> str:
+    """Return how a process ended that did not end well."""
+    return child.exit_message or (child.process_state.value if child.process_state else 'unknown state')
+
+
+def describe_suspect(atoms: Atoms) -> dict[str, Any]:
+    """Return what a suspicious label is and why it is one."""
+    return {
+        'formula': atoms.get_chemical_formula(),
+        'family': atoms.info.get('family'),
+        'calculation': atoms.info.get('calculation'),
+        'reason': '; '.join(atoms.info.get('flags') or ['no reason given']),
+    }

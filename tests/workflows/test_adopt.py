@@ -36,5 +36,5 @@ def test_adopt_child(generate_workchain, pw_code, label_parameters):
     assert adopt_child(process, 'label_0002') is None
 
     process.run_next()
-    assert process.ctx.children[0] == waiting.pk
-    assert orm.load_node(process.ctx.children[1]).process_label == 'PwBaseWorkChain'
+    assert process.ctx.running[0] == waiting.pk
+    assert orm.load_node(process.ctx.running[1]).process_label == 'PwBaseWorkChain'

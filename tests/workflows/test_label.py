@@ -73,24 +73,9 @@ def test_bad_parameters(pw_code, aluminium, label_parameters, changes, message):
         LabelWorkChain.get_builder_from_protocol(pw_code, configurations, {**label_parameters, **changes})
 
 
-def test_magnetic_builder(pw_code, pseudo_family, label_parameters, generate_workchain):
-    """Iron is spin-polarised with a ferromagnetic start, and has bands enough for its smearing."""
-    configurations = ConfigurationsData([bulk('Fe', a=2.87)])
-    builder = LabelWorkChain.get_builder_from_protocol(pw_code, configurations, label_parameters)
-    process = generate_workchain(LabelWorkChain, builder)
-    process.setup()
-    structure = orm.StructureData(ase=bulk('Fe', a=2.87))
-    system = process.get_pw_builder(structure).pw.parameters.get_dict()['SYSTEM']
-
-    assert system['nspin'] == 2
-    assert system['starting_magnetization']['Fe'] > 0
-    assert system['nbnd'] == 15  # 1.3 * 16 / 2 + 4, rounded up
-
-
 def test_costliest_first(pw_code, label_parameters, generate_workchain):
     """The queue starts with the largest cells."""
     cells = [bulk('Al', cubic=True), bulk('Al', cubic=True).repeat((1, 1, 2)), bulk('Al')]
     builder = LabelWorkChain.get_builder_from_protocol(pw_code, ConfigurationsData(cells), label_parameters)
     process = generate_workchain(LabelWorkChain, builder)
-    process.setup()
-    assert process.ctx.queue == [1, 0, 2]
+    assert process.queue == [1, 0, 2]

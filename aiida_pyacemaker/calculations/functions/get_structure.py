@@ -1,4 +1,4 @@
-"""Calcfunction that makes a structure node of one configuration."""
+"""Calcfunctions that make structure nodes of configurations."""
 
 from __future__ import annotations
 
@@ -17,10 +17,29 @@ def get_structure(configurations: ConfigurationsData, index: orm.Int) -> orm.Str
     :param configurations: the configurations.
     :param index: which one, counted from 0; it is written in the label and in the extra ``index`` of the structure.
     """
-    atoms = configurations.get_structure_ase(index.value)
+    return make_structure(configurations.get_structure_ase(index.value), index.value)
+
+
+@calcfunction
+def get_structures(configurations: ConfigurationsData, indices: orm.List) -> dict[str, orm.StructureData]:
+    """Return many configurations as structures, see :func:`get_structure`: one process instead of one for each.
+
+    :param configurations: the configurations.
+    :param indices: which ones, counted from 0.
+    :returns: ``structure_0003`` for configuration 3, and so on.
+    """
+    frames = configurations.get_frames()
+    return {f'structure_{index:04d}': make_structure(frames[index], index) for index in indices}
+
+
+def make_structure(atoms: Atoms, index: int) -> orm.StructureData:
+    """Return a configuration as an unstored structure.
+
+    :param index: its place among the configurations, written in the label and in the extra ``index``.
+    """
     # Without tags, magnetic moments and the like, which would split an element into several kinds.
     bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     structure = orm.StructureData(ase=bare)
-    structure.label = f'{atoms.get_chemical_formula()} {group_name(atoms)} {index.value}'
-    structure.base.extras.set_many({'index': index.value, 'family': atoms.info.get('family', 'unknown')})
+    structure.label = f'{atoms.get_chemical_formula()} {group_name(atoms)} {index}'
+    structure.base.extras.set_many({'index': index, 'family': atoms.info.get('family', 'unknown')})
     return structure
