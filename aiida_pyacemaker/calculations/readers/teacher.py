@@ -1,0 +1,40 @@
+"""Labels of a ``TeacherCalculation``."""
+
+from __future__ import annotations
+
+import numpy as np
+from aiida import orm
+from ase import Atoms
+
+from aiida_pyacemaker.atomistics.configurations import labels, set_labels
+
+#: Outputs without which there is no label, and those that may be there.
+OUTPUTS = frozenset({'labelled'})
+OPTIONAL: frozenset[str] = frozenset()
+
+
+def read(frames: list[Atoms], index: int, nodes: dict[str, orm.Data]) -> dict[int, Atoms]:
+    """Return the labelled configurations of one job by their indices.
+
+    :param frames: all configurations of the batch.
+    :param index: the first configuration of the job.
+    :param nodes: ``labelled``, the output of the job.
+    :raises ValueError: if a label belongs to another structure.
+    """
+    found, creator = {}, nodes['labelled'].creator
+    for labelled in nodes['labelled'].get_frames():
+        k = labelled.info['index']
+        if not 0 <= k < len(frames) or not _same(frames[k], labelled):
+            raise ValueError(
+                f'Configuration {k}: the label of the job of configuration {index} is of another structure.'
+            )
+        atoms = frames[k]
+        atoms.info['settings'] = labelled.info['settings']
+        if creator is not None:
+            atoms.info['calculation'] = creator.uuid
+        found[k] = set_labels(atoms, **labels(labelled))
+    return found
+
+
+def _same(one: Atoms, other: Atoms) -> bool:
+    return np.array_equal(one.numbers, other.numbers) and np.allclose(one.positions, other.positions, atol=1e-8)

@@ -1,0 +1,83 @@
+"""The oracle `teacher`: any ASE calculator or universal potential, many configurations in one job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ProcessBuilder
+from aiida.plugins import CalculationFactory
+from ase import Atoms
+from pydantic import ValidationError
+
+from aiida_pyacemaker.atomistics.labelling.teachers import Teacher
+
+from ..restart import get_options
+from .base import Oracle
+
+TeacherCalculation = CalculationFactory('pyacemaker.teacher')
+
+
+class TeacherOracle(Oracle):
+    """A teacher, one :class:`TeacherCalculation` per `label.teacher.batch` configurations."""
+
+    CODE = 'teacher'
+    READER = 'teacher'
+    NEEDS_STRUCTURE = False
+
+    def __init__(self, parameters: dict[str, Any]):
+        super().__init__(parameters)
+        try:
+            self.teacher = Teacher.model_validate(parameters.get('teacher') or {})
+        except ValidationError as exception:
+            error = exception.errors()[0]
+            key = '.'.join(('label', 'teacher', *map(str, error['loc'])))
+            raise ValueError(f'`{key}`: {error["msg"].removeprefix("Value error, ")}') from None
+        self.teacher.model_file()
+
+    def get_jobs(self, frames: list[Atoms]) -> list[list[int]]:
+        """Return batches, so that no job labels training and held-out configurations together."""
+        splits: dict[str, list[int]] = {}
+        for index, atoms in enumerate(frames):
+            splits.setdefault(atoms.info.get('split', 'train'), []).append(index)
+        size = self.teacher.batch
+        return [group[k : k + size] for group in splits.values() for k in range(0, len(group), size)]
+
+    def get_builder(self, code, configurations, indices, structure, options) -> ProcessBuilder:
+        """Return the builder of a job that labels the configurations ``indices``."""
+        builder = TeacherCalculation.get_builder()
+        builder.code = code
+        builder.configurations = configurations
+        section = self.teacher.model_dump()
+        path = self.teacher.model_file()
+        if path is not None:
+            section['model'] = path.name
+            builder.model = get_file_node(path)
+        builder.parameters = orm.Dict({'teacher': section, 'indices': list(indices)})
+        seconds = self.parameters.get('max_wallclock_seconds', 43200)
+        builder.metadata.options = get_options(options, max_wallclock_seconds=seconds)
+        return builder
+
+    def get_labels(self, child) -> dict[str, orm.Data]:
+        """Return the output of a finished job that holds the labels."""
+        return {'labelled': child.outputs.labelled}
+
+    def get_failures(self, child) -> list[dict[str, Any]]:
+        """Return what a finished job could not label: ``index`` and ``message`` of each configuration."""
+        return child.outputs.results.get('failures', [])
+
+    def get_cost(self, child) -> dict[str, float]:
+        """Return the wall time and the core-hours of a job."""
+        if 'results' not in child.outputs or 'wall_time_seconds' not in child.outputs.results.keys():  # noqa: SIM118
+            return {}
+        results = child.outputs.results.get_dict()
+        seconds = results['wall_time_seconds']
+        return {'wall_seconds': seconds, 'core_hours': seconds * results['threads'] / 3600}
+
+
+def get_file_node(path) -> orm.SinglefileData:
+    """Return the node of a file: the one of the same name and content that is there, or a new one."""
+    node = orm.SinglefileData(path)
+    query = orm.QueryBuilder()
+    query.append(orm.SinglefileData, filters={'extras._aiida_hash': node.base.caching.compute_hash()})
+    return query.first(flat=True) or node
