@@ -9,7 +9,9 @@ from aiida.engine import run_get_node
 from aiida.plugins import CalculationFactory
 from ase.build import bulk
 
+from aiida_pyacemaker.atomistics.configurations import labels
 from aiida_pyacemaker.calculations.functions.collect_labels import collect_labels
+from aiida_pyacemaker.calculations.functions.confirm_labels import confirm_labels
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
@@ -121,7 +123,9 @@ def test_bad_outputs(configurations):
         collect_labels(configurations, other_0000=parameters)
     with pytest.raises(ValueError, match='`parameters_0003` names no output of 3 configurations'):
         collect_labels(configurations, parameters_0003=parameters)
-    with pytest.raises(ValueError, match='Configuration 1: `parameters` and `trajectory` are both needed'):
+    with pytest.raises(
+        ValueError, match=r'Configuration 1: .*`parameters` and `trajectory`.* are needed, got parameters'
+    ):
         collect_labels(configurations, parameters_0001=parameters)
     with pytest.raises(ValueError, match='has no energy or no forces'):
         collect_labels(configurations, parameters_0001=orm.Dict({}), trajectory_0001=trajectory)
@@ -130,8 +134,47 @@ def test_bad_outputs(configurations):
         collect_labels(configurations, parameters_0001=parameters, trajectory_0001=short)
 
 
-def test_not_finite(configurations):
-    """A calculation that gave NaN makes no label."""
-    trajectory = orm.ArrayData({'forces': np.full((1, 2, 3), np.nan)})
-    with pytest.raises(ValueError, match='the forces hold NaN'):
-        collect_labels(configurations, parameters_0000=orm.Dict({'energy': -1.0}), trajectory_0000=trajectory)
+def outputs_of(index, energy, forces):
+    """Return the outputs of a calculation, as `collect_labels` takes them."""
+    trajectory = orm.ArrayData({'forces': np.asarray(forces, dtype=float)[None]})
+    return {f'parameters_{index:04d}': orm.Dict({'energy': energy}), f'trajectory_{index:04d}': trajectory}
+
+
+def test_suspects_are_kept_apart(configurations):
+    """Labels that cannot be right are flagged and in no training set; the others of the batch are not lost."""
+    pulled, absurd = [[9.0, 0, 0], [-9.0, 0, 0]], [[60.0, 0, 0], [-60.0, 0, 0]]
+    nodes = outputs_of(0, -8.0, np.full((2, 3), np.nan)) | outputs_of(1, -8.0, absurd) | outputs_of(2, -8.0, pulled)
+    collected = collect_labels(configurations, **nodes)
+    assert sorted(collected) == ['suspect', 'train']
+    assert len(collected['train']) == 1
+    broken, large = collected['suspect'].get_frames()
+    assert broken.info['flags'] == ['forces not finite']
+    assert labels(broken) == {'energy': -8.0}
+    assert large.info['flags'] == ['force 60 eV/Å on atom 0 (limit 50)']
+    assert large.info['split'] == 'test'
+    np.testing.assert_array_equal(large.get_forces(), absurd)
+    assert collected['suspect'].base.attributes.get('number_flagged') == 2
+
+    limits = orm.Dict({'max_force': 5.0, 'pseudo_family': 'any'})
+    collected = collect_labels(configurations, limits=limits, **nodes)
+    assert [atoms.info['flags'][0] for atoms in collected['suspect']][2:] == ['force 9 eV/Å on atom 0 (limit 5)']
+    with pytest.raises(ValueError, match=r'`label.max_force` must be positive, got -1'):
+        collect_labels(configurations, limits=orm.Dict({'max_force': -1}), **nodes)
+
+
+def test_confirm_labels(configurations):
+    """Confirmed labels are a set to train on and say that they were confirmed; what has no label cannot be."""
+    absurd = [[60.0, 0, 0], [-60.0, 0, 0]]
+    nodes = outputs_of(0, -8.0, np.full((2, 3), np.nan)) | outputs_of(1, -8.0, absurd)
+    suspect = collect_labels(configurations, **nodes)['suspect']
+    confirmed, function = confirm_labels.run_get_node(suspect, orm.List([1]))
+    assert function.is_finished_ok
+    (atoms,) = confirmed.get_frames()
+    assert atoms.info['flags'] == ['force 60 eV/Å on atom 0 (limit 50)', 'confirmed']
+    np.testing.assert_array_equal(atoms.get_forces(), absurd)
+    with pytest.raises(ValueError, match=r'Configuration 0 cannot be confirmed: .* has no forces'):
+        confirm_labels(suspect, orm.List([0]))
+    with pytest.raises(ValueError, match='no configuration 2: the set has 2'):
+        confirm_labels(suspect, orm.List([2]))
+    with pytest.raises(ValueError, match='nothing to confirm'):
+        confirm_labels(suspect, orm.List([]))
