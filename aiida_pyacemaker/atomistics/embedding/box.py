@@ -1,0 +1,360 @@
+"""The box in which the surroundings of a point close on themselves with the least misfit.
+
+A periodic box replaces what lies beyond its faces by images of what lies within. The misfit measures that directly:
+every image near the core is compared with the atom of the parent that it stands for, and every atom of the parent with
+its image; distances to the nearest atom of the species count, up to `MISSING`, with a weight that decays with the
+distance from the core as forces do. Axes, edges and origin are chosen for the least of it: a lattice or what is common
+to two lattices shows in the map of displacements (`lattice`); along axes without translations edges are searched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from scipy.spatial import cKDTree
+
+from ..checks.supercell import perpendicular_widths
+from ..checks.vacuum import GAP
+from .environments import Region
+from .lattice import lattice_frames, translations
+
+#: Å: an atom without an image counts as one that is this far away.
+MISSING = 1.5
+#: Å over which the influence of a misfit on the core decays.
+DECAY = 2.0
+#: Å: thickness of the layers on both sides of a face that are compared.
+LAYER = 4.0
+#: Å of matter between core and boundary below which the core is shrunk instead.
+MIN_BUFFER = 2.5
+#: Å: how much longer an edge may be than core and buffer need, and the steps in which edges and origins are tried.
+SLACK, EDGE_STEP, ORIGIN_STEP = 5.0, 0.4, 0.4
+#: Å of vacuum in a cell that has a surface.
+VACUUM = 10.0
+#: What twice as many atoms are worth in misfit (Å).
+PRICE = 0.1
+#: Orientations tried, edges per axis kept, boxes measured wholly.
+FRAMES, EDGES, FINALISTS = 12, 8, 10
+
+
+@dataclass(frozen=True)
+class Box:
+    """An orthorhombic box around a point.
+
+    :param axes: (3, 3) orthonormal rows, its axes in the frame of the parent.
+    :param low: (3,) Å, its lower corner along its axes, relative to the point. :param edges: (3,) Å.
+    :param vacuum: (3,) bool, whether vacuum lies along an axis.
+    :param misfit: Å.
+    """
+
+    axes: np.ndarray
+    low: np.ndarray
+    edges: np.ndarray
+    vacuum: np.ndarray = field(default_factory=lambda: np.zeros(3, dtype=bool))
+    misfit: float = np.inf
+
+    def contains(self, positions: np.ndarray) -> np.ndarray:
+        """Which positions (m, 3), along the axes of the box, are within."""
+        return ((positions >= self.low) & (positions < self.low + self.edges)).all(axis=1)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a box is asked to hold (Å), after what `max_atoms` left of it.
+
+    :param half: distance from the centre to the faces that is aimed at.
+    :param low, high: limits of the edges.
+    """
+
+    core_radius: float
+    buffer: float
+    max_atoms: int
+    density: float
+    low: float
+    high: float
+
+    @property
+    def half(self) -> float:
+        return self.core_radius + self.buffer
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """Directions along which matter ends near the point.
+
+    :param normals: (k, 3) unit vectors. :param bottom, top: (k,) Å from the point to the ends of matter.
+    """
+
+    normals: np.ndarray
+    bottom: np.ndarray
+    top: np.ndarray
+
+
+def matter_ends(atoms: Atoms, centre: np.ndarray, reach: float) -> Surfaces:
+    """Return the cell axes along which vacuum lies, where a surface is within reach (Å) of a point.
+
+    By the largest empty interval of the heights of all atoms: as long as the gap between covalent balls that
+    `checks.vacuum` calls vacuum. A vacuum that lies along no axis of the cell is not seen.
+    """
+    cell = atoms.cell.complete().array
+    widths = perpendicular_widths(cell)
+    inverse = np.linalg.inv(cell)
+    scaled, point = atoms.positions @ inverse, centre @ inverse
+    gap = GAP + 2 * covalent_radii[atoms.numbers].max()
+    found = []
+    for axis in range(3):
+        height = scaled[:, axis] - point[axis]
+        if atoms.pbc[axis]:
+            height = np.sort(height % 1.0)
+            empty = np.diff(np.append(height, height[0] + 1.0))
+            place = int(empty.argmax())
+            if empty[place] * widths[axis] < gap:
+                continue
+            # the centre is an atom, at height 0: matter reaches up to `place`, and down from the next
+            top, bottom = height[place] * widths[axis], (height[(place + 1) % len(height)] - 1) * widths[axis]
+            bottom = 0.0 if place == len(height) - 1 else bottom
+        else:
+            top, bottom = height.max() * widths[axis], height.min() * widths[axis]
+        if min(top, -bottom) < reach:
+            found.append((inverse[:, axis] / np.linalg.norm(inverse[:, axis]), bottom, top))
+    if not found:
+        return Surfaces(np.zeros((0, 3)), np.zeros(0), np.zeros(0))
+    normals, bottom, top = zip(*found, strict=True)
+    return Surfaces(np.array(normals), np.array(bottom), np.array(top))
+
+
+def plan_sizes(region: Region, core_radius: float, buffer: float, max_atoms: int, periods: np.ndarray) -> Sizes:
+    """Fit core and buffer into the cap on atoms: the buffer shrinks first, down to `MIN_BUFFER`, then the core.
+
+    :param periods: lengths (Å) of periods of the parent that are shorter than the box and used as they are.
+    :raises ValueError: if the cap leaves no room at all.
+    """
+    half = core_radius + buffer
+    density = _density(region, half)
+    periods = periods[periods < 2 * half][:2]
+    cap = float((max_atoms / density / np.prod(periods)) ** (1 / (3 - len(periods))))
+    if cap >= 2 * half:
+        return Sizes(core_radius, buffer, max_atoms, density, 2 * half, 2 * half + SLACK)
+    left = cap / 2
+    if left < MIN_BUFFER + 0.5:
+        raise ValueError(
+            f'embed.max_atoms = {max_atoms} leaves a box of {cap:.1f} Å, too small for any environment: raise it'
+        )
+    core = min(core_radius, left - MIN_BUFFER)
+    return Sizes(core, left - core, max_atoms, density, 0.78 * cap, 1.35 * cap)
+
+
+def _density(region: Region, half: float) -> float:
+    """Atoms per Å³ near the point; the mean over balls of several sizes, since one ball of a lattice is off by 5 %."""
+    distance = np.linalg.norm(region.positions, axis=1)
+    radii = np.linspace(half, min(1.4 * half, region.reach), 16)
+    return float(np.mean([(distance <= radius).sum() / (4 / 3 * np.pi * radius**3) for radius in radii]))
+
+
+def choose_box(
+    region: Region,
+    sizes: Sizes,
+    *,
+    cell: np.ndarray | None = None,
+    surfaces: Surfaces | None = None,
+    rng: np.random.Generator | None = None,
+) -> Box:
+    """Return the box around the origin of a region with the least misfit and not too many atoms.
+
+    :param cell: periodic lattice vectors (k, 3) of the parent, whose directions are tried too, and which are exact.
+    """
+    rng = rng or np.random.default_rng(0)
+    cell = np.zeros((0, 3)) if cell is None else cell
+    surfaces = surfaces or Surfaces(np.zeros((0, 3)), np.zeros(0), np.zeros(0))
+    shell = (0.6 * sizes.half, 1.2 * sizes.half)
+    vectors, shares = translations(region, shell, sizes.low, sizes.high, rng)
+    exact = cell[np.linalg.norm(cell, axis=1) < sizes.high] if len(cell) else cell
+    vectors, shares = np.vstack([exact, vectors]), np.concatenate([np.ones(len(exact)), shares])
+    candidates: list[tuple[float, Box]] = []
+    for axes in _frames(vectors, shares, cell, surfaces, rng):
+        candidates += _boxes(region.rotated(axes), axes, vectors, shares, surfaces, sizes)
+    if not candidates:
+        raise ValueError(f'embed.max_atoms = {sizes.max_atoms} leaves no box for this environment: raise it')
+    candidates.sort(key=lambda pair: pair[0])
+    return min((_measured(region, box, sizes) for _, box in candidates[:FINALISTS]), key=lambda found: found[0])[1]
+
+
+def _frames(
+    vectors: np.ndarray, shares: np.ndarray, cell: np.ndarray, surfaces: Surfaces, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Orientations to try: along the lattice, along the cell of the parent, and some at random where there is none."""
+    normals = _gram_schmidt(surfaces.normals)
+    if len(normals) >= 2:
+        return [_completed(normals, np.eye(3))]
+    if len(normals) == 1:
+        # in the plane of the surface: each translation with what is perpendicular to it
+        flat = vectors[np.abs(vectors @ normals[0]) < 0.05 * np.linalg.norm(vectors, axis=1)]
+        order = np.argsort(np.linalg.norm(flat, axis=1))
+        seeds = [*cell, *flat[order][:FRAMES], np.eye(3)[np.abs(normals[0]).argmin()]]
+        frames = [_completed(normals, np.vstack([seed, np.eye(3)])) for seed in seeds]
+    else:
+        frames = lattice_frames(vectors, shares, FRAMES)
+        frames.append(_completed(np.zeros((0, 3)), np.vstack([cell, np.eye(3)])))
+        if not len(vectors) or shares.max() < 0.6:
+            frames += [np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in range(2)]
+    kept: list[np.ndarray] = []
+    for frame in frames:
+        if not any((np.abs(frame @ other.T).max(axis=1) > 0.9995).all() for other in kept):
+            kept.append(frame * np.sign(np.linalg.det(frame)))
+    return kept
+
+
+def _gram_schmidt(vectors: np.ndarray) -> np.ndarray:
+    basis: list[np.ndarray] = []
+    for vector in vectors:
+        rest = vector - sum((vector @ b) * b for b in basis) if basis else vector
+        if np.linalg.norm(rest) > 0.1 * np.linalg.norm(vector):
+            basis.append(rest / np.linalg.norm(rest))
+        if len(basis) == 3:
+            break
+    return np.array(basis).reshape(-1, 3)
+
+
+def _completed(normals: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+    """A frame whose last axes are the normals and whose first follow the seeds."""
+    basis = _gram_schmidt(np.vstack([normals, seeds]))
+    return np.vstack([basis[len(normals) :], basis[: len(normals)]])
+
+
+def _boxes(
+    region: Region, axes: np.ndarray, vectors: np.ndarray, shares: np.ndarray, surfaces: Surfaces, sizes: Sizes
+) -> list[tuple[float, Box]]:
+    """The best boxes of one orientation with the estimate of their value; the region is seen along the axes."""
+    options, open_axes = [], np.zeros(3, dtype=bool)
+    matter = []
+    for axis in range(3):
+        normal = np.abs(surfaces.normals @ axes[axis]) if len(surfaces.normals) else np.zeros(0)
+        if len(normal) and normal.max() > 0.99:
+            open_axes[axis] = True
+            low, high = _ends(region, axis, sizes)
+            options.append([(0.0, high - low + VACUUM, low - VACUUM / 2)])
+            matter.append([high - low])
+            continue
+        options.append(_options(region, axis, *_edges(axes[axis], vectors, shares, sizes), sizes))
+        matter.append([edge for _, edge, _ in options[-1]])
+    score = np.array([[o[0] for o in options[0]]]).reshape(-1, 1, 1)
+    score = score + np.array([o[0] for o in options[1]]).reshape(1, -1, 1)
+    score = np.sqrt(score + np.array([o[0] for o in options[2]]).reshape(1, 1, -1))
+    atoms = sizes.density * np.einsum('i,j,k->ijk', *map(np.array, matter))
+    value = np.where(atoms <= 1.04 * sizes.max_atoms, score + _price(atoms, sizes), np.inf)
+    boxes = []
+    for flat in np.argsort(value, axis=None)[:4]:
+        place = np.unravel_index(flat, value.shape)
+        if np.isfinite(value[place]):
+            chosen = [options[axis][place[axis]] for axis in range(3)]
+            low, edges = np.array([o[2] for o in chosen]), np.array([o[1] for o in chosen])
+            boxes.append((float(value[place]), Box(axes, low, edges, open_axes)))
+    return boxes
+
+
+def _price(atoms: np.ndarray | float, sizes: Sizes) -> np.ndarray | float:
+    return PRICE * atoms / (sizes.density * (2 * sizes.half) ** 3)
+
+
+def _ends(region: Region, axis: int, sizes: Sizes) -> tuple[float, float]:
+    """Where matter begins and ends along an axis, within the size of the box."""
+    column = np.abs(np.delete(region.positions, axis, axis=1)).max(axis=1) <= sizes.half
+    height = region.positions[column, axis]
+    height = height[np.abs(height) <= sizes.half + 1.0]
+    return float(height.min()) - 1e-6, float(height.max()) + 1e-6
+
+
+def _edges(axis: np.ndarray, vectors: np.ndarray, shares: np.ndarray, sizes: Sizes) -> tuple[np.ndarray, np.ndarray]:
+    """Edges to try along an axis, and which of them are translations."""
+    along = vectors @ axis
+    lengths = np.linalg.norm(vectors, axis=1)
+    aligned = np.abs(along) > 0.999 * lengths
+    found = np.sort(np.abs(along[aligned]))
+    found = found[np.diff(found, prepend=-1.0) > 0.1]
+    if len(found) and shares[aligned].max() > 0.7:
+        return found, np.ones(len(found), dtype=bool)
+    grid = np.arange(sizes.low, sizes.high, EDGE_STEP)
+    return np.append(found, grid), np.append(np.ones(len(found), dtype=bool), np.zeros(len(grid), dtype=bool))
+
+
+def _options(
+    region: Region, axis: int, edges: np.ndarray, sure: np.ndarray, sizes: Sizes
+) -> list[tuple[float, float, float]]:
+    """Square of the misfit, edge and lower face of the best boxes along one axis, the best first."""
+    found = [(*_seam(region, axis, edge, sizes), edge) for edge in edges]
+    found.sort(key=lambda entry: entry[0])
+    # between the steps of the grid
+    for place, (_, _, edge) in enumerate(found[:3]):
+        if edge not in edges[sure]:
+            closer = [(*_seam(region, axis, edge + step, sizes), edge + step) for step in (-0.2, -0.1, 0.1, 0.2)]
+            found[place] = min([found[place], *closer], key=lambda entry: entry[0])
+    return [(score, edge, low) for score, low, edge in found[:EDGES]]
+
+
+def _weight(positions: np.ndarray, core_radius: float) -> np.ndarray:
+    distance = np.linalg.norm(positions, axis=1)
+    return np.exp(-np.maximum(distance - core_radius, 0) / DECAY)
+
+
+def _seam(region: Region, axis: int, edge: float, sizes: Sizes) -> tuple[float, float]:
+    """Least square misfit of the two faces across an axis over the position of the box, and its lower face.
+
+    Atoms near one face are moved by the edge onto the other side and compared with the atoms there.
+    """
+    room = np.clip(edge / 2 - sizes.core_radius - 1.5, 0.8, 3.0)
+    lows = -edge / 2 + np.arange(-room, room + 1e-9, ORIGIN_STEP)
+    across = np.abs(np.delete(region.positions, axis, axis=1)).max(axis=1) <= sizes.half + 1.0
+    total = np.zeros(len(lows))
+    for sign in (1, -1):
+        faces = lows if sign > 0 else lows + edge
+        height = region.positions[:, axis]
+        rows = np.flatnonzero(across & (height >= faces[0] - LAYER) & (height <= faces[-1] + LAYER))
+        moved = region.positions[rows].copy()
+        moved[:, axis] += sign * edge
+        misfit = region.nearest(moved, region.numbers[rows], MISSING) ** 2
+        own = misfit * _weight(region.positions[rows], sizes.core_radius) ** 2
+        image = misfit * _weight(moved, sizes.core_radius) ** 2
+        depth = sign * (height[rows, None] - faces)  # positive within the box
+        total += np.where(np.abs(depth) <= LAYER, np.where(depth >= 0, image[:, None], own[:, None]), 0).sum(axis=0)
+    best = int(total.argmin())
+    return float(total[best]), float(lows[best])
+
+
+def _measured(region: Region, box: Box, sizes: Sizes) -> tuple[float, Box]:
+    """Value of a box, counting its atoms and comparing all images around the core with the parent."""
+    rotated = region.rotated(box.axes)
+    misfit = box_misfit(rotated, box, sizes.core_radius)
+    number = int(box.contains(rotated.positions).sum())
+    value = misfit + _price(number, sizes) + (np.inf if number > 1.04 * sizes.max_atoms + 2 else 0)
+    return value, replace(box, misfit=misfit)
+
+
+def box_misfit(region: Region, box: Box, core_radius: float) -> float:
+    """Misfit (Å) of a box: root of the sum of the squares, weighted, of images and atoms that do not coincide.
+
+    :param region: seen along the axes of the box.
+    """
+    reach = core_radius + 4 * DECAY
+    inside = box.contains(region.positions)
+    outside = ~inside & (np.einsum('ij,ij->i', region.positions, region.positions) <= reach**2)
+    open_axes = box.vacuum
+    # below a cut through a slab nothing is to be replaced: there is vacuum, on purpose
+    beyond = (region.positions < box.low) | (region.positions >= box.low + box.edges)
+    outside &= ~(beyond & open_axes).any(axis=1)
+    points, numbers = images(region.positions[inside], region.numbers[inside], box, reach)
+    forth = region.nearest(points, numbers, MISSING) * _weight(points, core_radius)
+    parent = Region(points, numbers, np.arange(len(points)), reach)
+    own = region.positions[outside]
+    back = parent.nearest(own, region.numbers[outside], MISSING) * _weight(own, core_radius)
+    return float(np.sqrt((forth**2).sum() + (back**2).sum()))
+
+
+def images(positions: np.ndarray, numbers: np.ndarray, box: Box, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """Images, beyond the faces, of the atoms of a box within `reach` (Å) of the point it was cut around."""
+    steps = np.indices((3, 3, 3)).reshape(3, -1).T - 1
+    steps = steps[steps.any(axis=1) & ~(steps[:, box.vacuum] != 0).any(axis=1)]
+    points = (positions[None] + (steps * box.edges)[:, None]).reshape(-1, 3)
+    near = np.einsum('ij,ij->i', points, points) <= reach**2
+    return points[near], np.tile(numbers, len(steps))[near]

@@ -1,0 +1,151 @@
+"""Local environments of a large cell as small periodic cells with the true core forces."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from ..checks.charge import OXIDATION_STATES
+from ..checks.vacuum import vacuum_axes
+from ..selection.cost import EXPONENT
+from .box import SLACK, Box, Sizes, choose_box, matter_ends, plan_sizes
+from .cut import BOUNDARY, CORE, PARENT_INDEX, ROLE, cut, mend
+from .environments import find_environments, local_region
+from .ions import states_of
+from .parameters import Embedding
+from .relax import relax_buffer
+
+
+def embed(
+    atoms: Atoms,
+    centers: Sequence[int] | None = None,
+    *,
+    gamma: np.ndarray | None = None,
+    threshold: float = 2.0,
+    parameters: Embedding | None = None,
+    max_atoms: int = 200,
+    calculator: Calculator | None = None,
+    rng: np.random.Generator | None = None,
+) -> list[Atoms]:
+    """Return a small periodic cell for every environment of a snapshot that is worth one.
+
+    The core of a cell are the atoms within `core_radius` of the central atom; they stay where they are in the parent.
+    A parent of at most `max_atoms` is returned whole and unmasked.
+
+    :param atoms: the snapshot, of any size and shape, with vacuum or without.
+    :param centers: indices of the central atoms; or
+    :param gamma: extrapolation grade (n,): the environments of atoms above `threshold`, the most extrapolating first.
+    :param calculator: relaxes the boundary; without one it stays as it was cut.
+    :param rng: for the orientations that are tried where there is no lattice.
+    :returns: cells with arrays `force_weights` (1 in the core, else 0) and `parent_index`, info `family` 'embedded',
+        `energy_weight` 0, `core`, `vacuum_axes`, and `embedding`, the report.
+    :raises ValueError: if the cap on atoms leaves no room, or the charge of an ionic cell cannot be balanced.
+    """
+    parameters = parameters or Embedding()
+    rng = rng or np.random.default_rng(0)
+    chosen = find_environments(
+        atoms, centers=centers, gamma=gamma, threshold=threshold, core_radius=parameters.core_radius,
+        maximum=None if centers is not None else parameters.max_environments,
+    )  # fmt: skip
+    if len(atoms) <= max_atoms:
+        return [_whole(atoms)] if chosen else []
+    states = states_of(atoms)
+    cells = []
+    for centre in chosen:
+        cell = embed_one(atoms, centre, parameters, max_atoms, states=states, calculator=calculator,
+                         threshold=threshold, rng=rng)  # fmt: skip
+        if gamma is not None:
+            cell.info['embedding']['gamma'] = float(gamma[centre])
+        cells.append(cell)
+    return cells
+
+
+def embed_one(
+    atoms: Atoms,
+    centre: int,
+    parameters: Embedding,
+    max_atoms: int,
+    *,
+    states: np.ndarray | None = None,
+    calculator: Calculator | None = None,
+    threshold: float | None = None,
+    rng: np.random.Generator | None = None,
+) -> Atoms:
+    """Cut, mend and relax the cell around one atom; see :func:`embed`."""
+    start = time.perf_counter()
+    half = parameters.core_radius + parameters.buffer
+    point = atoms.positions[centre]
+    # the farthest atom that is looked at: of a sample at 1.2 half sizes, moved by the longest edge
+    region = local_region(atoms, point, 1.2 * half + 2 * half + SLACK)
+    vectors = atoms.cell.array[atoms.pbc]
+    sizes = plan_sizes(region, parameters.core_radius, parameters.buffer, max_atoms, _short_periods(vectors))
+    surfaces = matter_ends(atoms, point, sizes.half + 2.0)
+    box = choose_box(region, sizes, cell=vectors, surfaces=surfaces, rng=rng)
+    turned = region.rotated(box.axes)
+    local = None if states is None else states[region.index]
+    cell = cut(turned, box, sizes.core_radius, local)
+    cell, mended = mend(cell, turned, box, max_atoms, local)
+    cut_seconds = time.perf_counter() - start
+    report = _report(atoms, centre, box, sizes, parameters, cell, mended)
+    if calculator is not None:
+        cell, relaxed = relax_buffer(
+            cell, cell.arrays[ROLE] != BOUNDARY, calculator, parameters.relax_steps, parameters.relax_force, threshold
+        )
+        report['relaxation'] = relaxed
+    report['seconds'] = {'cut': cut_seconds, 'relax': time.perf_counter() - start - cut_seconds}
+    return _masked(cell, atoms, box, report)
+
+
+def _short_periods(vectors: np.ndarray) -> np.ndarray:
+    return np.sort(np.linalg.norm(vectors, axis=1)) if len(vectors) else np.zeros(0)
+
+
+def _report(
+    atoms: Atoms, centre: int, box: Box, sizes: Sizes, parameters: Embedding, cell: Atoms, mended: dict[str, Any]
+) -> dict[str, Any]:
+    """What was done to the environment, in what JSON knows."""
+    given_up = []
+    if sizes.buffer < parameters.buffer - 0.01:
+        given_up.append(f'buffer {sizes.buffer:.1f} Å instead of {parameters.buffer:g}')
+    if sizes.core_radius < parameters.core_radius - 0.01:
+        given_up.append(f'core radius {sizes.core_radius:.1f} Å instead of {parameters.core_radius:g}')
+    return {
+        'centre': int(centre),
+        'parent_atoms': len(atoms),
+        'atoms': len(cell),
+        'edges': box.edges.round(6).tolist(),
+        'axes': box.axes.tolist(),
+        'core_radius': sizes.core_radius,
+        'buffer': sizes.buffer,
+        'given_up': given_up,
+        'misfit': box.misfit,
+        'density_ratio': float(len(cell) / (sizes.density * np.prod(box.edges))),
+        # a label of the parent would cost this many of the cell's
+        'cost_of_parent': float((len(atoms) / len(cell)) ** EXPONENT),
+        **mended,
+    }
+
+
+def _masked(cell: Atoms, parent: Atoms, box: Box, report: dict[str, Any]) -> Atoms:
+    core = cell.arrays[ROLE] == CORE
+    cell.set_array('force_weights', core.astype(float))
+    del cell.arrays[ROLE]
+    kept = {
+        key: value for key, value in parent.info.items() if key not in ('energy', 'stress', 'virial', 'free_energy')
+    }
+    cell.info = {**kept, 'family': 'embedded', 'energy_weight': 0, 'core': int(core.sum()), 'embedding': report}
+    cell.info['vacuum_axes'] = np.flatnonzero(box.vacuum).tolist() if box.vacuum.any() else vacuum_axes(cell)
+    return cell
+
+
+def _whole(atoms: Atoms) -> Atoms:
+    """A parent that is small enough, as it is."""
+    whole = atoms.copy()
+    whole.calc = None
+    whole.info['embedding'] = {'whole': True, 'atoms': len(atoms), 'parent_atoms': len(atoms)}
+    return whole
