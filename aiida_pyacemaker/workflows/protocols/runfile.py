@@ -31,8 +31,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from aiida_pyacemaker.atomistics.embedding.parameters import Embedding
 from aiida_pyacemaker.atomistics.generators.files import list_files
 from aiida_pyacemaker.atomistics.generators.plan import FAMILIES, Structures
+from aiida_pyacemaker.atomistics.labelling.teachers import Teacher
 from aiida_pyacemaker.atomistics.parameters import Number, Positive, Section, parameter
 
 PROTOCOL_FILE = Path(__file__).with_name('active_learning.yaml')
@@ -262,6 +264,7 @@ class Label(Section):
     max_concurrent: Number = parameter('Calculations that run at the same time.', ge=1)
     max_failed_fraction: float = parameter('Fraction of the calculations of a step that may fail.', ge=0, le=1)
     max_wallclock_seconds: Number = parameter('Longest time of one calculation.', unit='s', ge=60)
+    teacher: Teacher = parameter('The teacher potential of the oracles `teacher` and `tiered`.', default=Teacher())
 
     @model_validator(mode='after')
     def _check_cutoffs(self) -> Label:
@@ -327,13 +330,13 @@ class Explore(Section):
         return self
 
 
-class Embed(Section):
+class Embed(Embedding):
     """What a halted simulation sends to DFT."""
 
     candidates_per_halt: Number = parameter('Local candidates made around a halted frame.', ge=0)
     select_per_halt: Number = parameter('Candidates sent to DFT, the halted frame included.', ge=1)
     displacement: Positive = parameter('Random displacement of the candidates.', unit='Å')
-    max_atoms: Number = parameter('Largest cell that goes to DFT whole.', ge=1)
+    max_atoms: Number = parameter('Largest cell that goes to DFT; what is larger is cut to it.', ge=1)
 
     @model_validator(mode='after')
     def _check_numbers(self) -> Embed:
@@ -419,6 +422,9 @@ class RunFile(Section):
         content = self.to_dict()
         digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self.structures.all_files()]
         content['structures']['files'] = digests
+        model = self.label.teacher.model_file() if self.label.oracle in ('teacher', 'tiered') else None
+        if model is not None:
+            content['label']['teacher']['model'] = hashlib.sha256(model.read_bytes()).hexdigest()
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def read_structures(self) -> list[Any]:
@@ -716,7 +722,7 @@ def _explain(error: dict[str, Any]) -> tuple[str, str]:
         'bool_type': 'must be true or false',
     }.get(kind)
     if wrong is None:  # our own checks, whose message is complete
-        return dotted, error['msg']
+        return dotted, error['msg'].removeprefix('Value error, ')
     return dotted, f'{value!r} is wrong, it {wrong.format(**context)}{meaning}'
 
 
