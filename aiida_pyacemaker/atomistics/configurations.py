@@ -1,8 +1,8 @@
 """Frames (`list[ase.Atoms]`) as ragged arrays in one npz file, and back.
 
 A frame carries its labels in a `SinglePointCalculator` (energy in eV, forces in eV/Å, stress in eV/Å³, Voigt order
-xx, yy, zz, yz, xz, xy), optional per-atom arrays `force_weights`, `gamma` and `oxidation_states`, and a
-JSON-able `info`.
+xx, yy, zz, yz, xz, xy), optional per-atom arrays `force_weights`, `gamma`, `oxidation_states` and `magnetic_moments`
+(Bohr magnetons), and a JSON-able `info`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-PER_ATOM = ('force_weights', 'gamma', 'oxidation_states')
+PER_ATOM = ('force_weights', 'gamma', 'oxidation_states', 'magnetic_moments')
 
 
 def labels(atoms: Atoms) -> dict[str, Any]:
@@ -51,6 +51,17 @@ def set_labels(
     given = {key: value for key, value in given.items() if value is not None}
     atoms.calc = SinglePointCalculator(atoms, **given) if given else None
     return atoms
+
+
+def energy_counts(atoms: Atoms) -> bool:
+    """Return whether the energy of a frame is to be fitted: neither `info['weight']` nor `energy_weight` is zero."""
+    return float(atoms.info.get('weight', 1.0)) * float(atoms.info.get('energy_weight', 1.0)) != 0
+
+
+def forces_count(atoms: Atoms) -> np.ndarray:
+    """Return of which atoms (n,) the forces are to be fitted: those without a mask in `force_weights`."""
+    weights = np.asarray(atoms.arrays.get('force_weights', np.ones(len(atoms))), dtype=float)
+    return weights * float(atoms.info.get('weight', 1.0)) != 0
 
 
 def save_configurations(target: str | os.PathLike | IO[bytes], frames: list[Atoms]) -> None:
@@ -97,20 +108,26 @@ def load_configurations(source: str | os.PathLike | IO[bytes]) -> list[Atoms]:
 
 
 def check_labelled(frames: list[Atoms]) -> None:
-    """Check that every frame has a finite energy and finite forces.
+    """Check that every frame has a finite energy and finite forces, as far as they count.
+
+    What has the weight zero may be anything: the forces on masked atoms, the energy of a cell cut out of a larger one.
 
     :raises ValueError: naming the first frame that has not.
     """
     for index, atoms in enumerate(frames):
         name = f'configuration {index} ({atoms.get_chemical_formula()})'
         found = labels(atoms)
-        for key in ('energy', 'forces'):
+        for key in ('energy', 'forces') if energy_counts(atoms) else ('forces',):
             if key not in found:
                 raise ValueError(f'{name} has no {key}: label it, or remove it from the data set')
-            if not np.all(np.isfinite(found[key])):
-                raise ValueError(f'{name} has NaN or infinite {key}: label it again, or remove it from the data set')
         if np.shape(found['forces']) != (len(atoms), 3):
             raise ValueError(f'{name} has forces of shape {np.shape(found["forces"])}, not {(len(atoms), 3)}')
+        counting = {'forces': found['forces'][forces_count(atoms)]}
+        if energy_counts(atoms):
+            counting['energy'] = found['energy']
+        for key, value in counting.items():
+            if not np.all(np.isfinite(value)):
+                raise ValueError(f'{name} has NaN or infinite {key}: label it again, or remove it from the data set')
         if not np.all(np.isfinite(atoms.positions)) or not np.all(np.isfinite(atoms.cell.array)):
             raise ValueError(f'{name} has NaN or infinite positions or cell: remove it from the data set')
 

@@ -31,6 +31,7 @@ class PaceTrainCalculation(WorkerCalculation):
         'core_weight': at_least(0),
         'processes': at_least(1, numbers.Integral),
         'max_iterations': at_least(1, numbers.Integral),
+        'mix_settings': one_of(True, False),
     }
     REQUIRED_PARAMETERS = ('elements',)
 

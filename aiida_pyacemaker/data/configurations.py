@@ -15,6 +15,7 @@ from ase import Atoms
 
 from aiida_pyacemaker.atomistics.configurations import labels as get_labels
 from aiida_pyacemaker.atomistics.configurations import load_configurations, save_configurations, set_labels
+from aiida_pyacemaker.atomistics.labelling.settings import group_by_settings, who
 
 LABELS = ('energy', 'forces', 'stress')
 MAX_FORMULAS = 100
@@ -29,7 +30,9 @@ class ConfigurationsData(orm.Data):
 
     Queryable attributes: ``number_of_configurations``, ``number_of_atoms`` (in total), ``elements`` (sorted),
     ``formulas`` (different ones, at most 100), ``labels`` (how many configurations carry each label), ``energy_range``
-    (smallest and largest energy per atom in eV, or ``None``) and ``families`` (how many configurations of each).
+    (smallest and largest energy per atom in eV, or ``None``), ``families`` (how many configurations of each),
+    ``settings`` (fingerprints of the settings of the labels, ``'unknown'`` for those that do not tell them; one where
+    all may be mixed), ``oracles`` (who labelled) and ``number_flagged`` (labels with a remark in their info ``flags``).
     """
 
     FILENAME = 'configurations.npz'
@@ -187,6 +190,7 @@ def summarise(frames: list[Atoms]) -> dict:
     labels = [get_labels(atoms) for atoms in frames]
     energies = [float(found['energy']) / len(atoms) for found, atoms in zip(labels, frames) if 'energy' in found]
     formulas = list(dict.fromkeys(atoms.get_chemical_formula() for atoms in frames))
+    groups = group_by_settings(atoms for atoms, found in zip(frames, labels) if found)
     return {
         'number_of_configurations': len(frames),
         'number_of_atoms': sum(len(atoms) for atoms in frames),
@@ -195,4 +199,7 @@ def summarise(frames: list[Atoms]) -> dict:
         'labels': {key: sum(key in found for found in labels) for key in LABELS},
         'energy_range': [min(energies), max(energies)] if energies else None,
         'families': dict(sorted(Counter(str(atoms.info.get('family', 'unknown')) for atoms in frames).items())),
+        'settings': sorted(group.fingerprint for group in groups),
+        'oracles': sorted({who(group.settings) for group in groups}),
+        'number_flagged': sum(bool(atoms.info.get('flags')) for atoms in frames),
     }

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 from ase.neighborlist import neighbor_list
 
+from ..configurations import energy_counts, forces_count
 from .batch import Batch, batches
 from .charge import OXIDATION_STATES
 from .pairs import periodic_pairs
@@ -31,7 +32,10 @@ def covalent_distance(pair: Pair) -> float:
 
 
 def shortest_distances(frames: list[Atoms], cutoff: float = 6.0) -> dict[Pair, float]:
-    """Shortest distance of every pair of elements in the frames.
+    """Shortest distance of every pair of elements in the frames, as far as their labels count.
+
+    Where the energy of a frame has the weight zero, two masked atoms that clash (in the buffer of a cell cut out of a
+    larger one) say nothing about what distances the data cover.
 
     :param cutoff: Å; a pair that is nowhere closer than this is left out.
     :returns: pair in alphabetical order -> Å.
@@ -39,6 +43,10 @@ def shortest_distances(frames: list[Atoms], cutoff: float = 6.0) -> dict[Pair, f
     shortest: dict[Pair, float] = {}
     for atoms in frames:
         first, second, distances = neighbor_list('ijd', atoms, cutoff)
+        if not energy_counts(atoms):
+            counting = forces_count(atoms)
+            seen = counting[first] | counting[second]
+            first, second, distances = first[seen], second[seen], distances[seen]
         symbols = np.array(atoms.get_chemical_symbols())
         names = np.char.add(np.char.add(symbols[first], ' '), symbols[second]) if len(first) else []
         for name in np.unique(names):

@@ -14,13 +14,15 @@ from ase import Atoms
 
 from ..baselines import Baseline, baseline_from_data
 from ..checks.overlap import shortest_distances
-from ..configurations import check_labelled, labels, set_labels
+from ..configurations import check_labelled, energy_counts, forces_count, labels, set_labels
+from ..labelling.settings import check_consistent
 from ..potential import ASI, YACE, YAML, AcePotential
 from ..validation.errors import error_metrics, is_isolated_atom
 from .active_set import ActiveSet, active_set, save_active_sets
 from .basis import build_basis, functions_per_element
 from .linear import DesignMatrix, FrameRows, NormalEquations, frame_weights
 from .nonlinear import fit_nonlinear
+from .references import align_energies, energy_scales, reference_energies
 
 DEFAULTS: dict[str, Any] = {
     'cutoff': 6.0,
@@ -34,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     'generation': 0,
     'processes': 2,
     'max_iterations': 500,
+    'mix_settings': False,
 }
 #: Above this median gamma on held-out rattled cells the active set is called degenerate.
 DEGENERATE_GAMMA = 10.0
@@ -50,13 +53,15 @@ def train(
     """Fit a potential and write it to a directory.
 
     Reference energies come from frames of family 'isolated_atom', else from the parent, else from least squares over
-    the compositions. The baseline is the parent's if all data lie where its ACE acts fully, else its ranges are made
-    anew from the data.
+    the compositions. Labels of weight zero may be anything. Labels of different settings are refused; if they are asked
+    for, their energies are moved onto one scale, see :func:`~.references.energy_scales`.
+
+    The baseline is the parent's if all data lie where its ACE acts fully, else its ranges are made anew from the data.
 
     :param parameters: elements and any of `DEFAULTS`: cutoff (Å), number_of_functions (per element), mode ('linear' or
         'nonlinear'), energy_weight (of an energy-per-atom row relative to a force row), ridge, baseline ('zbl' or
         'lj'), core_weight (of the rows that keep ACE quiet below the data, see `add_core_rows`), seed, generation,
-        processes, max_iterations (of the nonlinear fit).
+        processes, max_iterations (of the nonlinear fit), mix_settings (whether labels of different settings may meet).
     :param test: labelled frames that are never trained on.
     :returns: `train` and `test` metrics, `cold_start` (gamma on the test frames), `unsupported_functions`,
         `timings` (s) and more numbers about the fit; JSON-able.
@@ -64,9 +69,12 @@ def train(
     """
     clock = _Clock()
     values = check_parameters(parameters)
-    condensed = check_data(frames, test, values['elements'])
-    elements = values['elements']
-    references, reference_kind = reference_energies(frames, condensed, elements, parent)
+    elements, test = values['elements'], test or []
+    check_data(frames, test, elements, values['mix_settings'])
+    scales = energy_scales(frames, elements)
+    frames, test = align_energies(frames, scales), align_energies(test, scales)
+    condensed = get_condensed(frames)
+    references, reference_kind = reference_energies(frames, elements, parent, scales[0]['settings'])
     baseline, baseline_kept = choose_baseline(values['baseline'], elements, condensed, parent)
     report(f'{len(condensed)} configurations, {sum(map(len, condensed))} atoms, baseline {values["baseline"]}')
     targets = [subtract(atoms, references, baseline) for atoms in condensed]
@@ -106,6 +114,8 @@ def train(
         'baseline_kept': baseline_kept,
         'reference_energies': references,
         'reference_kind': reference_kind,
+        'settings': scales[0]['settings'],
+        'energy_scales': scales,
         'generation': int(values['generation']),
         'parameters': values,
         'seed': values['seed'],
@@ -125,6 +135,7 @@ def train(
         'baseline_kept': baseline_kept,
         'reference_kind': reference_kind,
         'reference_energies': references,
+        'energy_scales': scales,
         'number_of_functions': metadata['number_of_functions'],
         'generation': metadata['generation'],
         'n_atoms_by_element': _count(condensed),
@@ -159,6 +170,8 @@ def check_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     for name in ('cutoff', 'number_of_functions', 'energy_weight', 'processes', 'max_iterations'):
         if not values[name] > 0:
             raise ValueError(f'training parameter {name} is {values[name]}: it must be positive')
+    if not isinstance(values['mix_settings'], bool):
+        raise ValueError(f'training parameter mix_settings is {values["mix_settings"]!r}: it must be true or false')
     for name in ('ridge', 'core_weight'):
         if not values[name] >= 0:
             raise ValueError(f'training parameter {name} is {values[name]}: it must not be negative')
@@ -167,12 +180,13 @@ def check_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def check_data(frames: list[Atoms], test: list[Atoms] | None, elements: list[str]) -> list[Atoms]:
-    """Return the frames to fit (all but the free atoms).
+def check_data(frames: list[Atoms], test: list[Atoms], elements: list[str], mix_settings: bool) -> None:
+    """Refuse data that no fit can use.
 
-    :raises ValueError: if there is nothing to fit, a label is missing or NaN, or an element is not in `elements`.
+    :raises ValueError: if there is nothing to fit, a label that counts is missing or NaN, an element is not in
+        `elements`, or labels are of different settings.
     """
-    for name, group in (('training', frames), ('test', test or [])):
+    for name, group in (('training', frames), ('test', test)):
         try:
             check_labelled(group)
         except ValueError as exception:
@@ -189,39 +203,18 @@ def check_data(frames: list[Atoms], test: list[Atoms] | None, elements: list[str
                     f'{name} data: configuration {index} ({atoms.get_chemical_formula()}) is periodic in some '
                     'directions only, which python-ace does not know: make it fully periodic, with vacuum'
                 )
-    condensed = [atoms for atoms in frames if not is_isolated_atom(atoms)]
-    if not condensed:
+    if not get_condensed(frames):
         raise ValueError('training data: there is no configuration with more than a free atom')
-    return condensed
+    if not mix_settings:
+        # the numbers in the message go on from the training data to the test data
+        check_consistent([*frames, *test])
 
 
-def reference_energies(
-    frames: list[Atoms], condensed: list[Atoms], elements: list[str], parent: AcePotential | None
-) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the energy per free atom (eV) of every element, and where each comes from.
-
-    The kinds are 'isolated_atom', 'parent' and 'least_squares' (which also serves elements without any data: 0 eV).
-    """
-    energies: dict[str, float] = {}
-    kinds: dict[str, str] = {}
-    for atoms in frames:
-        if is_isolated_atom(atoms):
-            symbol = atoms.get_chemical_symbols()[0]
-            energies[symbol], kinds[symbol] = float(labels(atoms)['energy']), 'isolated_atom'
-    for element in elements:
-        if element not in energies and parent is not None and element in parent.reference_energies:
-            energies[element], kinds[element] = parent.reference_energies[element], 'parent'
-    missing = [element for element in elements if element not in energies]
-    if missing:
-        counts = np.array([[atoms.get_chemical_symbols().count(el) for el in elements] for atoms in condensed], float)
-        known = np.array([energies.get(element, 0.0) for element in elements])
-        rest = np.array([labels(atoms)['energy'] for atoms in condensed]) - counts @ known
-        columns = [elements.index(element) for element in missing]
-        sizes = counts.sum(axis=1)
-        solution = np.linalg.lstsq(counts[:, columns] / sizes[:, None], rest / sizes, rcond=None)[0]
-        for element, value in zip(missing, solution, strict=True):
-            energies[element], kinds[element] = float(value), 'least_squares'
-    return {el: energies[el] for el in elements}, {el: kinds[el] for el in elements}
+def get_condensed(frames: list[Atoms]) -> list[Atoms]:
+    """Return the frames to fit: all but the free atoms and those of which nothing counts."""
+    return [
+        atoms for atoms in frames if not is_isolated_atom(atoms) and (energy_counts(atoms) or forces_count(atoms).any())
+    ]
 
 
 def choose_baseline(
@@ -235,11 +228,16 @@ def choose_baseline(
 
 
 def subtract(atoms: Atoms, references: dict[str, float], baseline: Baseline) -> tuple[float, np.ndarray]:
-    """Return energy (eV) and forces (eV/Å) that ACE has to give: labels less free atoms and baseline."""
-    found = labels(atoms)
+    """Return energy (eV) and forces (eV/Å) that ACE has to give: labels less free atoms and baseline.
+
+    What does not count is zero, whatever the label is: nobody after this sees it.
+    """
+    found, counting = labels(atoms), forces_count(atoms)
     energy, forces, _ = baseline.evaluate(atoms)
-    reference = sum(references[symbol] for symbol in atoms.get_chemical_symbols())
-    return float(found['energy']) - reference - energy, np.asarray(found['forces'], dtype=float) - forces
+    forces = np.where(counting[:, None], np.asarray(found['forces'], dtype=float) - forces, 0.0)
+    if not energy_counts(atoms):
+        return 0.0, forces
+    return float(found['energy']) - sum(references[symbol] for symbol in atoms.get_chemical_symbols()) - energy, forces
 
 
 def solve_linear(
@@ -282,8 +280,8 @@ def choose_active_sets(frames: list[Atoms], rows: list[FrameRows], basis: Any) -
     """Active set of every element from all training environments whose forces count."""
     by_element: dict[str, list[np.ndarray]] = {element: [] for element in basis.elements_name}
     for atoms, row in zip(frames, rows, strict=True):
-        used = np.asarray(atoms.arrays.get('force_weights', np.ones(len(atoms)))) > 0
-        for symbol, projection, counts in zip(atoms.get_chemical_symbols(), row.projections, used, strict=True):
+        counting = forces_count(atoms)
+        for symbol, projection, counts in zip(atoms.get_chemical_symbols(), row.projections, counting, strict=True):
             if counts:
                 by_element[symbol].append(projection)
     sizes = functions_per_element(basis)
@@ -291,7 +289,7 @@ def choose_active_sets(frames: list[Atoms], rows: list[FrameRows], basis: Any) -
 
 
 def predict(potential: AcePotential, frames: list[Atoms]) -> list[Atoms]:
-    """Return copies of the frames with predicted labels, gamma per atom and `gamma_max`."""
+    """Return copies of the frames with predicted labels, gamma per atom and `gamma_max` (over atoms without a mask)."""
     calculator = potential.calculator()
     predictions = []
     for atoms in frames:
@@ -299,7 +297,8 @@ def predict(potential: AcePotential, frames: list[Atoms]) -> list[Atoms]:
         calculator.calculate(predicted)
         results = calculator.results
         predicted.set_array('gamma', results['gamma'].copy())
-        predicted.info['gamma_max'] = float(results['gamma'].max())
+        counting = forces_count(atoms)
+        predicted.info['gamma_max'] = float(results['gamma'][counting if counting.any() else slice(None)].max())
         set_labels(predicted, results['energy'], results['forces'], results.get('stress'))
         predictions.append(predicted)
     return predictions
@@ -346,9 +345,8 @@ def _largest_gamma(frames: list[Atoms], predictions: list[Atoms]) -> float:
     """Largest gamma over the training environments that may enter the active set."""
     largest = 0.0
     for atoms, predicted in zip(frames, predictions, strict=True):
-        used = np.asarray(atoms.arrays.get('force_weights', np.ones(len(atoms)))) > 0
-        if used.any():
-            largest = max(largest, float(predicted.arrays['gamma'][used].max()))
+        gamma = predicted.arrays['gamma'][forces_count(atoms)]
+        largest = max(largest, float(gamma.max(initial=0.0)))
     return largest
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..configurations import group_name, labels
+from ..configurations import energy_counts, forces_count, group_name, labels
 
 
 def statistics(differences: np.ndarray) -> dict[str, float] | None:
@@ -27,8 +27,8 @@ def statistics(differences: np.ndarray) -> dict[str, float] | None:
 def error_metrics(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, Any]:
     """Compare labelled frames with the same frames predicted.
 
-    Single isolated atoms are left out (their energy is the reference), and so are labels of weight zero: energies with
-    `info['energy_weight'] == 0`, forces on atoms with `force_weights == 0`.
+    Single isolated atoms are left out (their energy is the reference), and so are labels of weight zero: energies and
+    stresses with `info['energy_weight'] == 0`, forces on atoms with `force_weights == 0`.
 
     :returns: `energy` (eV/atom), `forces` (eV/Å, per component), `stress` (eV/Å³, per component), each with rmse, mae,
         max, p95 or `None` without data; `by_family` (the same three per family), `n_frames`, `n_atoms`.
@@ -57,12 +57,12 @@ def _compare(pairs: list[tuple[Atoms, Atoms]]) -> dict[str, Any]:
     energy, forces, stress = [], [], []
     for frame, predicted in pairs:
         true, guess = labels(frame), labels(predicted)
-        if 'energy' in true and 'energy' in guess and frame.info.get('energy_weight', 1.0) > 0:
+        whole = energy_counts(frame)
+        if whole and 'energy' in true and 'energy' in guess:
             energy.append((guess['energy'] - true['energy']) / len(frame))
         if 'forces' in true and 'forces' in guess:
-            used = np.asarray(frame.arrays.get('force_weights', np.ones(len(frame)))) > 0
-            forces.append((guess['forces'] - true['forces'])[used].ravel())
-        if 'stress' in true and 'stress' in guess:
+            forces.append((guess['forces'] - true['forces'])[forces_count(frame)].ravel())
+        if whole and 'stress' in true and 'stress' in guess:
             stress.append(guess['stress'] - true['stress'])
     return {
         'energy': statistics(np.array(energy)),
@@ -76,7 +76,7 @@ GAMMA_EDGES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0, np.inf)
 
 
 def gamma_against_error(frames: list[Atoms], predictions: list[Atoms]) -> list[dict[str, float | int | None]]:
-    """Force error of the atoms by classes of gamma: what a threshold for gamma is worth.
+    """Force error of the atoms by classes of gamma: what a threshold for gamma is worth. Masked atoms are left out.
 
     :returns: per class `gamma_from`, `gamma_to` (None: no end), `n_atoms`, `rmse` and `max` of the force error's norm
         (eV/Å); classes without atoms are left out.
@@ -85,8 +85,9 @@ def gamma_against_error(frames: list[Atoms], predictions: list[Atoms]) -> list[d
     for frame, predicted in zip(frames, predictions, strict=True):
         true, guess = labels(frame), labels(predicted)
         if 'forces' in true and 'forces' in guess and 'gamma' in predicted.arrays and not is_isolated_atom(frame):
-            gamma.append(predicted.arrays['gamma'])
-            error.append(np.linalg.norm(guess['forces'] - true['forces'], axis=1))
+            counting = forces_count(frame)
+            gamma.append(predicted.arrays['gamma'][counting])
+            error.append(np.linalg.norm(guess['forces'] - true['forces'], axis=1)[counting])
     if not gamma:
         return []
     grades, errors = np.concatenate(gamma), np.concatenate(error)
