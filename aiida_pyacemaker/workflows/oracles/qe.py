@@ -1,21 +1,28 @@
-"""The oracle Quantum ESPRESSO: one static ``pw.x`` calculation per configuration."""
+"""The oracle Quantum ESPRESSO: one static ``pw.x`` calculation per configuration, its inputs made from physics."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import numpy as np
 from aiida import orm
 from aiida.engine import ProcessBuilder
-from aiida.plugins import WorkflowFactory
-from aiida_quantumespresso.common.types import SpinType
+from aiida.plugins import GroupFactory, WorkflowFactory
+from ase import Atoms
+
+from aiida_pyacemaker.atomistics.labelling.dipole import isolation_parameters
+from aiida_pyacemaker.atomistics.labelling.kpoints import Mesh, is_gamma_only, kpoints_mesh
+from aiida_pyacemaker.atomistics.labelling.magnetism import SPIN_TREATMENTS, Spin, get_spin
+from aiida_pyacemaker.calculations.readers.qe import ASKED
 
 from ..restart import get_options
 from .base import Oracle
 
-PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
+PseudoPotentialFamily = GroupFactory('pseudo.family')
 
-MAGNETIC_ELEMENTS = ('Cr', 'Mn', 'Fe', 'Co', 'Ni', 'Gd')
+#: Marzari-Vanderbilt: right for metals, harmless for insulators, and nobody knows which of them a cell will be.
+SMEARING, DEGAUSS = 'cold', 0.02
 MIXING_BETA = 0.4
 # pw.x's own 20 % of empty bands are too few for small metallic cells, whose k-points differ much in the number of
 # occupied bands: measured on Al8 and Al16 with 0.05 Ry of smearing, 16 and 29 bands hold electrons where 12 and 24
@@ -25,7 +32,7 @@ BANDS_EXTRA = 4
 
 
 class QuantumEspressoOracle(Oracle):
-    """Static DFT with forces and stress, one ``PwBaseWorkChain`` per configuration."""
+    """Static DFT with forces and stress, one ``PyacemakerPwBaseWorkChain`` per configuration."""
 
     CODE = 'pw'
     READER = 'qe'
@@ -40,48 +47,161 @@ class QuantumEspressoOracle(Oracle):
                 raise ValueError(f'`label.{key}` must be positive, got {parameters[key]}')
         if (parameters.get('ecutwfc') is None) != (parameters.get('ecutrho') is None):
             raise ValueError('`label.ecutwfc` and `label.ecutrho` belong together: give both or neither')
+        if parameters.get('spin', 'auto') not in SPIN_TREATMENTS:
+            raise ValueError(f'`label.spin` must be {" or ".join(SPIN_TREATMENTS)}, got {parameters["spin"]!r}')
 
     def get_builder(self, code, configurations, indices, structure, options) -> ProcessBuilder:
         """Return the builder of one static calculation with forces and stress."""
-        parameters = self.parameters
-        system = {key: parameters[key] for key in ('ecutwfc', 'ecutrho', 'smearing', 'degauss') if parameters.get(key)}
-        magnetic = not set(structure.get_symbols_set()).isdisjoint(MAGNETIC_ELEMENTS)
-        overrides = {
-            'clean_workdir': True,
-            'kpoints_distance': parameters['kpoints_distance'],
-            'pseudo_family': parameters['pseudo_family'],
-            'pw': {
-                'parameters': {
-                    'SYSTEM': {'occupations': 'smearing', **system},
-                    'ELECTRONS': {'mixing_beta': MIXING_BETA},
-                }
-            },
-        }
-        builder = PwBaseWorkChain.get_builder_from_protocol(
+        atoms = configurations.get_structure_ase(indices[0])
+        mesh = kpoints_mesh(atoms, self.parameters['kpoints_distance'])
+        builder = WorkflowFactory('pyacemaker.pw_base').get_builder_from_protocol(
             code,
             structure,
-            overrides=overrides,
-            spin_type=SpinType.COLLINEAR if magnetic else SpinType.NONE,
-            options=get_options(options, max_wallclock_seconds=parameters.get('max_wallclock_seconds', 43200)),
+            overrides=self.get_overrides(configurations, atoms),
+            options=get_options(options, max_wallclock_seconds=self.parameters.get('max_wallclock_seconds', 43200)),
         )
+        builder.pw.parameters = self.get_parameters(atoms, structure, builder.pw)
+        del builder.kpoints_distance, builder.kpoints_force_parity
+        builder.kpoints = make_kpoints(mesh)
+        if is_gamma_only(mesh):
+            builder.pw.settings = reuse(orm.Dict({'GAMMA_ONLY': True}, label='Gamma only'))
         builder.on_unhandled_failure = orm.Str('restart_once')
-        pw_parameters = builder.pw.parameters.get_dict()
-        pw_parameters['SYSTEM']['nbnd'] = self.get_number_of_bands(structure, builder.pw.pseudos)
-        builder.pw.parameters = orm.Dict(pw_parameters)
         return builder
 
-    @staticmethod
-    def get_number_of_bands(structure: orm.StructureData, pseudos) -> int:
-        """Return the number of bands: those that hold the valence electrons and enough empty ones for the smearing."""
-        electrons = sum(pseudos[site.kind_name].z_valence for site in structure.sites)
-        return math.ceil(BANDS_FACTOR * electrons / 2) + BANDS_EXTRA
+    def get_overrides(self, configurations: orm.Data, atoms: Atoms) -> dict[str, Any]:
+        """Return what differs from the protocol of aiida-quantumespresso."""
+        parameters = isolation_parameters(atoms, self.parameters.get('dipole_correction', True))
+        system = {
+            'occupations': 'smearing',
+            'smearing': self.parameters.get('smearing') or SMEARING,
+            'degauss': self.parameters.get('degauss') or DEGAUSS,
+        }
+        system['ecutwfc'], system['ecutrho'] = self.get_cutoffs(configurations)
+        parameters['SYSTEM'] = {**system, **parameters.get('SYSTEM', {})}
+        parameters['ELECTRONS'] = {'mixing_beta': MIXING_BETA}
+        return {
+            'clean_workdir': self.parameters.get('clean_workdir', True),
+            'pseudo_family': self.parameters['pseudo_family'],
+            'pw': {'parameters': parameters},
+        }
+
+    def get_cutoffs(self, configurations: orm.Data) -> tuple[float, float]:
+        """Return the cutoffs (Ry) of wave functions and density: those of the hardest element of the whole batch.
+
+        With cutoffs of its own elements each, the energies of an alloy and of its components could not be compared.
+
+        :raises ValueError: if the family is not installed or recommends none.
+        """
+        if self.parameters.get('ecutwfc') is not None:
+            return self.parameters['ecutwfc'], self.parameters['ecutrho']
+        label = self.parameters['pseudo_family']
+        family = orm.QueryBuilder().append(PseudoPotentialFamily, filters={'label': label}).first(flat=True)
+        if family is None:
+            raise ValueError(
+                f'`label.pseudo_family`: there is no family {label!r} in this profile; `aiida-pseudo list`'
+            )
+        try:
+            return family.get_recommended_cutoffs(elements=tuple(sorted(configurations.elements)), unit='Ry')
+        except (AttributeError, ValueError) as exception:
+            raise ValueError(
+                f'`label.pseudo_family`: {label!r} recommends no cutoffs for {", ".join(configurations.elements)} '
+                f'({exception}); give `label.ecutwfc` and `label.ecutrho`'
+            ) from exception
+
+    def get_parameters(self, atoms: Atoms, structure: orm.StructureData, pw) -> orm.Dict:
+        """Return the input of pw.x with spins and bands.
+
+        What was asked for and cannot be seen in it is in the extra ``ASKED``, from where the reader of labels takes it.
+
+        :param pw: the namespace `pw` of the builder.
+        """
+        parameters = pw.parameters.get_dict()
+        names = [site.kind_name for site in structure.sites]
+        valences = {name: pw.pseudos[name].z_valence for name in dict.fromkeys(names)}
+        spin = get_spin(atoms, self.parameters.get('spin', 'auto'), names)
+        if spin is not None:
+            parameters['SYSTEM'] |= spin_parameters(spin, valences)
+        electrons = sum(valences[name] for name in names)
+        parameters['SYSTEM']['nbnd'] = number_of_bands(electrons, spin.total or 0.0 if spin else 0.0)
+        node = orm.Dict(parameters)
+        asked = {'kpoints_distance': self.parameters['kpoints_distance'], 'spin': self.parameters.get('spin', 'auto')}
+        node.base.extras.set(ASKED, asked)
+        return node
 
     def get_labels(self, child) -> dict[str, orm.Data]:
         """Return the outputs of a finished calculation that hold the labels."""
-        return {'parameters': child.outputs.output_parameters, 'trajectory': child.outputs.output_trajectory}
+        names = {'parameters': 'output_parameters', 'trajectory': 'output_trajectory', 'healing': 'healing'}
+        found = {name: child.outputs[output] for name, output in names.items() if output in child.outputs}
+        return found
 
     def get_cost(self, child) -> dict[str, float]:
-        """Return the wall time of a calculation."""
-        if 'output_parameters' not in child.outputs:
-            return {}
-        return {'wall_seconds': child.outputs.output_parameters.get('wall_time_seconds', 0.0)}
+        """Return the cost of a job over all its calculations, those that failed included."""
+        calculations = [called for called in child.called_descendants if isinstance(called, orm.CalcJobNode)]
+        seconds = [wall_seconds(calculation) for calculation in calculations]
+        processes = [number_of_processes(calculation) for calculation in calculations]
+        cost = {
+            'wall_seconds': float(sum(seconds)),
+            'core_hours': float(np.dot(seconds, processes)) / 3600 if calculations else 0.0,
+        }
+        for calculation in reversed(calculations):
+            values = calculation.outputs.output_parameters if 'output_parameters' in calculation.outputs else {}
+            if values and values.get('number_of_electrons') is not None:
+                cost['electrons'] = float(values['number_of_electrons'])
+                cost['atoms'] = int(values['number_of_atoms'])
+                break
+        disk = child.base.extras.get('disk_bytes', None)
+        return cost if disk is None else {**cost, 'disk_bytes': disk}
+
+
+def spin_parameters(spin: Spin, valences: dict[str, float]) -> dict[str, Any]:
+    """Return the keys of the namelist SYSTEM that polarise the spins.
+
+    :param valences: the number of valence electrons of each kind, which pw.x counts moments in.
+    """
+    starts = {name: round(max(-1.0, min(1.0, moment / valences[name])), 4) for name, moment in spin.moments.items()}
+    fixed = {} if spin.total is None else {'tot_magnetization': spin.total}
+    return {'nspin': 2, 'starting_magnetization': starts, **fixed}
+
+
+def number_of_bands(electrons: float, moment: float = 0.0) -> int:
+    """Return the number of bands: those that hold the valence electrons and enough empty ones for the smearing.
+
+    :param moment: Bohr magnetons that are fixed, which one spin has more than the other.
+    """
+    return math.ceil(max(BANDS_FACTOR * electrons, electrons + moment) / 2) + BANDS_EXTRA
+
+
+def wall_seconds(calculation: orm.CalcJobNode) -> float:
+    """Return how long a calculation ran: by pw.x, by the scheduler, or from its submission to the last look at it."""
+    if 'output_parameters' in calculation.outputs:
+        told = calculation.outputs.output_parameters.get('wall_time_seconds', None)
+        if told is not None:
+            return float(told)
+    job = calculation.get_last_job_info()
+    if job is not None and job.wallclock_time_seconds:
+        return float(job.wallclock_time_seconds)
+    last = calculation.get_scheduler_lastchecktime()
+    return max(0.0, (last - calculation.ctime).total_seconds()) if last is not None else 0.0
+
+
+def number_of_processes(calculation: orm.CalcJobNode) -> int:
+    """Return how many cores a calculation occupied."""
+    resources = calculation.get_option('resources') or {}
+    processes = resources.get('tot_num_mpiprocs')
+    if processes is None:
+        processes = resources.get('num_machines', 1) * resources.get('num_mpiprocs_per_machine', 1)
+    return int(processes) * int(resources.get('num_cores_per_mpiproc') or 1)
+
+
+def make_kpoints(mesh: Mesh) -> orm.KpointsData:
+    """Return the node of an unshifted mesh, one in a profile for each."""
+    kpoints = orm.KpointsData(label='mesh {} {} {}'.format(*mesh))
+    kpoints.set_kpoints_mesh(mesh)
+    return reuse(kpoints)
+
+
+def reuse(node: orm.Data) -> orm.Data:
+    """Return the node of the profile with the same label and content, or the given one where there is none yet."""
+    query = orm.QueryBuilder().append(type(node), filters={'label': node.label}).order_by({type(node): 'id'})
+    same = (found for found in query.all(flat=True) if found.base.attributes.all == node.base.attributes.all)
+    return next(same, node)

@@ -1,0 +1,116 @@
+"""k-point meshes from a distance, such that the same crystal has the same energy in whatever cell it is given.
+
+A mesh of :math:`n_1 n_2 n_3` points that holds Gamma is exact for Bloch functions that repeat after the lattice vectors
+:math:`n_i a_i`. Two cells of one crystal have the same energy per atom where these *repeats* are the same lattice, for
+then they hold the same k-points. Elsewhere they differ by the error of the meshes, which for a metal is several
+meV/atom at any affordable density. Three things follow:
+
+- Meshes always hold Gamma, and their numbers are 1, 2, 3, 4, 6, 8, 12, 16, 24...: a crystal and its doubled cell have
+  the same k-points to the last, as :math:`N(x / 2) = N(x) / 2` for all :math:`x > 3`. The price is up to half as many
+  again along an axis for small cells; up to four, where cells are large and calculations cost, there is none but for 5.
+- The distance is one between points in space rather than along the given vectors: a skewed basis of a lattice has long
+  reciprocal vectors and would get many more points than a compact one of the same lattice. Where that is so, the
+  coarsest mesh on the given vectors is taken that is as dense as that of the reduced cell.
+- Only what is seen of the reciprocal vectors along endless matter counts: vacuum has no bands to sample.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from ase import Atoms
+from ase.geometry import complete_cell, minkowski_reduce
+
+from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
+
+Mesh = tuple[int, int, int]
+
+#: The numbers of points along an axis: closed under doubling.
+NUMBERS = tuple(sorted({2**k for k in range(10)} | {3 * 2**k for k in range(9)}))
+#: Relative; a cell is not refined because its vectors were rounded.
+TOLERANCE = 1e-6
+GAMMA: Mesh = (1, 1, 1)
+
+
+def kpoints_mesh(atoms: Atoms, distance: float) -> Mesh:
+    """Return the mesh, unshifted, on the reciprocal vectors of the cell of a frame.
+
+    :param atoms: the frame; its info `vacuum_axes` is believed where it names one or two axes, otherwise vacuum is
+        sought. Axes that are not periodic count as vacuum.
+    :param distance: largest distance between k-points in 1/Å, with the factor of 2 pi, as in AiiDA.
+    :raises ValueError: if the distance is not positive.
+    """
+    if not distance > 0:
+        raise ValueError(f'`label.kpoints_distance` must be positive, got {distance}')
+    cell = complete_cell(atoms.cell.array)
+    endless = endless_vectors(atoms)
+    if len(endless) == 0:
+        return GAMMA
+    # rows span what is endless; the projector on it
+    rows = np.linalg.svd(endless @ cell, full_matrices=False)[2]
+    reciprocal = 2 * np.pi * np.linalg.inv(cell).T @ rows.T @ rows
+    return _mesh(reciprocal, distance, rank=len(endless))
+
+
+def endless_vectors(atoms: Atoms) -> np.ndarray:
+    """Return lattice vectors (r, 3), in units of the cell's, along which matter is endless: all three for bulk."""
+    axes = [int(axis) for axis in atoms.info.get('vacuum_axes', [])]
+    axes += [axis for axis in np.flatnonzero(~atoms.pbc).tolist() if axis not in axes]
+    if atoms.pbc.any() and len(axes) not in (1, 2):
+        # Not told, or told of vacuum along all axes: a molecule, a tilted slab or a porous crystal.
+        vacuum = detect_vacuum(atoms)
+        if vacuum.kind in ('bulk', 'porous'):
+            return np.eye(3, dtype=int)
+        return vacuum.periodic
+    return np.delete(np.eye(3, dtype=int), axes, axis=0)
+
+
+def is_gamma_only(mesh: Mesh) -> bool:
+    """Return whether Gamma is the only point: wave functions are real there, which halves the cost and is exact."""
+    return tuple(mesh) == GAMMA
+
+
+def _mesh(reciprocal: np.ndarray, distance: float, rank: int) -> Mesh:
+    """Return the mesh for reciprocal vectors (3, 3) in 1/Å that span a space of a rank."""
+    direct = _numbers(reciprocal, distance)
+    active = np.linalg.norm(reciprocal, axis=1) > 1e-6 * np.abs(reciprocal).max()
+    if active.sum() != rank:
+        return direct
+    least = int(np.prod(_numbers(_reduced(reciprocal, active), distance)))
+    if np.prod(direct) <= least:
+        return direct
+    found = _coarsest(reciprocal, distance, active, least, direct)
+    return found or direct
+
+
+def _coarsest(reciprocal: np.ndarray, distance: float, active: np.ndarray, least: int, direct: Mesh) -> Mesh | None:
+    """Return the mesh of fewest points, not fewer than `least`, no two neighbours of which are too far apart."""
+    choices = [[n for n in NUMBERS if n <= limit] for limit in direct]
+    meshes = [mesh for mesh in product(*choices) if least <= np.prod(mesh) < np.prod(direct)]
+    for points in sorted({int(np.prod(mesh)) for mesh in meshes}):
+        spacings = {mesh: _spacing(reciprocal, mesh, active) for mesh in meshes if np.prod(mesh) == points}
+        best = min(spacings, key=lambda mesh: (round(spacings[mesh] / distance, 6), mesh))
+        if spacings[best] <= distance * (1 + TOLERANCE):
+            return best
+    return None
+
+
+def _spacing(reciprocal: np.ndarray, mesh: Mesh, active: np.ndarray) -> float:
+    """Return the longest vector (1/Å) of the reduced basis of the lattice of k-points."""
+    steps = _reduced(reciprocal / np.asarray(mesh)[:, None], active)
+    return float(np.linalg.norm(steps, axis=1).max())
+
+
+def _numbers(reciprocal: np.ndarray, distance: float) -> Mesh:
+    """Return the smallest allowed numbers of points whose distance along each vector is not larger than asked."""
+    wanted = np.linalg.norm(reciprocal, axis=1) / distance
+    index = np.searchsorted(NUMBERS, wanted * (1 - TOLERANCE))
+    return tuple(int(NUMBERS[min(k, len(NUMBERS) - 1)]) for k in index)
+
+
+def _reduced(vectors: np.ndarray, active: np.ndarray) -> np.ndarray:
+    """Return the shortest basis (3, 3) of the lattice of the active vectors; the others are zero."""
+    filled = complete_cell(np.where(active[:, None], vectors, 0.0))
+    reduced, _ = minkowski_reduce(filled, pbc=active)
+    return np.where(active[:, None], np.asarray(reduced), 0.0)
