@@ -42,9 +42,17 @@ def list_options(function):
 
 
 def query_nodes(
-    entry_point: str, projections: list[str], elements: tuple[str, ...], past_days, all_users
+    entry_point: str,
+    projections: list[str],
+    elements: tuple[str, ...],
+    past_days,
+    all_users,
+    made_by: tuple[str, str] | None = None,
 ) -> list[list]:
-    """Return the projections of all nodes of a type, the oldest first."""
+    """Return the projections of all nodes of a type, the oldest first.
+
+    :param made_by: only what a process of this label created under this name.
+    """
     from datetime import timedelta
 
     from aiida import orm
@@ -60,6 +68,14 @@ def query_nodes(
     query.append(DataFactory(entry_point), filters=filters, project=['id', 'ctime', *projections], tag='node')
     if not all_users:
         query.append(orm.User, filters={'email': orm.User.collection.get_default().email}, with_node='node')
+    if made_by is not None:
+        process, name = made_by
+        query.append(
+            orm.ProcessNode,
+            filters={'attributes.process_label': process},
+            with_outgoing='node',
+            edge_filters={'label': name},
+        )
     query.order_by({'node': ['ctime', 'id']})
     return query.all()
 
@@ -116,6 +132,9 @@ def configurations_show(datum, is_long) -> None:
         ['Elements', ' '.join(attributes['elements'])],
         ['Formulas', ' '.join(attributes['formulas'])],
         ['Labels', count_up(attributes['labels'])],
+        ['Labelled by', ', '.join(attributes.get('oracles') or ['-'])],
+        ['Settings', ', '.join(attributes.get('settings') or ['-'])],
+        ['Flagged', attributes.get('number_flagged', '-')],
         ['Energies', f'{energies[0]:.4f} to {energies[1]:.4f} eV/atom' if energies else '-'],
         ['Families', count_up(attributes['families'])],
     ]
@@ -149,6 +168,87 @@ def get_frame_table(frames: list) -> tuple[list[list], list[str]]:
         )
     headers = ['#', 'Formula', 'Family', 'Split', 'Å³/atom', 'eV/atom', 'max force eV/Å', 'gamma', 'DFT']
     return rows, headers
+
+
+@cmd_configurations.command('suspects')
+@arguments.DATUM(type=CONFIGURATIONS, required=False)
+@list_options
+@decorators.with_dbenv()
+def configurations_suspects(datum, elements, past_days, all_users, raw) -> None:
+    """List the labels that were flagged and left out of training, with the reasons.
+
+    Without DATUM, list the sets of such labels and what was confirmed of them.
+    """
+    if datum is not None:
+        headers = ['#', 'Formula', 'Family', 'Split', 'Reasons', 'Calculation']
+        echo_list(get_flag_table(datum.get_frames()), headers, raw)
+        return
+    rows = []
+    for pk, ctime, number, symbols in query_nodes(
+        'pyacemaker.configurations',
+        ['attributes.number_of_configurations', 'attributes.elements'],
+        elements,
+        past_days,
+        all_users,
+        made_by=('collect_labels', 'suspect'),
+    ):
+        confirmed = ', '.join(map(str, find_confirmed(pk))) or '-'
+        rows.append([pk, ctime.strftime('%Y-%m-%d %H:%M'), number, ' '.join(symbols), confirmed])
+    echo_list(rows, ['PK', 'Created', 'Suspects', 'Elements', 'Confirmed in'], raw)
+
+
+def get_flag_table(frames: list) -> list[list]:
+    """Return a row for each flagged configuration of a set."""
+    return [
+        [
+            index,
+            atoms.get_chemical_formula(),
+            atoms.info.get('family'),
+            atoms.info.get('split'),
+            '; '.join(atoms.info['flags']),
+            str(atoms.info.get('calculation', ''))[:8] or None,
+        ]
+        for index, atoms in enumerate(frames)
+        if atoms.info.get('flags')
+    ]
+
+
+def find_confirmed(pk: int) -> list[int]:
+    """Return the sets of labels that were confirmed out of a set of suspects."""
+    from aiida import orm
+
+    query = orm.QueryBuilder()
+    query.append(orm.Data, filters={'id': pk}, tag='suspects')
+    query.append(
+        orm.CalcFunctionNode,
+        filters={'attributes.process_label': 'confirm_labels'},
+        with_incoming='suspects',
+        tag='function',
+    )
+    query.append(orm.Data, with_incoming='function', project='id')
+    return sorted(query.all(flat=True))
+
+
+@cmd_configurations.command('confirm')
+@arguments.DATUM(type=CONFIGURATIONS)
+@click.argument('indices', type=click.IntRange(min=0), nargs=-1)
+@click.option('--all', 'everything', is_flag=True, help='All configurations of the set.')
+@decorators.with_dbenv()
+def configurations_confirm(datum, indices, everything) -> None:
+    """Confirm the labels INDICES of a set of suspects, so that a potential may be trained on them.
+
+    The numbers are those that `suspects DATUM` prints. What is confirmed becomes a set of its own.
+    """
+    from aiida import orm
+
+    from aiida_pyacemaker.calculations.functions.confirm_labels import confirm_labels
+
+    if everything == bool(indices):
+        raise click.UsageError('name the configurations to confirm, or use --all.')
+    with attempt():
+        confirmed = confirm_labels(datum, orm.List(list(range(len(datum)) if everything else indices)))
+    echo.echo_success(f'{len(confirmed)} labels confirmed: ConfigurationsData<{confirmed.pk}>')
+    echo.echo('Give it to a run in the input namespace `dataset` of the ActiveLearningWorkChain.')
 
 
 @cmd_configurations.command('export')

@@ -21,11 +21,13 @@ def reference_energies(
     """Return the energy per free atom (eV) of every element, and where each comes from.
 
     The kinds are 'isolated_atom', 'parent' and 'least_squares' (which also serves elements without any data: 0 eV).
-    Energies of weight zero are not looked at. A parent of other settings has other free atoms and is not asked.
+    Energies of weight zero are not looked at. Free atoms of other settings are no reference, nor is a parent of others.
 
-    :param settings: those of the frames.
+    :param frames: with all energies on one scale, see :func:`align_energies`.
+    :param settings: those that the scale belongs to.
     """
-    energies = {element: value for element, value in free_atoms(frames).items() if element in elements}
+    own = [atoms for atoms in frames if not differences(settings, atoms.info.get('settings'))]
+    energies = {element: value for element, value in free_atoms(own).items() if element in elements}
     kinds = dict.fromkeys(energies, 'isolated_atom')
     if parent is not None and not differences(parent.metadata.get('settings'), settings):
         for element in elements:
@@ -57,9 +59,7 @@ def energy_scales(frames: list[Atoms], elements: list[str]) -> list[dict[str, An
 
 
 def align_energies(frames: list[Atoms], scales: list[dict[str, Any]]) -> list[Atoms]:
-    """Return the frames with all energies on the first of the scales; frames of the first are not copied.
-
-    Free atoms of other settings are left out: they are no reference of the energies of the first.
+    """Return the frames with all energies on the first of the scales; those of the first are not copied.
 
     :param scales: what :func:`energy_scales` returned; fewer than two change nothing.
     :raises ValueError: if a frame is labelled with settings that no scale is for.
@@ -78,7 +78,7 @@ def align_energies(frames: list[Atoms], scales: list[dict[str, Any]]) -> list[At
             )
         if scale is scales[0] or 'energy' not in found:
             aligned.append(atoms)
-        elif not is_isolated_atom(atoms):
+        else:
             offset = sum(scale['offsets'].get(symbol, 0.0) for symbol in atoms.get_chemical_symbols())
             aligned.append(set_labels(atoms.copy(), **{**found, 'energy': found['energy'] - offset}))
     return aligned

@@ -26,7 +26,7 @@ MAX_STRESS = 1000 * GPa
 def find_suspects(frames: list[Atoms], limits: dict[str, Any] | None = None) -> dict[int, list[str]]:
     """Return what is wrong with labels, by the index of the frame; sound ones are left out.
 
-    Only labels that count are looked at: no forces on masked atoms, no energies of weight zero.
+    Forces on masked atoms and energies of weight zero may be of any size, but finite: no file keeps them otherwise.
 
     :param frames: labelled frames of one batch: energies are compared within their family.
     :param limits: any of ``max_force`` (eV/Å) and ``max_energy_deviation`` (eV/atom); others are ignored.
