@@ -8,6 +8,7 @@ from aiida.common.links import LinkType
 from aiida.engine import ToContext, WorkChain, if_, while_
 from aiida.plugins import DataFactory, WorkflowFactory
 
+from aiida_pyacemaker.atomistics.labelling.settings import check_consistent
 from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
@@ -130,6 +131,7 @@ class ActiveLearningWorkChain(WorkChain):
         spec.output('test_set', valid_type=ConfigurationsData, required=False, help='Everything it was measured on.')
         spec.output('report', valid_type=orm.Dict, required=False, help='End state and the story of each iteration.')
 
+        spec.exit_code(210, 'ERROR_MIXED_SETTINGS', message='Labels that do not belong together: {message}')
         spec.exit_code(401, 'ERROR_LABEL_FAILED', message='Labelling failed in iteration {iteration}: {message}')
         spec.exit_code(402, 'ERROR_TRAIN_FAILED', message='The fit failed in iteration {iteration}: {message}')
         spec.exit_code(
@@ -205,21 +207,21 @@ class ActiveLearningWorkChain(WorkChain):
         # Every batch of labels is kept under its name, and a data set is made of all of them at once: merging one onto
         # the other would lengthen the path from a potential to its DFT calculations with every iteration.
         self.ctx.batches = {name: dict(self.inputs.get(name, {})) for name in ('dataset', 'test_set')}
-        self.ctx.dataset = self.merge_batches('dataset')
-        self.ctx.test_set = self.merge_batches('test_set')
+        self.ctx.dataset = self.ctx.test_set = None
         self.ctx.restarts = dict(self.inputs.get('restarts', {}))
         self.ctx.walkers = {}
         self.ctx.round = 0
         self.ctx.round_is_fresh = False
         self.ctx.round_is_clean = False
         self.ctx.rounds_missed = 0
-        self.ctx.new_train = self.ctx.potential is None and self.ctx.dataset is not None
+        self.ctx.new_train = self.ctx.potential is None and bool(self.ctx.batches['dataset'])
         self.ctx.new_test = False
         self.ctx.passed = None
         self.ctx.state = 'running'
         self.ctx.reason = ''
         self.ctx.history = []
         self.ctx.entry = {'iteration': self.ctx.iteration}
+        return self.merge_batches()
 
     def should_generate(self) -> bool:
         """Return whether there is nothing labelled to start from."""
@@ -267,22 +269,46 @@ class ActiveLearningWorkChain(WorkChain):
                 continue
             self.ctx[f'new_{split}'] = True
             self.ctx.batches[name][f'iteration_{self.ctx.iteration:02d}'] = node.outputs[split]
-            self.ctx[name] = self.merge_batches(name)
             self.ctx.entry[f'labels_{split}'] = len(node.outputs[split])
         if 'results' in node.outputs:
             results = node.outputs.results.get_dict()
             self.ctx.entry['labels_failed'] = results['number_failed']
             self.ctx.entry['labels_suspect'] = results.get('number_suspect', 0)
             self.ctx.entry['core_hours'] = results.get('core_hours')
+        mixture = self.merge_batches()
         if not node.is_finished_ok:
             return self.abort(self.exit_codes.ERROR_LABEL_FAILED, node)
+        return mixture
 
-    def merge_batches(self, name: str) -> orm.Data | None:
-        """Return ``dataset`` or ``test_set``: all batches of labels in one node, None if there are none."""
-        if not self.ctx.batches[name]:
-            return None
-        label = f'iteration_{self.ctx.iteration:02d}_{name}'
-        return merge_configurations(**self.ctx.batches[name], metadata={'call_link_label': label})
+    def merge_batches(self):
+        """Make ``dataset`` and ``test_set``: all batches of labels in one node each, None if there are none.
+
+        :returns: an exit code if labels of different settings meet, which ``label.mix_settings`` would allow.
+        """
+        mix = self.may_mix()
+        batches = [batch for name in ('dataset', 'test_set') for batch in self.ctx.batches[name].values()]
+        try:
+            if not mix:
+                check_consistent([atoms for batch in batches for atoms in batch.get_frames()])
+        except ValueError as exception:
+            self.ctx.state, self.ctx.reason = 'failed', str(exception)
+            self.ctx.history.append(self.ctx.entry)
+            self.attach_outputs()
+            return self.exit_codes.ERROR_MIXED_SETTINGS.format(message=self.ctx.reason)
+        for name in ('dataset', 'test_set'):
+            present = f'iteration_{self.ctx.iteration:02d}'
+            if self.ctx.batches[name] and (self.ctx[name] is None or present in self.ctx.batches[name]):
+                label = f'{present}_{name}'
+                allowed = {'mix_settings': orm.Bool(True)} if mix else {}
+                self.ctx[name] = merge_configurations(
+                    **self.ctx.batches[name], **allowed, metadata={'call_link_label': label}
+                )
+        return None
+
+    def may_mix(self) -> bool:
+        """Return whether labels of different settings may meet: the user asked for it, or for tiers."""
+        label = self.ctx.parameters['label']
+        return label.get('mix_settings', False) or label.get('oracle') == 'tiered'
 
     def should_train(self) -> bool:
         """Return whether there are labels that no potential has seen."""
@@ -299,6 +325,7 @@ class ActiveLearningWorkChain(WorkChain):
                 'elements': self.ctx.parameters['system']['elements'],
                 'seed': self.ctx.parameters['seed'],
                 'generation': generation,
+                'mix_settings': self.may_mix(),
             },
             test=self.ctx.test_set,
             potential=self.ctx.potential,
@@ -563,7 +590,7 @@ def get_restart_inputs(restart_from) -> dict:
     for name, port in (('dataset', 'configurations'), ('test_set', 'test')):
         if port in last.inputs.job:
             merged = last.inputs.job[port].creator
-            inputs[name] = {key: merged.inputs[key] for key in merged.inputs}
+            inputs[name] = {key: merged.inputs[key] for key in merged.inputs if key != 'mix_settings'}
     explore = children.get(f'iteration_{iteration:02d}_explore')
     if explore is not None:
         halted = [walker['index'] for walker in explore.outputs.results['walkers'] if walker['reason'] == 'gamma']
