@@ -87,11 +87,13 @@ def run_select(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
 def run_evaluate(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Predict: `configurations.npz`, `potential/` -> `predictions.npz`; with labels also the errors."""
     from ..atomistics.configurations import labels, save_configurations
+    from ..atomistics.fitting.references import align_energies
     from ..atomistics.fitting.train import predict
     from ..atomistics.validation.errors import error_metrics, gamma_against_error
 
-    frames = read_frames(directory / 'configurations.npz')
     potential = read_potential(directory)
+    # labels of other settings than those of the potential's energies come onto its scale
+    frames = align_energies(read_frames(directory / 'configurations.npz'), potential.metadata.get('energy_scales', []))
     potential.check_elements(frames)
     predictions = predict(potential, frames)
     save_configurations(directory / 'predictions.npz', predictions)
@@ -106,9 +108,9 @@ def run_evaluate(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_label(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Label with a teacher: those of `configurations.npz` that `indices` names, model file in `model/` -> `labelled.npz`.
+    """Label with a teacher: `configurations.npz` (and a model file in `model/`) -> `labelled.npz`.
 
-    The info `index` of what is labelled, and the `index` of a failure, counts in `configurations.npz`.
+    Only those that `indices` names are labelled, all by default. The info `index` of what is labelled, and the `index` of a failure, counts in `configurations.npz`.
 
     :raises ValueError: if an index is out of range, or nothing at all could be labelled.
     """

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from aiida_pyacemaker.atomistics.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.configurations import labels, save_configurations, set_labels
 from aiida_pyacemaker.atomistics.fitting.references import align_energies, energy_scales
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.potential import AcePotential
 from aiida_pyacemaker.atomistics.validation.errors import is_isolated_atom
+from aiida_pyacemaker.worker.main import run_evaluate
 
 from .conftest import quiet
 
@@ -90,6 +91,10 @@ def test_mixture_in_a_fit(training, testing, tmp_path):
     assert one.reference_energies['Al'] == pytest.approx(other.reference_energies['Al'] + INNER)
     assert one.metadata['settings'] == QE and other.metadata['settings'] is None
     assert results['test']['energy']['rmse'] == pytest.approx(reference['test']['energy']['rmse'], rel=1e-3)
+    # the worker measures it on the same scale
+    (tmp_path / 'potential').symlink_to(tmp_path / 'mixed')
+    save_configurations(tmp_path / 'configurations.npz', test)
+    assert run_evaluate(tmp_path, {})['metrics']['energy'] == pytest.approx(results['test']['energy'])
 
     alien = testing[0].copy()
     alien.info['settings'] = {'oracle': 'vasp'}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
+import numpy as np
 import pytest
 from aiida import orm
 from aiida.cmdline.utils.pluginable import Pluginable
+from ase.build import bulk
 from click.testing import CliRunner
 
+from aiida_pyacemaker.calculations.functions.collect_labels import collect_labels
 from aiida_pyacemaker.cli.data import cmd_data
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
@@ -59,6 +63,34 @@ def test_configurations_show(invoke, configurations, al_frames):
     assert len(output.splitlines()) < 15
     output = invoke('configurations', 'show', '--long', configurations.pk)
     assert len(output.splitlines()) > 17 + 11
+
+
+def test_suspects_and_confirm(invoke, aiida_profile_clean):
+    """From the list of suspects to a set that a run takes, and the list says what was confirmed."""
+    assert 'Total results: 0' in invoke('configurations', 'suspects')
+    candidates = ConfigurationsData([bulk('Al', 'bcc', a=lattice, cubic=True) for lattice in (2.0, 3.2, 2.1)])
+    nodes = {}
+    for index, force in enumerate((75.0, 1.0, 95.0)):
+        forces = np.array([[[force, 0, 0], [-force, 0, 0]]])
+        nodes[f'parameters_{index:04d}'] = orm.Dict({'energy': -1.0})
+        nodes[f'trajectory_{index:04d}'] = orm.ArrayData({'forces': forces})
+    suspect = collect_labels(candidates, **nodes)['suspect']
+
+    output = invoke('configurations', 'suspects')
+    assert 'Total results: 1' in output and str(suspect.pk) in output
+    assert 'Total results: 0' in invoke('configurations', 'suspects', '-e', 'Cu')
+    output = invoke('configurations', 'suspects', suspect.pk)
+    assert 'force 75 eV/Å on atom 0 (limit 50)' in output and 'force 95 eV/Å' in output
+    assert 'Flagged         2' in invoke('configurations', 'show', suspect.pk)
+
+    assert 'name the configurations' in invoke('configurations', 'confirm', suspect.pk, fails=True)
+    invoke('configurations', 'confirm', suspect.pk, 0, '--all', fails=True)
+    invoke('configurations', 'confirm', suspect.pk, 7, fails=True)
+    pk = int(re.search(r'ConfigurationsData<(\d+)>', invoke('configurations', 'confirm', suspect.pk, 1)).group(1))
+    (atoms,) = orm.load_node(pk).get_frames()
+    assert atoms.info['flags'][-1] == 'confirmed' and atoms.get_forces()[0, 0] == 95.0
+    assert invoke('configurations', 'suspects', '--raw').split()[-1] == str(pk)
+    assert '2 labels confirmed' in invoke('configurations', 'confirm', suspect.pk, '--all')
 
 
 @pytest.mark.parametrize('suffix', ('extxyz', 'db'))

@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from aiida_pyacemaker.atomistics.labelling.settings import fingerprint
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
@@ -67,6 +68,25 @@ def test_attributes(frames):
         ConfigurationsData, filters={'attributes.elements': {'contains': ['Ni']}, 'attributes.labels.stress': {'>': 0}}
     )
     assert [found.pk for (found,) in query.all()] == [node.pk]
+
+
+def test_settings(frames):
+    """Who labelled, with what, and how many labels carry a remark is asked of the database; candidates have none."""
+    settings = {'oracle': 'qe', 'ecutwfc': 40.0, 'pseudos': {'Al': 'a'}}
+    frames[0].info['settings'] = settings
+    frames[1].info['settings'] = {**settings, 'pseudos': {'Al': 'a', 'Ni': 'n'}}
+    frames[1].info['flags'] = ['smearing raised to 0.04 Ry']
+    frames[2].info['settings'] = {'oracle': 'teacher'}
+    attributes = ConfigurationsData(frames).base.attributes
+    assert attributes.get('oracles') == ['qe']
+    assert attributes.get('settings') == [fingerprint(frames[1].info['settings'])]
+    assert attributes.get('number_flagged') == 1
+    frames[1].info.pop('settings')
+    attributes = ConfigurationsData(frames).base.attributes
+    assert attributes.get('oracles') == ['qe', 'unknown settings']
+    assert attributes.get('settings') == [fingerprint(settings), 'unknown']
+    attributes = ConfigurationsData(frames[2:]).base.attributes
+    assert (attributes.get('oracles'), attributes.get('settings'), attributes.get('number_flagged')) == ([], [], 0)
 
 
 def test_unlabelled(frames):

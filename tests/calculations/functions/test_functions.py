@@ -11,7 +11,7 @@ from ase.build import bulk
 from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
-from aiida_pyacemaker.data.configurations import ConfigurationsData
+from aiida_pyacemaker.data.configurations import ConfigurationsData, copy_frame
 
 pytestmark = pytest.mark.usefixtures('aiida_profile')
 
@@ -65,3 +65,22 @@ def test_merge_configurations(al_frames):
     energies = [atoms.get_potential_energy() for atoms in merged.get_frames()]
     assert energies == [al_frames[index].get_potential_energy() for index in (2, 3, 0, 1)]
     assert merged.get_structure_ase(0).info == al_frames[2].info
+
+
+def test_merge_refuses_mixtures(al_frames):
+    """Labels of different settings are not merged unless asked for; snapshots without labels are nobody's."""
+    frames = [copy_frame(atoms) for atoms in al_frames[:3]]
+    frames[0].info['settings'] = {'oracle': 'qe', 'version': '6.7'}
+    frames[1].info['settings'] = {'oracle': 'qe', 'version': '7.2'}
+    one, other, unknown = (ConfigurationsData([atoms]) for atoms in frames)
+    message = r'Quantum ESPRESSO 6\.7 against 7\.2; 1 configuration \(0\) against 1 configuration \(1\)'
+    with pytest.raises(ValueError, match=message):
+        merge_configurations(a=one, b=other)
+    with pytest.raises(ValueError, match=r'labelled by qe against unknown settings.*`label\.mix_settings: true`'):
+        merge_configurations(a=one, b=unknown)
+    with pytest.raises(ValueError, match=r'6\.7 against 7\.2'):
+        merge_configurations(a=one, b=other, mix_settings=orm.Bool(False))
+    mixed = merge_configurations(a=one, b=other, c=unknown, mix_settings=orm.Bool(True))
+    assert len(mixed.base.attributes.get('settings')) == 3
+    snapshots = ConfigurationsData([al_frames[3].copy()])
+    assert len(merge_configurations(a=one, b=snapshots)) == 2
