@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from ..configurations import energy_counts, labels, set_labels
-from ..labelling.settings import differences, group_by_settings
+from ..labelling.settings import differences, get_scale, group_by_settings
 from ..potential import AcePotential
 from ..validation.errors import is_isolated_atom
 
@@ -26,7 +26,7 @@ def reference_energies(
     :param frames: with all energies on one scale, see :func:`align_energies`.
     :param settings: those that the scale belongs to.
     """
-    own = [atoms for atoms in frames if not differences(settings, atoms.info.get('settings'))]
+    own = [atoms for atoms in frames if not differences(settings, get_scale(atoms))]
     energies = {element: value for element, value in free_atoms(own).items() if element in elements}
     kinds = dict.fromkeys(energies, 'isolated_atom')
     if parent is not None and not differences(parent.metadata.get('settings'), settings):
@@ -49,7 +49,9 @@ def energy_scales(frames: list[Atoms], elements: list[str]) -> list[dict[str, An
     :param frames: labelled frames, free atoms included.
     :returns: for each kind its ``settings`` and ``offsets`` (eV per atom of each element, zero in the first).
     """
-    groups = [(group.settings, [frames[index] for index in group.indices]) for group in group_by_settings(frames)]
+    groups = [
+        (group.settings, [frames[index] for index in group.indices]) for group in group_by_settings(frames, get_scale)
+    ]
     groups.sort(key=lambda group: (-len(free_atoms(group[1])), -sum(map(energy_counts, group[1]))))
     base = groups[0][1]
     return [
@@ -68,7 +70,7 @@ def align_energies(frames: list[Atoms], scales: list[dict[str, Any]]) -> list[At
         return frames
     aligned = []
     for index, atoms in enumerate(frames):
-        found, settings = labels(atoms), atoms.info.get('settings')
+        found, settings = labels(atoms), get_scale(atoms)
         scale = next((scale for scale in scales if not differences(scale['settings'], settings)), None)
         if scale is None and 'energy' in found:
             told = '; '.join(differences(scales[0]['settings'], settings))

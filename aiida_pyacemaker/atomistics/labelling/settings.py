@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ NAMES = {
 BY_ELEMENT = {'pseudos': 'pseudopotential'}
 #: Oracles by the names of their programs.
 PROGRAMS = {'qe': 'Quantum ESPRESSO', 'vasp': 'VASP'}
+#: Settings of the labels onto whose scale an energy was moved, see :func:`~.tiers.align`.
+ALIGNED = 'aligned_to'
 #: Which oracle it was; where these differ, nothing else has to be compared.
 WHO = ('oracle', 'calculator', 'model')
 #: Configurations that a message names.
@@ -77,6 +79,8 @@ def differences(one: Settings | None, other: Settings | None) -> list[str]:
             found += [
                 f'{BY_ELEMENT[key]} of {element} differs' for element in common if first[element] != second[element]
             ]
+        elif key == ALIGNED:
+            found += [f'energies aligned to other ones: {told}' for told in differences(first, second)]
         elif first != second:
             found.append(_difference(one, key, first, second))
     return found
@@ -90,14 +94,26 @@ def who(settings: Settings | None) -> str:
     return ' '.join(str(settings[key])[:20] for key in WHO if settings.get(key)) or 'an oracle without a name'
 
 
-def group_by_settings(frames: Iterable[Atoms]) -> list[Group]:
+def get_settings(atoms: Atoms) -> Settings | None:
+    """Return the settings of a label, ``None`` where they are not known."""
+    return atoms.info.get('settings') or None
+
+
+def get_scale(atoms: Atoms) -> Settings | None:
+    """Return the settings of the labels that an energy is comparable with: its own, or those it was aligned to."""
+    settings = get_settings(atoms)
+    return settings.get(ALIGNED, settings) if settings else None
+
+
+def group_by_settings(frames: Iterable[Atoms], get: Callable[[Atoms], Settings | None] = get_settings) -> list[Group]:
     """Return the groups of frames whose settings do not differ, in the order of their first frame.
 
     :param frames: labelled frames.
+    :param get: which settings: :func:`get_settings` or :func:`get_scale`.
     """
     distinct: dict[str, Group] = {}
     for index, atoms in enumerate(frames):
-        settings = atoms.info.get('settings') or None
+        settings = get(atoms)
         distinct.setdefault(_text(settings), Group(settings, [])).indices.append(index)
     groups: list[Group] = []
     for entry in distinct.values():
@@ -146,7 +162,10 @@ def _joined(one: Settings | None, other: Settings | None) -> Settings | None:
     """Settings that do not differ, with the elements of both."""
     if one is None or other is None:
         return None
-    return {**one, **{key: {**other[key], **one.get(key, {})} for key in BY_ELEMENT if other.get(key)}}
+    joined = {**one, **{key: {**other[key], **one.get(key, {})} for key in BY_ELEMENT if other.get(key)}}
+    if ALIGNED in one:
+        joined[ALIGNED] = _joined(one[ALIGNED], other.get(ALIGNED))
+    return joined
 
 
 def _configurations(indices: list[int]) -> str:
