@@ -9,9 +9,8 @@ from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
-from pydantic import ValidationError
 
-from aiida_pyacemaker.atomistics.labelling.teachers import Teacher
+from aiida_pyacemaker.atomistics.labelling.teachers import read_teacher
 from aiida_pyacemaker.calculations.worker import WorkerCalculation
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
@@ -19,11 +18,9 @@ from aiida_pyacemaker.data.configurations import ConfigurationsData
 def check_teacher(value: Any) -> str | None:
     """Check a section ``label.teacher``."""
     try:
-        Teacher.model_validate(value)
-    except ValidationError as exception:
-        error = exception.errors()[0]
-        key = '.'.join(map(str, error['loc']))
-        return f'is not valid: {f"{key}: " if key else ""}{error["msg"].removeprefix("Value error, ")}'
+        read_teacher(value)
+    except ValueError as exception:
+        return f'is not valid: {exception}'
     return None
 
 
@@ -75,7 +72,7 @@ class TeacherCalculation(WorkerCalculation):
             number = len(inputs['configurations'])
             if max(parameters.get('indices') or [0]) >= number:
                 return f'the parameter `indices`: there are {number} configurations, counted from 0.'
-        filename = Teacher.model_validate(parameters['teacher']).filename if 'teacher' in parameters else None
+        filename = read_teacher(parameters['teacher']).filename if 'teacher' in parameters else None
         given = PurePath(inputs['model'].filename).name if 'model' in inputs else None
         if filename != given:
             return f'the parameter `teacher` names the model file {filename}, but the input `model` is {given}.'

@@ -21,6 +21,7 @@ class Options:
     lmp: str | None
     pw: str | None
     pseudo_dir: str | None
+    teacher_python: str | None
     yes: bool
     engines: dict = field(default_factory=dict)
 
@@ -98,6 +99,9 @@ def setup_codes(options: Options) -> None:
     }
     # an engine that the user named replaces the one set up before; the worker is always that of this environment
     exact = {'pw': options.pw is not None, 'lammps': options.lmp is not None, 'pyacemaker-worker': True}
+    if options.teacher_python is not None:
+        finders['pyacemaker-teacher'] = lambda: engines.find_worker(options.teacher_python)
+        exact['pyacemaker-teacher'] = True
     for label, finder in finders.items():
         found = options.engines.get(label)
         find = finder if found is None else lambda engine=found: engine
@@ -146,6 +150,12 @@ def load(options: Options):
     type=click.Path(exists=True, file_okay=False),
     help='Folder with your own pseudopotentials (one UPF file per element) and their cutoffs in a JSON file: '
     '{"Al": {"cutoff_wfc": 30, "cutoff_rho": 240}}, in Ry.',
+)
+@click.option(
+    '--teacher-python',
+    metavar='PATH',
+    help='Python of another environment, with aiida-pyacemaker and a universal potential (SevenNet, CHGNet, MACE): '
+    'makes the code `pyacemaker-teacher`, for `codes.teacher` of a run file.',
 )
 @click.option('-y', '--yes', is_flag=True, help='Do not ask before installing with the package manager of the system.')
 def cmd_setup(steps: tuple[str, ...], **options) -> None:

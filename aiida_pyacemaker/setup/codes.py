@@ -18,6 +18,7 @@ PLUGINS = {
     'pw': 'quantumespresso.pw',
     'lammps': 'pyacemaker.lammps_pace',
     'pyacemaker-worker': 'pyacemaker.pace_train',
+    'pyacemaker-teacher': 'pyacemaker.teacher',
 }
 
 
@@ -46,7 +47,8 @@ def ensure_computer(label: str = COMPUTER) -> tuple[Computer, bool]:
         computer.store()
         computer.set_minimum_job_poll_interval(1)
     if not computer.is_configured:
-        computer.configure(safe_interval=0)
+        # A login shell would read the user's start files for each look at the jobs: 0.1 s, several times per job.
+        computer.configure(safe_interval=0, use_login_shell=False)
     return computer, created
 
 

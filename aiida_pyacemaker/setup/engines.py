@@ -238,14 +238,15 @@ def find_lammps(path: str | os.PathLike | None = None) -> Engine:
 # -- worker and python-ace ---------------------------------------------------------------------------------------------
 
 
-def find_worker() -> Engine:
-    """Find the `pyacemaker-worker` of this Python environment.
+def find_worker(python: str | os.PathLike = sys.executable) -> Engine:
+    """Find the `pyacemaker-worker` of a Python environment.
 
+    :param python: the Python of the environment, by default of this one.
     :raises EngineError: if it is missing or does not run.
     """
-    executable = Path(sys.prefix) / 'bin' / 'pyacemaker-worker'
+    executable = given_path(python, 'Python').parent / 'pyacemaker-worker'
     if not executable.is_file():
-        raise EngineError(f'`{executable}` is missing', f'run `{sys.executable} -m pip install aiida-pyacemaker`')
+        raise EngineError(f'`{executable}` is missing', f'run `{python} -m pip install aiida-pyacemaker`')
     return probe_worker(executable)
 
 

@@ -25,6 +25,7 @@ OPTIONS = {
         'aiida.calculations:pyacemaker.pace_evaluate',
         'aiida.calculations:pyacemaker.pace_select',
         'aiida.calculations:pyacemaker.pace_train',
+        'aiida.calculations:pyacemaker.teacher',
     ],
 }
 

@@ -110,18 +110,19 @@ def run_evaluate(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
 def run_label(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Label with a teacher: `configurations.npz` (and a model file in `model/`) -> `labelled.npz`.
 
-    Only those that `indices` names are labelled, all by default. The info `index` of what is labelled, and the `index` of a failure, counts in `configurations.npz`.
+    Only those that `indices` names are labelled, all by default. The info `index` of what is labelled, and the `index`
+    of a failure, count in `configurations.npz`.
 
     :raises ValueError: if an index is out of range, or nothing at all could be labelled.
     """
     from ..atomistics.configurations import save_configurations
-    from ..atomistics.labelling.teachers import Teacher, get_settings, label_frames
+    from ..atomistics.labelling.teachers import get_settings, label_frames, read_teacher
 
     frames = read_frames(directory / 'configurations.npz')
     indices = parameters.get('indices') or list(range(len(frames)))
     if not all(isinstance(index, int) and 0 <= index < len(frames) for index in indices):
         raise ValueError(f'`indices`: configurations.npz has {len(frames)} configurations, counted from 0')
-    teacher = Teacher.model_validate(parameters.get('teacher', {}))
+    teacher = read_teacher(parameters.get('teacher'))
     model = next((directory / 'model').iterdir(), None) if (directory / 'model').is_dir() else None
     start = perf_counter()
     labelled, failures = label_frames([frames[index] for index in indices], teacher, say, model)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+
 import pytest
 from aiida import orm
 
@@ -73,3 +76,15 @@ def test_probe_code(pw_engine, lammps_engine, fake_executable):
     path.unlink()
     with pytest.raises(engines.EngineError, match='does not exist'):
         checks.probe_code(pw, engines.probe_pw)
+
+
+def test_teacher_code():
+    """The teacher is the worker of another Python environment; one without our package is refused with the remedy."""
+    computer, _ = codes.ensure_computer()
+    code, status = codes.ensure_code(
+        'pyacemaker-teacher', lambda: engines.find_worker(sys.executable), computer, exact=True
+    )
+    assert status == 'created' and code.default_calc_job_plugin == 'pyacemaker.teacher'
+    system = shutil.which('python3', path='/usr/bin:/bin')
+    with pytest.raises(engines.EngineError, match='-m pip install aiida-pyacemaker'):
+        engines.find_worker(system)

@@ -23,7 +23,7 @@ from ase.calculators.calculator import Calculator, all_changes, get_calculator_c
 from ase.calculators.lammpslib import LAMMPSlib
 from ase.calculators.names import names as ase_names
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
-from pydantic import ValidationInfo, field_validator, model_validator
+from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
 from ..configurations import set_labels
 from ..parameters import MissingLibraryError, Number, Section, parameter
@@ -172,6 +172,19 @@ class _Lammps(Calculator):
             engine.calculate(work, self.implemented_properties, all_changes)
             # the arrays are LAMMPS's own, and gone with it
             self.results = {name: np.copy(engine.results[name])[()] for name in self.implemented_properties}
+
+
+def read_teacher(section: dict[str, Any] | None) -> Teacher:
+    """Return the teacher of a section `label.teacher`.
+
+    :raises ValueError: with one message that names the key.
+    """
+    try:
+        return Teacher.model_validate(section or {})
+    except ValidationError as exception:
+        error = exception.errors()[0]
+        key = '.'.join(('label', 'teacher', *map(str, error['loc'])))
+        raise ValueError(f'`{key}`: {error["msg"].removeprefix("Value error, ")}') from None
 
 
 def make_teacher(teacher: Teacher, model_path: Path | None = None) -> Calculator:

@@ -37,4 +37,6 @@ def read(frames: list[Atoms], index: int, nodes: dict[str, orm.Data]) -> dict[in
 
 
 def _same(one: Atoms, other: Atoms) -> bool:
-    return np.array_equal(one.numbers, other.numbers) and np.allclose(one.positions, other.positions, atol=1e-8)
+    if not np.array_equal(one.numbers, other.numbers):
+        return False
+    return np.allclose(one.positions, other.positions) and np.allclose(one.cell.array, other.cell.array)

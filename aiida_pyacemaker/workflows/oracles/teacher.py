@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from aiida import orm
 from aiida.engine import ProcessBuilder
-from aiida.plugins import CalculationFactory
+from aiida.plugins import WorkflowFactory
 from ase import Atoms
-from pydantic import ValidationError
 
-from aiida_pyacemaker.atomistics.labelling.teachers import Teacher
+from aiida_pyacemaker.atomistics.labelling.teachers import read_teacher
 
 from ..restart import get_options
 from .base import Oracle
 
-TeacherCalculation = CalculationFactory('pyacemaker.teacher')
+TeachWorkChain = WorkflowFactory('pyacemaker.teach')
 
 
 class TeacherOracle(Oracle):
-    """A teacher, one :class:`TeacherCalculation` per `label.teacher.batch` configurations."""
+    """A teacher: one ``TeachWorkChain`` per ``label.teacher.batch`` configurations."""
 
     CODE = 'teacher'
     READER = 'teacher'
@@ -27,12 +27,7 @@ class TeacherOracle(Oracle):
 
     def __init__(self, parameters: dict[str, Any]):
         super().__init__(parameters)
-        try:
-            self.teacher = Teacher.model_validate(parameters.get('teacher') or {})
-        except ValidationError as exception:
-            error = exception.errors()[0]
-            key = '.'.join(('label', 'teacher', *map(str, error['loc'])))
-            raise ValueError(f'`{key}`: {error["msg"].removeprefix("Value error, ")}') from None
+        self.teacher = read_teacher(parameters.get('teacher'))
         self.teacher.model_file()
 
     def get_jobs(self, frames: list[Atoms]) -> list[list[int]]:
@@ -45,17 +40,18 @@ class TeacherOracle(Oracle):
 
     def get_builder(self, code, configurations, indices, structure, options) -> ProcessBuilder:
         """Return the builder of a job that labels the configurations ``indices``."""
-        builder = TeacherCalculation.get_builder()
-        builder.code = code
-        builder.configurations = configurations
+        builder = TeachWorkChain.get_builder()
+        builder.clean_workdir = orm.Bool(self.parameters.get('clean_workdir', True))
+        builder.job.code = code
+        builder.job.configurations = configurations
         section = self.teacher.model_dump()
         path = self.teacher.model_file()
         if path is not None:
             section['model'] = path.name
-            builder.model = get_file_node(path)
-        builder.parameters = orm.Dict({'teacher': section, 'indices': list(indices)})
+            builder.job.model = get_file_node(path)
+        builder.job.parameters = orm.Dict({'teacher': section, 'indices': list(indices)})
         seconds = self.parameters.get('max_wallclock_seconds', 43200)
-        builder.metadata.options = get_options(options, max_wallclock_seconds=seconds)
+        builder.job.metadata.options = get_options(options, max_wallclock_seconds=seconds)
         return builder
 
     def get_labels(self, child) -> dict[str, orm.Data]:
@@ -68,16 +64,17 @@ class TeacherOracle(Oracle):
 
     def get_cost(self, child) -> dict[str, float]:
         """Return the wall time and the core-hours of a job."""
-        if 'results' not in child.outputs or 'wall_time_seconds' not in child.outputs.results.keys():  # noqa: SIM118
+        if 'results' not in child.outputs or 'wall_time_seconds' not in child.outputs.results.keys():
             return {}
         results = child.outputs.results.get_dict()
         seconds = results['wall_time_seconds']
         return {'wall_seconds': seconds, 'core_hours': seconds * results['threads'] / 3600}
 
 
-def get_file_node(path) -> orm.SinglefileData:
+def get_file_node(path: Path) -> orm.SinglefileData:
     """Return the node of a file: the one of the same name and content that is there, or a new one."""
-    node = orm.SinglefileData(path)
     query = orm.QueryBuilder()
-    query.append(orm.SinglefileData, filters={'extras._aiida_hash': node.base.caching.compute_hash()})
-    return query.first(flat=True) or node
+    query.append(orm.SinglefileData, filters={'attributes.filename': path.name})
+    content = path.read_bytes()
+    same = (node for node in query.iterall() if node[0].get_content(mode='rb') == content)
+    return next(same, [orm.SinglefileData(path)])[0]

@@ -1,0 +1,15 @@
+"""WorkChain that labels a batch of configurations with a teacher."""
+
+from __future__ import annotations
+
+from aiida.plugins import CalculationFactory
+
+from .restart import WorkerBaseWorkChain
+
+TeacherCalculation = CalculationFactory('pyacemaker.teacher')
+
+
+class TeachWorkChain(WorkerBaseWorkChain):
+    """Label configurations with a teacher: a job that was killed costs a second one, not its hundreds of labels."""
+
+    _process_class = TeacherCalculation
