@@ -11,15 +11,15 @@ from aiida.engine import WorkChain, while_
 from aiida.plugins import DataFactory
 from ase import Atoms
 
-from aiida_pyacemaker.calculations.functions.collect_labels import collect_labels
+from aiida_pyacemaker.calculations.functions.collect_labels import SPLITS, SUSPECT, collect_labels, find_reader
 from aiida_pyacemaker.calculations.functions.get_structure import get_structures
 
 from .adopt import adopt_child
+from .lean import Lean, WaitForAny
 from .oracles import Oracle, load_oracle
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 
-SPLITS = ('train', 'test')
 #: Cost of one calculation grows about with this power of the number of atoms: orders the queue.
 COST_EXPONENT = 2.5
 #: What the oracle may tell of the cost of a job, summed over the batch.
@@ -48,7 +48,7 @@ def validate_parameters(value, _):
     return None
 
 
-class LabelWorkChain(WorkChain):
+class LabelWorkChain(Lean, WaitForAny, WorkChain):
     """Label configurations with the oracle that ``label.oracle`` names.
 
     At most ``max_concurrent`` jobs run at a time, the costliest first; a job that fails costs its own configurations
@@ -169,46 +169,57 @@ class LabelWorkChain(WorkChain):
 
     def should_run_next(self) -> bool:
         """Return whether jobs run, or wait and may still be submitted."""
-        for pk in self.get_ended(list(self.ctx.running.values())):
-            index = next(index for index, running in self.ctx.running.items() if running == pk)
-            del self.ctx.running[index]
-            self.inspect_job(index, orm.load_node(pk))
+        ended = self.get_ended()
+        for index in ended:
+            self.inspect_job(index, orm.load_node(self.ctx.running.pop(index)))
         return bool(self.ctx.running) or (self.ctx.submitted < len(self.queue) and not self.quota_is_exceeded())
 
-    @staticmethod
-    def get_ended(pks: list[int]) -> list[int]:
-        """Return those of some processes that have come to an end, whatever it was: one query for all."""
-        filters = {'id': {'in': pks}, 'attributes.process_state': {'in': TERMINATED}}
-        return orm.QueryBuilder().append(orm.ProcessNode, filters=filters, project='id').all(flat=True) if pks else []
+    def get_ended(self) -> list[int]:
+        """Return the running jobs that have come to an end, whatever it was: one query for all."""
+        if not self.ctx.running:
+            return []
+        filters = {'id': {'in': list(self.ctx.running.values())}, 'attributes.process_state': {'in': TERMINATED}}
+        ended = set(orm.QueryBuilder().append(orm.ProcessNode, filters=filters, project='id').all(flat=True))
+        return [index for index, pk in self.ctx.running.items() if pk in ended]
 
     def quota_is_exceeded(self) -> bool:
         """Return whether more configurations have failed than may."""
         return self.ctx.failed > self.ctx.parameters['max_failed_fraction'] * len(self.frames)
 
     def inspect_job(self, index: int, child: orm.ProcessNode):
-        """Book what a job has cost and count it if it failed, which is reported at once."""
-        child.base.extras.set_many(self.oracle.get_cost(child))
-        if child.is_finished_ok:
-            return
-        was_kept = not self.quota_is_exceeded()
-        self.ctx.failed += len(self.jobs[index])
-        name = f'configuration {index}' if len(self.jobs[index]) == 1 else f'{len(self.jobs[index])} configurations'
-        self.report(
-            f'{name} lost: {child.process_label}<{child.pk}> [{child.exit_status}] {get_end(child)} '
-            f'({self.ctx.failed} of {len(self.frames)} have failed)'
+        """Book what a job has cost, and count and report what it has lost."""
+        child.base.extras.set_many(
+            {**self.oracle.get_cost(child), 'healed': child.is_finished_ok and 'healing' in child.outputs}
         )
+        was_kept = not self.quota_is_exceeded()
+        for failure in self.get_failures(index, child):
+            self.ctx.failed += failure['configurations']
+            self.report_failure(failure)
         waiting = len(self.queue) - self.ctx.submitted
         if was_kept and self.quota_is_exceeded() and waiting:
             self.report(
-                f'more than `label.max_failed_fraction` have failed: the {waiting} jobs that wait are not submitted'
+                f'{self.ctx.failed} of {len(self.frames)} have failed, more than `label.max_failed_fraction` allows: '
+                f'the {waiting} jobs that wait are not submitted'
             )
 
-    def run_next(self):
-        """Fill the free places and wait for the smallest running job, which is likely to end first.
+    def get_failures(self, index: int, child: orm.ProcessNode) -> list[dict[str, Any]]:
+        """Return what a job that has ended did not label, one entry for each reason."""
+        entry = {'index': index, 'configurations': len(self.jobs[index]), 'pk': child.pk}
+        if not child.is_finished_ok:
+            return [{**entry, 'exit_status': child.exit_status, 'message': get_end(child)}]
+        return [
+            {**entry, 'configurations': 1, 'exit_status': 0, **failure} for failure in self.oracle.get_failures(child)
+        ]
 
-        Waiting for one child rather than for a whole batch keeps the places filled; the others are looked at whenever
-        it ends.
-        """
+    def report_failure(self, failure: dict[str, Any]):
+        """Report what is lost and why."""
+        what = f'configuration {failure["index"]} is lost'
+        if failure['configurations'] > 1:
+            what = f'{failure["configurations"]} configurations, {failure["index"]} the first, are lost'
+        self.report(f'{what}: process <{failure["pk"]}> [{failure["exit_status"]}] {failure["message"]}')
+
+    def run_next(self):
+        """Fill the free places and wait until one of them is free again."""
         while (
             self.ctx.submitted < len(self.queue)
             and len(self.ctx.running) < self.ctx.parameters['max_concurrent']
@@ -218,9 +229,9 @@ class LabelWorkChain(WorkChain):
             child = adopt_child(self, f'label_{index:04d}') or self.submit_job(index)
             self.ctx.running[index] = child.pk
             self.ctx.submitted += 1
-
-        awaited = max(self.ctx.running, key=self.queue.index)
-        self.to_context(awaited=orm.load_node(self.ctx.running[awaited]))
+        ended = self.ctx.submitted - len(self.ctx.running)
+        self.set_status(f'{ended} of {len(self.queue)} jobs have ended, {len(self.ctx.running)} run')
+        self.wait_for_any(self.ctx.running.values())
 
     def submit_job(self, index: int) -> orm.ProcessNode:
         """Submit one job."""
@@ -244,28 +255,50 @@ class LabelWorkChain(WorkChain):
     def results(self):
         """Collect the labels, whatever else failed, and compare the failures with the quota."""
         children = self.get_children()
+        failures = [failure for index in sorted(children) for failure in self.get_failures(index, children[index])]
         # One call for each split, so that a training set has no path to the calculations of the held-out one.
-        sets = {split: self.collect(split, children) for split in SPLITS}
+        sets = {split: self.collect(split, children, failures) for split in SPLITS}
         for split, found in sets.items():
             if split in found:
                 self.out(split, found[split])
-            if 'suspect' in found:
-                self.out(f'suspects.{split}', found['suspect'])
-        results = self.summarise(children, sets)
-        self.out('results', orm.Dict(results).store())
+            if SUSPECT in found:
+                self.out(f'suspects.{split}', found[SUSPECT])
+        self.ctx.failed = sum(failure['configurations'] for failure in failures)
+        self.out('results', orm.Dict(self.summarise(children, failures, sets)).store())
         if self.quota_is_exceeded():
-            return self.exit_codes.ERROR_TOO_MANY_FAILURES.format(
-                failed=results['number_failed'], total=results['number_of_configurations']
-            )
+            return self.exit_codes.ERROR_TOO_MANY_FAILURES.format(failed=self.ctx.failed, total=len(self.frames))
 
-    def collect(self, split: str, children: dict[int, orm.ProcessNode]) -> dict[str, orm.Data]:
-        """Return the labels of a split, and those of them that are suspicious."""
-        nodes: dict[str, orm.Data] = {}
-        for index, child in sorted(children.items()):
-            mine = any(self.frames[k].info.get('split', 'train') == split for k in self.jobs[index])
-            if mine and child.is_finished_ok:
-                outputs = self.oracle.get_labels(child)
-                nodes |= {f'{name}_{index:04d}': node for name, node in outputs.items()}
+    def collect(
+        self, split: str, children: dict[int, orm.ProcessNode], failures: list[dict[str, Any]]
+    ) -> dict[str, orm.Data]:
+        """Return the labels of a split, and those of them that are suspicious.
+
+        :param failures: where a job says that it went well and has no readable labels, it is added here.
+        """
+        wanted = {
+            index: self.oracle.get_labels(child)
+            for index, child in sorted(children.items())
+            if child.is_finished_ok and any(self.get_split(k) == split for k in self.jobs[index])
+        }
+        try:
+            return self.call_collect(split, wanted)
+        except ValueError:
+            broken = self.find_unreadable(wanted, children)
+            if not broken:
+                raise
+        for failure in broken:
+            self.report_failure(failure)
+            del wanted[failure['index']]
+        failures += broken
+        return self.call_collect(split, wanted)
+
+    def get_split(self, index: int) -> str:
+        """Return the split of a configuration."""
+        return self.frames[index].info.get('split', 'train')
+
+    def call_collect(self, split: str, wanted: dict[int, dict[str, orm.Data]]) -> dict[str, orm.Data]:
+        """Return what ``collect_labels`` makes of the outputs of jobs."""
+        nodes = {f'{name}_{index:04d}': node for index, outputs in wanted.items() for name, node in outputs.items()}
         if not nodes:
             return {}
         limits = {key: value for key in LIMITS if (value := self.ctx.parameters.get(key)) is not None}
@@ -273,29 +306,43 @@ class LabelWorkChain(WorkChain):
             nodes['limits'] = orm.Dict(limits)
         return collect_labels(self.inputs.configurations, **nodes, metadata={'call_link_label': f'collect_{split}'})
 
-    def summarise(self, children: dict[int, orm.ProcessNode], sets: dict[str, dict[str, orm.Data]]) -> dict[str, Any]:
+    def find_unreadable(
+        self, wanted: dict[int, dict[str, orm.Data]], children: dict[int, orm.ProcessNode]
+    ) -> list[dict[str, Any]]:
+        """Return the jobs whose outputs are no labels, as failures: they must not cost the labels of the others."""
+        broken = []
+        for index, nodes in wanted.items():
+            try:
+                find_reader(index, nodes).read(self.inputs.configurations.get_frames(), index, nodes)
+            except ValueError as exception:
+                entry = {'index': index, 'configurations': len(self.jobs[index]), 'pk': children[index].pk}
+                broken.append({**entry, 'exit_status': 0, 'message': str(exception)})
+        return broken
+
+    def summarise(
+        self,
+        children: dict[int, orm.ProcessNode],
+        failures: list[dict[str, Any]],
+        sets: dict[str, dict[str, orm.Data]],
+    ) -> dict[str, Any]:
         """Return the output ``results``: counts, failures and cost of the batch, and the cost of each job.
 
         :param children: the process of each job.
+        :param failures: what was lost.
         :param sets: what was collected of each split.
         """
         jobs = [self.describe_job(index, child) for index, child in sorted(children.items())]
-        suspects = [describe_suspect(atoms) for found in sets.values() for atoms in found.get('suspect', ())]
+        suspects = [describe_suspect(atoms) for found in sets.values() for atoms in found.get(SUSPECT, ())]
         for suspect in suspects:
             self.report(f'suspicious label, kept out of the training: {suspect["formula"]}: {suspect["reason"]}')
-        failures = [
-            {'index': index, 'pk': child.pk, 'exit_status': child.exit_status, 'message': get_end(child)}
-            for index, child in sorted(children.items())
-            if not child.is_finished_ok
-        ]
-        total, attempted = len(self.frames), sum(job['configurations'] for job in jobs)
         costs = {key: sum(job.get(key, 0) for job in jobs) for key in ('atoms', *COSTS)}
         return {
-            'number_of_configurations': total,
+            'number_of_configurations': len(self.frames),
             'number_labelled': sum(len(found[split]) for split, found in sets.items() if split in found),
             'number_suspect': len(suspects),
-            'number_failed': sum(len(self.jobs[failure['index']]) for failure in failures),
-            'number_not_submitted': total - attempted,
+            'number_failed': self.ctx.failed,
+            'number_not_submitted': len(self.frames) - sum(job['configurations'] for job in jobs),
+            'number_healed': sum(job['healed'] for job in jobs),
             'failures': failures,
             'suspects': suspects,
             'jobs': jobs,
@@ -306,8 +353,9 @@ class LabelWorkChain(WorkChain):
     def describe_job(self, index: int, child: orm.ProcessNode) -> dict[str, Any]:
         """Return what a job was and cost, as its extras say."""
         extras = child.base.extras.all
-        known = {key: extras[key] for key in ('configurations', 'atoms', *COSTS) if key in extras}
-        return {'index': index, 'pk': child.pk, 'ok': child.is_finished_ok, **known}
+        known = {key: extras[key] for key in ('atoms', *COSTS) if key in extras}
+        counts = {'configurations': len(self.jobs[index]), 'healed': bool(extras.get('healed'))}
+        return {'index': index, 'pk': child.pk, 'exit_status': child.exit_status, **counts, **known}
 
 
 def get_end(child: orm.ProcessNode) -> str:

@@ -37,4 +37,4 @@ def test_adopt_child(generate_workchain, pw_code, label_parameters):
 
     process.run_next()
     assert process.ctx.running[0] == waiting.pk
-    assert orm.load_node(process.ctx.running[1]).process_label == 'PwBaseWorkChain'
+    assert orm.load_node(process.ctx.running[1]).process_label == 'PyacemakerPwBaseWorkChain'

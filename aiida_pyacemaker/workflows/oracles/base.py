@@ -59,11 +59,16 @@ class Oracle(ABC):
     def get_labels(self, child: orm.ProcessNode) -> dict[str, orm.Data]:
         """Return the output nodes of a finished job that its reader needs, by the names that the reader knows."""
 
+    def get_failures(self, child: orm.ProcessNode) -> list[dict[str, Any]]:
+        """Return the configurations that a job which finished well did not label: ``index`` and ``message`` of each."""
+        return []
+
     @abstractmethod
     def get_cost(self, child: orm.ProcessNode) -> dict[str, float]:
         """Return what a job has cost, in whatever state it ended: ``core_hours``, and what else the engine tells.
 
         Keys are ``core_hours``, ``wall_seconds``, ``electrons``, ``disk_bytes``; those that are not known are left out.
+        What came from the cache has cost nothing.
         """
 
 
