@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from aiida.manage.caching import enable_caching
 from aiida.plugins import DataFactory, WorkflowFactory
 from ase import Atoms
-from ase.build import add_adsorbate, bulk, fcc111, molecule
+from ase.build import add_adsorbate, bulk, fcc111
 
+from aiida_pyacemaker.atomistics.labelling.magnetism import kind_tags
 from aiida_pyacemaker.calculations.functions.get_structure import make_structure
 from aiida_pyacemaker.workflows.oracles import load_oracle
 
@@ -21,9 +23,10 @@ ConfigurationsData = DataFactory('pyacemaker.configurations')
 def get_builder(pw_code, label_parameters):
     """Return a factory of builders of one frame, with some parameters changed."""
 
-    def factory(atoms: Atoms, others: tuple[Atoms, ...] = (), **changes):
+    def factory(atoms: Atoms, others: tuple[Atoms, ...] = (), structure=None, **changes):
         oracle = load_oracle({**label_parameters, **changes})
-        return oracle.get_builder(pw_code, ConfigurationsData([atoms, *others]), [0], make_structure(atoms, 0), {})
+        structure = structure or make_structure(atoms, 0)
+        return oracle.get_builder(pw_code, ConfigurationsData([atoms, *others]), [0], structure, {})
 
     return factory
 
@@ -42,3 +45,99 @@ def test_magnetic_builder(get_builder):
     assert found['nbnd'] == 15  # 1.3 * 16 / 2 + 4, rounded up
     assert 'nspin' not in system(get_builder(bulk('Fe', a=2.87), spin='none'))
     assert 'nspin' not in system(get_builder(bulk('Al')))
+
+
+def test_kinds_of_moments(get_builder):
+    """Iron that remembers two moments has two kinds, with a start and a pseudopotential for each."""
+    atoms = bulk('Fe', a=2.87, cubic=True)
+    atoms.set_array('magnetic_moments', np.array([2.4, -1.1]))
+    structure = orm.StructureData(
+        ase=Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True, tags=kind_tags(atoms))
+    )
+    builder = get_builder(atoms, structure=structure)
+    starts = system(builder)['starting_magnetization']
+    assert set(starts) == set(builder.pw.pseudos) == {kind.name for kind in builder.pw.structure.kinds}
+    assert starts == {'Fe1': pytest.approx(2.4 / 16, abs=1e-4), 'Fe2': pytest.approx(-1.1 / 16, abs=1e-4)}
+
+
+def test_free_atom(get_builder):
+    """A free atom has the moment of Hund's rule, fixed, and Gamma only, whose functions are real."""
+    builder = get_builder(Atoms('Fe', cell=[12] * 3, pbc=False))
+    assert system(builder)['tot_magnetization'] == 4.0
+    assert system(builder)['starting_magnetization'] == {'Fe': 0.25}
+    assert builder.kpoints.get_kpoints_mesh()[0] == [1, 1, 1]
+    assert builder.pw.settings.get_dict() == {'GAMMA_ONLY': True}
+
+
+def test_slab_and_molecule(get_builder):
+    """The dipole correction comes with an adsorbate on one side, and with nothing else."""
+    slab = fcc111('Al', (1, 1, 3), vacuum=7.0)
+    slab.pbc = True
+    assert not {'edir', 'assume_isolated'} & set(system(get_builder(slab)))
+    add_adsorbate(slab, 'Si', 2.0)
+    builder = get_builder(slab)
+    assert builder.pw.parameters.get_dict()['CONTROL']['dipfield'] is True
+    assert (system(builder)['edir'], system(builder)['eamp']) == (3, 0.0)
+    assert 'settings' not in builder.pw or 'GAMMA_ONLY' not in builder.pw.settings.get_dict()
+    assert 'edir' not in system(get_builder(slab, dipole_correction=False))
+
+
+def test_cutoffs_are_those_of_the_batch(get_builder):
+    """Aluminium beside copper has copper's cutoffs: the energies of a batch can be compared."""
+    changes = {'ecutwfc': None, 'ecutrho': None}
+    alone = system(get_builder(bulk('Al'), **changes))
+    beside = system(get_builder(bulk('Al'), others=(bulk('Cu'),), **changes))
+    assert (alone['ecutwfc'], beside['ecutwfc']) == (40, 92)
+
+
+def test_one_node_per_mesh(get_builder):
+    """The node of a mesh is used again, so that inputs do not multiply."""
+    first = get_builder(bulk('Al', a=4.0)).kpoints.store()
+    assert get_builder(bulk('Al', a=4.01)).kpoints.pk == first.pk
+
+
+def test_thresholds_follow_the_atoms(pw_code, label_parameters):
+    """Whatever structure of a batch comes first, a free atom has the same input, and the cache finds it again."""
+    cells = [bulk('Al', cubic=True).repeat((3, 1, 1)), Atoms('Al', cell=[8] * 3), bulk('Al')]
+    configurations = ConfigurationsData(cells)
+    found = []
+    for order in ([0, 1, 2], [1], [2, 1]):
+        oracle = load_oracle(label_parameters)
+        builders = {k: oracle.get_builder(pw_code, configurations, [k], make_structure(cells[k], k), {}) for k in order}
+        found.append(builders[1].pw.parameters.get_dict())
+    assert found[0] == found[1] == found[2]
+    assert found[0]['ELECTRONS']['conv_thr'] == 2e-10
+    first = load_oracle(label_parameters).get_builder(pw_code, configurations, [0], make_structure(cells[0], 0), {})
+    assert first.pw.parameters.get_dict()['ELECTRONS']['conv_thr'] == 2.4e-9
+
+
+def calculations(node) -> list[orm.CalcJobNode]:
+    """The calculations of a batch, in the order in which they were made."""
+    found = [called for called in node.called_descendants if isinstance(called, orm.CalcJobNode)]
+    return sorted(found, key=lambda calculation: calculation.pk)
+
+
+def test_free_atom_is_computed_once(pw_code, label_parameters):
+    """The same free atom in two batches and twice in one: one calculation runs, which alone has a cost."""
+    atom = Atoms('Al', positions=[[3.0] * 3], cell=[6] * 3, info={'family': 'isolated_atom'})
+    costs, sources = [], []
+    with enable_caching():
+        for frames in ([atom], [bulk('Al', a=4.0), atom, atom]):
+            builder = LabelWorkChain.get_builder_from_protocol(
+                pw_code, ConfigurationsData(frames), {**label_parameters, 'max_concurrent': 1}
+            )
+            outputs, node = run_get_node(builder)
+            assert node.is_finished_ok, node.exit_message
+            mine = [
+                c for c in calculations(node) if len(c.inputs.structure.sites) == 1 and not any(c.inputs.structure.pbc)
+            ]
+            sources += [c.base.caching.get_cache_source() for c in mine]
+            costs += [job['core_hours'] for job in outputs['results']['jobs'][-len(mine) :]]
+            labelled = outputs['train'].get_frames()[-1]
+    assert sources[0] is None and None not in sources[1:] and len(sources) == 3
+    assert costs[0] > 0 and costs[1:] == [0.0, 0.0]
+    assert labelled.arrays['magnetic_moments'][0] > 0.5
+    assert (
+        labelled.info['settings'].items()
+        >= {'oracle': 'qe', 'kpoints_distance': 0.6, 'degauss': 0.05, 'spin': 'auto'}.items()
+    )

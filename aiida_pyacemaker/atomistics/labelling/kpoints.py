@@ -2,15 +2,16 @@
 
 A mesh of :math:`n_1 n_2 n_3` points that holds Gamma is exact for Bloch functions that repeat after the lattice vectors
 :math:`n_i a_i`. Two cells of one crystal have the same energy per atom where these *repeats* are the same lattice, for
-then they hold the same k-points. Elsewhere they differ by the error of the meshes, which for a metal is several
-meV/atom at any affordable density. Three things follow:
+then they have the same k-points. Elsewhere they differ by the errors of the meshes, which for a metal are several
+meV/atom at any affordable density. From this follows:
 
-- Meshes always hold Gamma, and their numbers are 1, 2, 3, 4, 6, 8, 12, 16, 24...: a crystal and its doubled cell have
-  the same k-points to the last, as :math:`N(x / 2) = N(x) / 2` for all :math:`x > 3`. The price is up to half as many
-  again along an axis for small cells; up to four, where cells are large and calculations cost, there is none but for 5.
-- The distance is one between points in space rather than along the given vectors: a skewed basis of a lattice has long
-  reciprocal vectors and would get many more points than a compact one of the same lattice. Where that is so, the
-  coarsest mesh on the given vectors is taken that is as dense as that of the reduced cell.
+- Meshes always hold Gamma, and their numbers are 1, 2, 3, 4, 6, 8, 12, 16, 24...: a cell and its double have the same
+  k-points to the last, since :math:`N(x / 2) = N(x) / 2` for :math:`x > 3`. The price is up to half as many
+  points again along an axis for small cells; large ones, where a calculation costs, have the numbers of any other way.
+- Where the mesh of the primitive cell of a crystal can be written on the given cell, it is: the choice of the basis
+  does not matter then. It cannot be where the given cell is of another shape, as the cubic cell of fcc is.
+- Elsewhere the mesh is made for the given cell; for a skewed one, whose long reciprocal vectors would get many more
+  points than those of a compact cell of the same lattice, it is the coarsest as dense as that of the compact one.
 - Only what is seen of the reciprocal vectors along endless matter counts: vacuum has no bands to sample.
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+import spglib
 from ase import Atoms
 from ase.geometry import complete_cell, minkowski_reduce
 
@@ -30,6 +32,12 @@ Mesh = tuple[int, int, int]
 NUMBERS = tuple(sorted({2**k for k in range(10)} | {3 * 2**k for k in range(9)}))
 #: Relative; a cell is not refined because its vectors were rounded.
 TOLERANCE = 1e-6
+#: Å; within it a cell is a repeat of a smaller one.
+SYMMETRY_TOLERANCE = 0.01
+#: Of a repeat; multiples of cell vectors that are nearer to one are one.
+CLOSED = 1e-3
+#: Reciprocal vectors whose product is larger than this many times that of the shortest ones are of a skewed cell.
+SKEWED = 1.35
 GAMMA: Mesh = (1, 1, 1)
 
 
@@ -50,7 +58,8 @@ def kpoints_mesh(atoms: Atoms, distance: float) -> Mesh:
     # rows span what is endless; the projector on it
     rows = np.linalg.svd(endless @ cell, full_matrices=False)[2]
     reciprocal = 2 * np.pi * np.linalg.inv(cell).T @ rows.T @ rows
-    return _mesh(reciprocal, distance, rank=len(endless))
+    mesh = _mesh_of_crystal(atoms, cell, distance) if len(endless) == 3 else None
+    return mesh or _mesh_of_cell(reciprocal, distance, rank=len(endless))
 
 
 def endless_vectors(atoms: Atoms) -> np.ndarray:
@@ -71,17 +80,37 @@ def is_gamma_only(mesh: Mesh) -> bool:
     return tuple(mesh) == GAMMA
 
 
-def _mesh(reciprocal: np.ndarray, distance: float, rank: int) -> Mesh:
+def _mesh_of_crystal(atoms: Atoms, cell: np.ndarray, distance: float) -> Mesh | None:
+    """Return the mesh with the k-points of the primitive cell of a crystal, `None` where no mesh on the cell has them.
+
+    :param cell: (3, 3) in Å.
+    """
+    found = spglib.find_primitive((cell, atoms.get_scaled_positions(), atoms.numbers), symprec=SYMMETRY_TOLERANCE)
+    primitive = cell if found is None else found[0]
+    reciprocal = np.asarray(minkowski_reduce(2 * np.pi * np.linalg.inv(primitive).T)[0])
+    mesh = np.array(_numbers(reciprocal, distance))
+    repeats = mesh[:, None] * 2 * np.pi * np.linalg.inv(reciprocal).T
+    # each vector of the cell has to be taken so often that it becomes one of the repeats
+    multiples = np.arange(1, mesh.max() + 1)[:, None, None] * (cell @ np.linalg.inv(repeats))
+    closed = (np.abs(multiples - np.round(multiples)) < CLOSED).all(axis=2)
+    if not closed.any(axis=0).all():
+        return None
+    numbers = closed.argmax(axis=0) + 1
+    same = np.isclose(numbers.prod() * abs(np.linalg.det(cell)), abs(np.linalg.det(repeats)))
+    return tuple(numbers.tolist()) if same else None
+
+
+def _mesh_of_cell(reciprocal: np.ndarray, distance: float, rank: int) -> Mesh:
     """Return the mesh for reciprocal vectors (3, 3) in 1/Å that span a space of a rank."""
     direct = _numbers(reciprocal, distance)
     active = np.linalg.norm(reciprocal, axis=1) > 1e-6 * np.abs(reciprocal).max()
     if active.sum() != rank:
         return direct
-    least = int(np.prod(_numbers(_reduced(reciprocal, active), distance)))
-    if np.prod(direct) <= least:
+    reduced = _reduced(reciprocal, active)
+    lengths, shortest = (np.linalg.norm(vectors[active], axis=1) for vectors in (reciprocal, reduced))
+    if lengths.prod() <= SKEWED * shortest.prod():
         return direct
-    found = _coarsest(reciprocal, distance, active, least, direct)
-    return found or direct
+    return _coarsest(reciprocal, distance, active, int(np.prod(_numbers(reduced, distance))), direct) or direct
 
 
 def _coarsest(reciprocal: np.ndarray, distance: float, active: np.ndarray, least: int, direct: Mesh) -> Mesh | None:

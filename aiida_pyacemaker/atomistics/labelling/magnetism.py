@@ -93,27 +93,30 @@ def kinds(atoms: Atoms) -> list[str]:
     Kinds are counted from the largest moment down. The moments of a kind lie within `KIND_WIDTH`, which is widened
     until there are not more than `MAX_KINDS`.
     """
-    symbols = np.array(atoms.get_chemical_symbols())
-    moments = remembered_moments(atoms)
+    return [f'{symbol}{tag or ""}' for symbol, tag in zip(atoms.get_chemical_symbols(), kind_tags(atoms), strict=True)]
+
+
+def kind_tags(atoms: Atoms) -> list[int]:
+    """Return the number in the name of the kind of each atom, 0 for none: ASE's tags, of which AiiDA makes kinds."""
+    moments, numbers = remembered_moments(atoms), atoms.numbers
+    tags = np.zeros(len(atoms), dtype=int)
     if moments is None:
-        return symbols.tolist()
+        return tags.tolist()
     width = KIND_WIDTH
     while True:
-        groups = {symbol: _groups(moments[symbols == symbol], width) for symbol in dict.fromkeys(symbols.tolist())}
-        number = sum(int(group.max()) + 1 for group in groups.values())
-        if number <= max(MAX_KINDS, len(groups)):
+        groups = {number: _groups(moments[numbers == number], width) for number in set(numbers.tolist())}
+        if sum(int(group.max()) for group in groups.values()) <= max(MAX_KINDS, len(groups)):
             break
         width *= 2
-    names = symbols.astype(object)
-    for symbol, group in groups.items():
-        if group.max() > 0:
-            names[symbols == symbol] = [f'{symbol}{index + 1}' for index in group]
-    return names.tolist()
+    for number, group in groups.items():
+        if group.max() > 1:
+            tags[numbers == number] = group
+    return tags.tolist()
 
 
 def _groups(moments: np.ndarray, width: float) -> np.ndarray:
-    """Return the group (n,) of each moment, from the largest down: each begins with the largest that is left."""
-    groups, index, start = np.zeros(len(moments), dtype=int), -1, np.inf
+    """Return the group (n,) of each moment, from 1 for the largest: each begins with the largest that is left."""
+    groups, index, start = np.zeros(len(moments), dtype=int), 0, np.inf
     for k in np.argsort(-moments, kind='stable'):
         if start - moments[k] > width:
             index, start = index + 1, moments[k]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,31 @@ BANDS_FACTOR = 1.3
 BANDS_EXTRA = 4
 
 
+@dataclass(frozen=True)
+class Template:
+    """What the labels of structures of the same kinds have in common.
+
+    :param pseudos: by the name of the kind.
+    :param parameters: input of pw.x for a structure of `atoms` atoms.
+    :param options: `metadata.options`.
+    :param shared: inputs of the work chain that are the same nodes for all.
+    """
+
+    pseudos: dict[str, orm.Data]
+    parameters: dict[str, dict[str, Any]]
+    atoms: int
+    options: dict[str, Any]
+    shared: dict[str, orm.Data]
+
+    def get_parameters(self, atoms: int) -> dict[str, dict[str, Any]]:
+        """Return the input of pw.x for a number of atoms, to which the thresholds of the protocol are proportional."""
+        parameters = {namelist: dict(values) for namelist, values in self.parameters.items()}
+        for namelist, key in (('CONTROL', 'etot_conv_thr'), ('ELECTRONS', 'conv_thr')):
+            # rounded: the same number must come of whatever structure was the first, for the cache to find it again
+            parameters[namelist][key] = float(f'{parameters[namelist][key] * atoms / self.atoms:.6g}')
+        return parameters
+
+
 class QuantumEspressoOracle(Oracle):
     """Static DFT with forces and stress, one ``PyacemakerPwBaseWorkChain`` per configuration."""
 
@@ -39,6 +67,8 @@ class QuantumEspressoOracle(Oracle):
 
     def __init__(self, parameters: dict[str, Any]):
         super().__init__(parameters)
+        self._templates: dict[tuple, Template] = {}
+        self._nodes: dict[tuple, orm.Data] = {}
         for key in ('pseudo_family', 'kpoints_distance'):
             if key not in parameters:
                 raise ValueError(f'`label.{key}` is missing')
@@ -53,37 +83,67 @@ class QuantumEspressoOracle(Oracle):
     def get_builder(self, code, configurations, indices, structure, options) -> ProcessBuilder:
         """Return the builder of one static calculation with forces and stress."""
         atoms = configurations.get_structure_ase(indices[0])
+        template = self.get_template(code, configurations, structure, options)
+        builder = WorkflowFactory('pyacemaker.pw_base').get_builder()
+        builder.pw.code = code
+        builder.pw.structure = structure
+        builder.pw.pseudos = template.pseudos
+        builder.pw.metadata = {'options': template.options}
+        builder.pw.parameters = self.get_parameters(atoms, structure, template)
+        for name, node in template.shared.items():
+            builder[name] = node
         mesh = kpoints_mesh(atoms, self.parameters['kpoints_distance'])
-        builder = WorkflowFactory('pyacemaker.pw_base').get_builder_from_protocol(
-            code,
-            structure,
-            overrides=self.get_overrides(configurations, atoms),
-            options=get_options(options, max_wallclock_seconds=self.parameters.get('max_wallclock_seconds', 43200)),
-        )
-        builder.pw.parameters = self.get_parameters(atoms, structure, builder.pw)
-        del builder.kpoints_distance, builder.kpoints_force_parity
-        builder.kpoints = make_kpoints(mesh)
+        builder.kpoints = self.get_node(make_kpoints, mesh)
         if is_gamma_only(mesh):
-            builder.pw.settings = reuse(orm.Dict({'GAMMA_ONLY': True}, label='Gamma only'))
-        builder.on_unhandled_failure = orm.Str('restart_once')
+            builder.pw.settings = self.get_node(make_gamma_only)
         return builder
 
-    def get_overrides(self, configurations: orm.Data, atoms: Atoms) -> dict[str, Any]:
-        """Return what differs from the protocol of aiida-quantumespresso."""
-        parameters = isolation_parameters(atoms, self.parameters.get('dipole_correction', True))
+    def get_node(self, factory: Callable[..., orm.Data], *arguments) -> orm.Data:
+        """Return a node that the whole batch shares."""
+        key = (factory, *arguments)
+        if key not in self._nodes:
+            self._nodes[key] = factory(*arguments)
+        return self._nodes[key]
+
+    def get_template(self, code, configurations, structure: orm.StructureData, options: dict[str, Any]) -> Template:
+        """Return what the labels of structures of the same kinds have in common: looked up once in a batch."""
+        kinds = tuple(sorted((kind.name, kind.symbol) for kind in structure.kinds))
+        key = (kinds, structure.pbc, code.uuid, tuple(configurations.elements), json.dumps(options, sort_keys=True))
+        if key not in self._templates:
+            self._templates[key] = self.make_template(code, configurations, structure, options)
+        return self._templates[key]
+
+    def make_template(self, code, configurations, structure: orm.StructureData, options: dict[str, Any]) -> Template:
+        """Return the template of a structure, made by the protocol of aiida-quantumespresso."""
+        ecutwfc, ecutrho = self.get_cutoffs(configurations)
         system = {
             'occupations': 'smearing',
             'smearing': self.parameters.get('smearing') or SMEARING,
             'degauss': self.parameters.get('degauss') or DEGAUSS,
+            'ecutwfc': ecutwfc,
+            'ecutrho': ecutrho,
         }
-        system['ecutwfc'], system['ecutrho'] = self.get_cutoffs(configurations)
-        parameters['SYSTEM'] = {**system, **parameters.get('SYSTEM', {})}
-        parameters['ELECTRONS'] = {'mixing_beta': MIXING_BETA}
-        return {
-            'clean_workdir': self.parameters.get('clean_workdir', True),
-            'pseudo_family': self.parameters['pseudo_family'],
-            'pw': {'parameters': parameters},
-        }
+        builder = WorkflowFactory('pyacemaker.pw_base').get_builder_from_protocol(
+            code,
+            structure,
+            overrides={
+                'clean_workdir': self.parameters.get('clean_workdir', True),
+                'pseudo_family': self.parameters['pseudo_family'],
+                'pw': {'parameters': {'SYSTEM': system, 'ELECTRONS': {'mixing_beta': MIXING_BETA}}},
+            },
+            options=get_options(options, max_wallclock_seconds=self.parameters.get('max_wallclock_seconds', 43200)),
+        )
+        return Template(
+            pseudos=dict(builder.pw.pseudos),
+            parameters=builder.pw.parameters.get_dict(),
+            atoms=len(structure.sites),
+            options=dict(builder.pw.metadata.options),
+            shared={
+                'clean_workdir': builder.clean_workdir,
+                'max_iterations': builder.max_iterations,
+                'on_unhandled_failure': self.get_node(orm.Str, 'restart_once'),
+            },
+        )
 
     def get_cutoffs(self, configurations: orm.Data) -> tuple[float, float]:
         """Return the cutoffs (Ry) of wave functions and density: those of the hardest element of the whole batch.
@@ -108,16 +168,16 @@ class QuantumEspressoOracle(Oracle):
                 f'({exception}); give `label.ecutwfc` and `label.ecutrho`'
             ) from exception
 
-    def get_parameters(self, atoms: Atoms, structure: orm.StructureData, pw) -> orm.Dict:
-        """Return the input of pw.x with spins and bands.
+    def get_parameters(self, atoms: Atoms, structure: orm.StructureData, template: Template) -> orm.Dict:
+        """Return the input of pw.x for one structure: thresholds, spins, bands, the electrostatics of vacuum.
 
         What was asked for and cannot be seen in it is in the extra ``ASKED``, from where the reader of labels takes it.
-
-        :param pw: the namespace `pw` of the builder.
         """
-        parameters = pw.parameters.get_dict()
         names = [site.kind_name for site in structure.sites]
-        valences = {name: pw.pseudos[name].z_valence for name in dict.fromkeys(names)}
+        valences = {name: template.pseudos[name].z_valence for name in dict.fromkeys(names)}
+        parameters = template.get_parameters(len(names))
+        for namelist, values in isolation_parameters(atoms, self.parameters.get('dipole_correction', True)).items():
+            parameters[namelist] |= values
         spin = get_spin(atoms, self.parameters.get('spin', 'auto'), names)
         if spin is not None:
             parameters['SYSTEM'] |= spin_parameters(spin, valences)
@@ -131,17 +191,18 @@ class QuantumEspressoOracle(Oracle):
     def get_labels(self, child) -> dict[str, orm.Data]:
         """Return the outputs of a finished calculation that hold the labels."""
         names = {'parameters': 'output_parameters', 'trajectory': 'output_trajectory', 'healing': 'healing'}
-        found = {name: child.outputs[output] for name, output in names.items() if output in child.outputs}
-        return found
+        return {name: child.outputs[output] for name, output in names.items() if output in child.outputs}
 
     def get_cost(self, child) -> dict[str, float]:
         """Return the cost of a job over all its calculations, those that failed included."""
         calculations = [called for called in child.called_descendants if isinstance(called, orm.CalcJobNode)]
-        seconds = [wall_seconds(calculation) for calculation in calculations]
-        processes = [number_of_processes(calculation) for calculation in calculations]
+        # What comes from the cache has cost nothing this time.
+        ran = [calculation for calculation in calculations if not calculation.base.caching.is_created_from_cache]
+        seconds = [wall_seconds(calculation) for calculation in ran]
+        processes = [number_of_processes(calculation) for calculation in ran]
         cost = {
             'wall_seconds': float(sum(seconds)),
-            'core_hours': float(np.dot(seconds, processes)) / 3600 if calculations else 0.0,
+            'core_hours': float(np.dot(seconds, processes)) / 3600 if ran else 0.0,
         }
         for calculation in reversed(calculations):
             values = calculation.outputs.output_parameters if 'output_parameters' in calculation.outputs else {}
@@ -198,6 +259,11 @@ def make_kpoints(mesh: Mesh) -> orm.KpointsData:
     kpoints = orm.KpointsData(label='mesh {} {} {}'.format(*mesh))
     kpoints.set_kpoints_mesh(mesh)
     return reuse(kpoints)
+
+
+def make_gamma_only() -> orm.Dict:
+    """Return the node of the settings that make wave functions real."""
+    return reuse(orm.Dict({'GAMMA_ONLY': True}, label='Gamma only'))
 
 
 def reuse(node: orm.Data) -> orm.Data:
