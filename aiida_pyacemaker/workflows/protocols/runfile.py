@@ -35,6 +35,7 @@ from aiida_pyacemaker.atomistics.embedding.parameters import Embedding
 from aiida_pyacemaker.atomistics.generators.files import list_files
 from aiida_pyacemaker.atomistics.generators.plan import FAMILIES, Structures
 from aiida_pyacemaker.atomistics.labelling.teachers import Teacher
+from aiida_pyacemaker.atomistics.labelling.tiers import Tiers
 from aiida_pyacemaker.atomistics.parameters import Number, Positive, Section, parameter
 
 PROTOCOL_FILE = Path(__file__).with_name('active_learning.yaml')
@@ -265,6 +266,7 @@ class Label(Section):
     max_failed_fraction: float = parameter('Fraction of the calculations of a step that may fail.', ge=0, le=1)
     max_wallclock_seconds: Number = parameter('Longest time of one calculation.', unit='s', ge=60)
     teacher: Teacher = parameter('The teacher potential of the oracles `teacher` and `tiered`.', default=Teacher())
+    tiers: Tiers = parameter('Where the teacher of the oracle `tiered` is sure.', default=Tiers())
 
     @model_validator(mode='after')
     def _check_cutoffs(self) -> Label:
