@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from scipy.spatial import cKDTree
 
 from ..checks.supercell import perpendicular_widths
 from ..checks.vacuum import GAP
@@ -24,19 +23,27 @@ from .lattice import lattice_frames, translations
 #: Å: an atom without an image counts as one that is this far away.
 MISSING = 1.5
 #: Å over which the influence of a misfit on the core decays.
-DECAY = 2.0
+DECAY = 1.5
 #: Å: thickness of the layers on both sides of a face that are compared.
 LAYER = 4.0
 #: Å of matter between core and boundary below which the core is shrunk instead.
 MIN_BUFFER = 2.5
 #: Å: how much longer an edge may be than core and buffer need, and the steps in which edges and origins are tried.
-SLACK, EDGE_STEP, ORIGIN_STEP = 5.0, 0.4, 0.4
+SLACK, EDGE_STEP, ORIGIN_STEP = 5.0, 0.5, 0.5
+#: Steps (Å) around the best edges of the search.
+FINE = (-0.25, -0.12, 0.12, 0.25)
+#: Times the atoms of a cube that just holds core and buffer, at most.
+ROOM = 1.35
 #: Å of vacuum in a cell that has a surface.
 VACUUM = 10.0
 #: What twice as many atoms are worth in misfit (Å).
 PRICE = 0.1
-#: Orientations tried, edges per axis kept, boxes measured wholly.
-FRAMES, EDGES, FINALISTS = 12, 8, 10
+#: What an Å of buffer that is missing is worth in misfit (Å).
+SHORTAGE = 0.05
+#: Orientations tried, boxes measured wholly.
+FRAMES, FINALISTS = 8, 8
+#: Boxes of one orientation whose atoms are counted, and those kept.
+TRIED, KEPT = 60, 4
 
 
 @dataclass(frozen=True)
@@ -59,13 +66,17 @@ class Box:
         """Which positions (m, 3), along the axes of the box, are within."""
         return ((positions >= self.low) & (positions < self.low + self.edges)).all(axis=1)
 
+    def near_faces(self, positions: np.ndarray, depth: float) -> np.ndarray:
+        """Which positions (m, 3) within the box are nearer than `depth` (Å) to a face through matter."""
+        inside = np.minimum(positions - self.low, self.low + self.edges - positions)
+        return (inside[:, ~self.vacuum] < depth).any(axis=1)
+
 
 @dataclass(frozen=True)
 class Sizes:
     """What a box is asked to hold (Å), after what `max_atoms` left of it.
 
-    :param half: distance from the centre to the faces that is aimed at.
-    :param low, high: limits of the edges.
+    :param wanted: distance from the centre to the faces without a cap. :param low, high: limits of the edges.
     """
 
     core_radius: float
@@ -74,6 +85,7 @@ class Sizes:
     density: float
     low: float
     high: float
+    wanted: float
 
     @property
     def half(self) -> float:
@@ -136,14 +148,15 @@ def plan_sizes(region: Region, core_radius: float, buffer: float, max_atoms: int
     periods = periods[periods < 2 * half][:2]
     cap = float((max_atoms / density / np.prod(periods)) ** (1 / (3 - len(periods))))
     if cap >= 2 * half:
-        return Sizes(core_radius, buffer, max_atoms, density, 2 * half, 2 * half + SLACK)
+        most = min(max_atoms, int(ROOM * density * (2 * half) ** 3))
+        return Sizes(core_radius, buffer, most, density, 2 * half, 2 * half + SLACK, half)
     left = cap / 2
     if left < MIN_BUFFER + 0.5:
         raise ValueError(
             f'embed.max_atoms = {max_atoms} leaves a box of {cap:.1f} Å, too small for any environment: raise it'
         )
     core = min(core_radius, left - MIN_BUFFER)
-    return Sizes(core, left - core, max_atoms, density, 0.78 * cap, 1.35 * cap)
+    return Sizes(core, left - core, max_atoms, density, 0.78 * cap, 1.35 * cap, half)
 
 
 def _density(region: Region, half: float) -> float:
@@ -243,19 +256,25 @@ def _boxes(
     score = score + np.array([o[0] for o in options[1]]).reshape(1, -1, 1)
     score = np.sqrt(score + np.array([o[0] for o in options[2]]).reshape(1, 1, -1))
     atoms = sizes.density * np.einsum('i,j,k->ijk', *map(np.array, matter))
-    value = np.where(atoms <= 1.04 * sizes.max_atoms, score + _price(atoms, sizes), np.inf)
-    boxes = []
-    for flat in np.argsort(value, axis=None)[:4]:
+    shortest = np.minimum.reduce(np.meshgrid(*(np.array([o[1] for o in option]) for option in options), indexing='ij'))
+    value = score + _price(atoms, shortest, sizes)
+    value[atoms > 1.03 * sizes.max_atoms] = np.inf
+    boxes: list[tuple[float, Box]] = []
+    for flat in np.argsort(value, axis=None)[:TRIED]:
         place = np.unravel_index(flat, value.shape)
-        if np.isfinite(value[place]):
-            chosen = [options[axis][place[axis]] for axis in range(3)]
-            low, edges = np.array([o[2] for o in chosen]), np.array([o[1] for o in chosen])
-            boxes.append((float(value[place]), Box(axes, low, edges, open_axes)))
+        if not np.isfinite(value[place]) or len(boxes) == KEPT:
+            break
+        chosen = [options[axis][place[axis]] for axis in range(3)]
+        box = Box(axes, np.array([o[2] for o in chosen]), np.array([o[1] for o in chosen]), open_axes)
+        if box.contains(region.positions).sum() <= sizes.max_atoms:
+            boxes.append((float(value[place]), box))
     return boxes
 
 
-def _price(atoms: np.ndarray | float, sizes: Sizes) -> np.ndarray | float:
-    return PRICE * atoms / (sizes.density * (2 * sizes.half) ** 3)
+def _price(atoms: np.ndarray | float, shortest: np.ndarray | float, sizes: Sizes) -> np.ndarray | float:
+    """What the number of atoms costs, and a shortest edge that leaves less buffer than wanted."""
+    missing = np.maximum(sizes.wanted - shortest / 2, 0)
+    return PRICE * atoms / (sizes.density * (2 * sizes.wanted) ** 3) + SHORTAGE * missing
 
 
 def _ends(region: Region, axis: int, sizes: Sizes) -> tuple[float, float]:
@@ -283,40 +302,45 @@ def _options(
     region: Region, axis: int, edges: np.ndarray, sure: np.ndarray, sizes: Sizes
 ) -> list[tuple[float, float, float]]:
     """Square of the misfit, edge and lower face of the best boxes along one axis, the best first."""
-    found = [(*_seam(region, axis, edge, sizes), edge) for edge in edges]
+    one, two = (np.abs(region.positions[:, other]) <= sizes.half + 1.0 for other in range(3) if other != axis)
+    column = np.flatnonzero(one & two)
+    column = column[np.argsort(region.positions[column, axis])]
+    found = [(*_seam(region, column, axis, edge, sizes), edge) for edge in edges]
     found.sort(key=lambda entry: entry[0])
     # between the steps of the grid
     for place, (_, _, edge) in enumerate(found[:3]):
         if edge not in edges[sure]:
-            closer = [(*_seam(region, axis, edge + step, sizes), edge + step) for step in (-0.2, -0.1, 0.1, 0.2)]
+            closer = [(*_seam(region, column, axis, edge + step, sizes), edge + step) for step in FINE]
             found[place] = min([found[place], *closer], key=lambda entry: entry[0])
-    return [(score, edge, low) for score, low, edge in found[:EDGES]]
+    return [(score, edge, low) for score, low, edge in found]
 
 
-def _weight(positions: np.ndarray, core_radius: float) -> np.ndarray:
-    distance = np.linalg.norm(positions, axis=1)
+def weights(positions: np.ndarray, core_radius: float) -> np.ndarray:
+    """Influence (n,) on the core of what is at positions relative to its centre."""
+    distance = np.sqrt(np.einsum('ij,ij->i', positions, positions))
     return np.exp(-np.maximum(distance - core_radius, 0) / DECAY)
 
 
-def _seam(region: Region, axis: int, edge: float, sizes: Sizes) -> tuple[float, float]:
+def _seam(region: Region, column: np.ndarray, axis: int, edge: float, sizes: Sizes) -> tuple[float, float]:
     """Least square misfit of the two faces across an axis over the position of the box, and its lower face.
 
     Atoms near one face are moved by the edge onto the other side and compared with the atoms there.
+
+    :param column: atoms of the cross-section, in the order of their height.
     """
     room = np.clip(edge / 2 - sizes.core_radius - 1.5, 0.8, 3.0)
     lows = -edge / 2 + np.arange(-room, room + 1e-9, ORIGIN_STEP)
-    across = np.abs(np.delete(region.positions, axis, axis=1)).max(axis=1) <= sizes.half + 1.0
+    heights = region.positions[column, axis]
     total = np.zeros(len(lows))
-    for sign in (1, -1):
-        faces = lows if sign > 0 else lows + edge
-        height = region.positions[:, axis]
-        rows = np.flatnonzero(across & (height >= faces[0] - LAYER) & (height <= faces[-1] + LAYER))
-        moved = region.positions[rows].copy()
+    for sign, faces in ((1, lows), (-1, lows + edge)):
+        first, last = np.searchsorted(heights, [faces[0] - LAYER, faces[-1] + LAYER])
+        rows, height = column[first:last], heights[first:last]
+        moved = region.positions[rows]
         moved[:, axis] += sign * edge
         misfit = region.nearest(moved, region.numbers[rows], MISSING) ** 2
-        own = misfit * _weight(region.positions[rows], sizes.core_radius) ** 2
-        image = misfit * _weight(moved, sizes.core_radius) ** 2
-        depth = sign * (height[rows, None] - faces)  # positive within the box
+        own = misfit * weights(region.positions[rows], sizes.core_radius) ** 2
+        image = misfit * weights(moved, sizes.core_radius) ** 2
+        depth = sign * (height[:, None] - faces)  # positive within the box
         total += np.where(np.abs(depth) <= LAYER, np.where(depth >= 0, image[:, None], own[:, None]), 0).sum(axis=0)
     best = int(total.argmin())
     return float(total[best]), float(lows[best])
@@ -327,7 +351,7 @@ def _measured(region: Region, box: Box, sizes: Sizes) -> tuple[float, Box]:
     rotated = region.rotated(box.axes)
     misfit = box_misfit(rotated, box, sizes.core_radius)
     number = int(box.contains(rotated.positions).sum())
-    value = misfit + _price(number, sizes) + (np.inf if number > 1.04 * sizes.max_atoms + 2 else 0)
+    value = misfit + _price(number, float(box.edges[~box.vacuum].min(initial=np.inf)), sizes)
     return value, replace(box, misfit=misfit)
 
 
@@ -344,10 +368,10 @@ def box_misfit(region: Region, box: Box, core_radius: float) -> float:
     beyond = (region.positions < box.low) | (region.positions >= box.low + box.edges)
     outside &= ~(beyond & open_axes).any(axis=1)
     points, numbers = images(region.positions[inside], region.numbers[inside], box, reach)
-    forth = region.nearest(points, numbers, MISSING) * _weight(points, core_radius)
+    forth = region.nearest(points, numbers, MISSING) * weights(points, core_radius)
     parent = Region(points, numbers, np.arange(len(points)), reach)
     own = region.positions[outside]
-    back = parent.nearest(own, region.numbers[outside], MISSING) * _weight(own, core_radius)
+    back = parent.nearest(own, region.numbers[outside], MISSING) * weights(own, core_radius)
     return float(np.sqrt((forth**2).sum() + (back**2).sum()))
 
 

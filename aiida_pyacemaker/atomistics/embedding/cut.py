@@ -10,15 +10,21 @@ from ase import Atoms
 from scipy.spatial import cKDTree
 
 from ..checks.charge import OXIDATION_STATES, TOLERANCE
-from .box import Box
+from .box import Box, weights
 from .environments import Region
 
 #: Arrays of a cut cell: index of the atom in the parent (-1: merged), and what an atom is.
 PARENT_INDEX, ROLE = 'parent_index', 'embedding_role'
 CORE, SHELL, BOUNDARY = 2, 1, 0
-#: Pairs closer than this times the shortest distance of the pair in the parent clash; atoms are put into voids if they
-#: are no closer than the second to all others.
-CLASH, VOID = 0.8, 0.9
+#: Pairs closer than this times the shortest distance of the pair in the parent are one atom twice; up to the second
+#: they clash, and one goes if there are too many atoms; the others are pushed apart to the third.
+SAME, CLASH, APART = 0.5, 0.8, 0.95
+#: Atoms are put into voids if they are no closer than this times that distance; if atoms are missing, the second.
+VOID, TIGHT = 0.9, 0.75
+#: Turns of pushing.
+TURNS = 30
+#: Å between an image and the atom it stands for, beyond which they have nothing to do with each other.
+BLEND = 1.0
 #: Å beyond the faces from which voids are filled.
 FILL = 1.5
 #: Å around the core in which no atom is moved, merged or removed.
@@ -46,24 +52,37 @@ def cut(region: Region, box: Box, core_radius: float, states: np.ndarray | None 
 
 
 def mend(
-    cell: Atoms, region: Region, box: Box, max_atoms: int | None = None, states: np.ndarray | None = None
+    cell: Atoms,
+    region: Region,
+    box: Box,
+    core_radius: float,
+    *,
+    max_atoms: int | None = None,
+    density: float | None = None,
+    states: np.ndarray | None = None,
 ) -> tuple[Atoms, dict[str, Any]]:
-    """Merge or remove clashing atoms, fill voids at the boundary, balance the charge.
+    """Merge or remove clashing atoms, fill voids, blend and push apart what is left, and balance the charge.
 
-    :param cell: what `cut` gave. :param region: the same. :param states: oxidation states of the region.
+    :param cell: what `cut` gave. :param region: the same.
+    :param density: of the parent (atoms/Å³): as many atoms are aimed at; None where vacuum lies in the box.
+    :param states: oxidation states of the region.
     :returns: the cell and a report: numbers `merged`, `removed`, `filled`, `removed_for_charge`, and `charge`.
     :raises ValueError: if the charge cannot be balanced.
     """
     shortest = shortest_pairs(region)
     share = {int(z): float((region.numbers == z).mean()) for z in np.unique(region.numbers)}
-    cell, merged, removed = _without_clashes(cell, shortest, share)
-    cell, filled = _fill(cell, region, box, shortest, states)
+    target = None if density is None else round(density * float(np.prod(box.edges)))
+    cell, merged, removed = _without_clashes(cell, shortest, share, core_radius, target)
+    most = len(region.index) if max_atoms is None else max_atoms
+    cell, filled = _fill(cell, region, box, shortest, states, min(most, target or most), VOID)
+    if target is not None:
+        cell, more = _fill(cell, region, box, shortest, states, min(most, target), TIGHT)
+        filled += more
+    cell = push(blend(cell, region, box, core_radius), shortest)
     report: dict[str, Any] = {'merged': merged, 'removed': removed, 'filled': filled, 'removed_for_charge': 0}
     if states is not None:
         cell, report['removed_for_charge'] = balance(cell)
         report['charge'] = float(cell.arrays[OXIDATION_STATES].sum())
-    if max_atoms is not None and len(cell) > max_atoms:
-        report['above_max_atoms'] = len(cell) - max_atoms
     return cell, report
 
 
@@ -87,26 +106,32 @@ def _pairs(cell: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return first, second, vector - edges * np.rint(vector / edges)
 
 
+def _limits(numbers: np.ndarray, first: np.ndarray, second: np.ndarray, shortest: dict) -> np.ndarray:
+    return np.array([shortest[int(numbers[i]), int(numbers[j])] for i, j in zip(first, second, strict=True)])
+
+
 def _without_clashes(
-    cell: Atoms, shortest: dict[tuple[int, int], float], share: dict[int, float]
+    cell: Atoms,
+    shortest: dict[tuple[int, int], float],
+    share: dict[int, float],
+    core_radius: float,
+    target: int | None,
 ) -> tuple[Atoms, int, int]:
-    """Merge clashing atoms of one species to their mean position, remove one of two different ones."""
+    """Merge clashing atoms of one species to their mean, by influence; remove one of two different ones."""
     merged = removed = 0
     while True:
         first, second, vector = _pairs(cell, CLASH * max(shortest.values()))
-        distance = np.linalg.norm(vector, axis=1)
         numbers, role = cell.numbers, cell.arrays[ROLE]
-        limit = CLASH * np.array(
-            [shortest[int(numbers[i]), int(numbers[j])] for i, j in zip(first, second, strict=True)]
-        )
-        free = np.minimum(role[first], role[second]) == BOUNDARY
-        ratio = np.where(free & (distance < limit), distance / np.maximum(limit, 1e-9), np.inf)
-        if not len(ratio) or not np.isfinite(ratio.min()):
+        ratio = np.linalg.norm(vector, axis=1) / _limits(numbers, first, second, shortest)
+        limit = CLASH if target is None or len(cell) > target else SAME
+        ratio[(np.minimum(role[first], role[second]) != BOUNDARY) | (ratio >= limit)] = np.inf
+        if not np.isfinite(ratio.min(initial=np.inf)):
             return cell, merged, removed
         worst = int(ratio.argmin())
         i, j = int(first[worst]), int(second[worst])
         if role[i] == role[j] and numbers[i] == numbers[j]:
-            cell.positions[i] += vector[worst] / 2
+            own, other = weights(cell.positions[[i, j]] - cell.info['embedding_centre'], core_radius) ** 2
+            cell.positions[i] += vector[worst] * other / (own + other)
             cell.arrays[PARENT_INDEX][i] = -1
             del cell[j]
             merged += 1
@@ -121,35 +146,82 @@ def _without_clashes(
 
 
 def _fill(
-    cell: Atoms, region: Region, box: Box, shortest: dict[tuple[int, int], float], states: np.ndarray | None
+    cell: Atoms,
+    region: Region,
+    box: Box,
+    shortest: dict[tuple[int, int], float],
+    states: np.ndarray | None,
+    most: int,
+    ratio: float,
 ) -> tuple[Atoms, int]:
-    """Put atoms from just beyond the faces into voids of the boundary."""
+    """Put atoms from just beyond the faces into voids of the boundary, nearest first, until there are `most`."""
     beyond = np.maximum(box.low - region.positions, region.positions - box.low - box.edges)
     near = (beyond.max(axis=1) <= FILL) & ~box.contains(region.positions) & ~(beyond[:, box.vacuum] > 0).any(axis=1)
     rows = np.flatnonzero(near)
-    rows = rows[np.argsort(beyond[rows].max(axis=1))]
     filled = 0
-    edges = box.edges
-    positions, numbers = list(cell.positions % edges), list(cell.numbers)
-    limits = {number: VOID * np.array([shortest[number, k] if (number, k) in shortest else 0 for k in range(119)])
-              for number in map(int, np.unique(region.numbers))}  # fmt: skip
-    for row in rows:
-        point, number = (region.positions[row] - box.low) % edges, int(region.numbers[row])
-        vector = np.array(positions) - point
-        distance = np.linalg.norm(vector - edges * np.rint(vector / edges), axis=1)
-        if (distance < limits[number][np.array(numbers)]).any():
+    for row in rows[np.argsort(beyond[rows].max(axis=1))]:
+        if len(cell) >= most:
+            break
+        point, number = (region.positions[row] - box.low) % box.edges, int(region.numbers[row])
+        # worth it where the atom is missed more than it disturbs on the other side, or atoms are missing
+        if ratio == VOID and np.linalg.norm(region.positions[row]) > np.linalg.norm(point + box.low):
+            continue
+        vector = cell.positions - point
+        distance = np.linalg.norm(vector - box.edges * np.rint(vector / box.edges), axis=1)
+        if (distance < ratio * np.array([shortest[number, int(other)] for other in cell.numbers])).any():
             continue
         extra = Atoms([number], [point])
-        for name, values in cell.arrays.items():
-            if name in (PARENT_INDEX, ROLE):
-                extra.set_array(name, np.array([region.index[row] if name == PARENT_INDEX else BOUNDARY]))
-            elif name == OXIDATION_STATES:
-                extra.set_array(name, states[row : row + 1].astype(values.dtype))
+        extra.set_array(PARENT_INDEX, region.index[row : row + 1].astype(int))
+        extra.set_array(ROLE, np.array([BOUNDARY]))
+        if states is not None:
+            extra.set_array(OXIDATION_STATES, states[row : row + 1].astype(float))
         cell.extend(extra)
-        positions.append(point)
-        numbers.append(number)
         filled += 1
     return cell, filled
+
+
+def push(cell: Atoms, shortest: dict[tuple[int, int], float]) -> Atoms:
+    """Push boundary atoms apart that are closer than atoms of the parent are, by as little as possible."""
+    free = cell.arrays[ROLE] == BOUNDARY
+    for _ in range(TURNS):
+        first, second, vector = _pairs(cell, APART * max(shortest.values()))
+        distance = np.linalg.norm(vector, axis=1)
+        lacking = APART * _limits(cell.numbers, first, second, shortest) - distance
+        close = (lacking > 0.01) & (free[first] | free[second])
+        if not close.any():
+            break
+        first, second = first[close], second[close]
+        step = vector[close] * (0.5 * lacking[close] / np.maximum(distance[close], 0.1))[:, None]
+        both = np.where(free[first] & free[second], 1.0, 2.0)[:, None]
+        np.add.at(cell.positions, first[free[first]], -(step * both)[free[first]])
+        np.add.at(cell.positions, second[free[second]], (step * both)[free[second]])
+    return cell
+
+
+def blend(cell: Atoms, region: Region, box: Box, core_radius: float) -> Atoms:
+    """Move boundary atoms to where they serve best both as themselves and as their images beyond the faces.
+
+    An atom and its images stand for different atoms of the parent; the mean of the positions of these, weighted by
+    the square of their influence on the core, is the least misfit.
+    """
+    steps = np.indices((3, 3, 3)).reshape(3, -1).T - 1
+    steps = steps[steps.any(axis=1) & ~(steps[:, box.vacuum] != 0).any(axis=1)]
+    free = np.flatnonzero(cell.arrays[ROLE] == BOUNDARY)
+    own = cell.positions[free] + box.low
+    weight = weights(own, core_radius) ** 2
+    total, shift = weight.copy(), np.zeros_like(own)
+    for step in steps * box.edges:
+        for number, (tree, rows) in region.trees.items():
+            mine = np.flatnonzero(cell.numbers[free] == number)
+            sites = own[mine] + step
+            distance, found = tree.query(sites, distance_upper_bound=BLEND)
+            hit = np.isfinite(distance)
+            vector = region.positions[rows[found[hit]]] - sites[hit]
+            weight = weights(sites[hit], core_radius) ** 2
+            total[mine[hit]] += weight
+            shift[mine[hit]] += weight[:, None] * vector
+    cell.positions[free] += shift / total[:, None]
+    return cell
 
 
 def balance(cell: Atoms) -> tuple[Atoms, int]:

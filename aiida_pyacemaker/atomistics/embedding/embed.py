@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from scipy.spatial import cKDTree
 
-from ..checks.charge import OXIDATION_STATES
 from ..checks.vacuum import vacuum_axes
 from ..selection.cost import EXPONENT
 from .box import SLACK, Box, Sizes, choose_box, matter_ends, plan_sizes
-from .cut import BOUNDARY, CORE, PARENT_INDEX, ROLE, cut, mend
-from .environments import find_environments, local_region
+from .cut import BOUNDARY, CORE, ROLE, cut, mend
+from .environments import Region, find_environments, local_region
 from .ions import states_of
 from .parameters import Embedding
-from .relax import relax_buffer
+from .relax import TYPICAL, match_forces, reference_forces, relax_buffer
+
+#: Å: atoms this near to a face may be moved by more than hundredths of an Å.
+FACE = 2.5
 
 
 def embed(
@@ -89,16 +92,49 @@ def embed_one(
     turned = region.rotated(box.axes)
     local = None if states is None else states[region.index]
     cell = cut(turned, box, sizes.core_radius, local)
-    cell, mended = mend(cell, turned, box, max_atoms, local)
+    cell, mended = mend(
+        cell,
+        turned,
+        box,
+        sizes.core_radius,
+        max_atoms=max_atoms,
+        density=None if box.vacuum.any() else sizes.density,
+        states=local,
+    )
     cut_seconds = time.perf_counter() - start
     report = _report(atoms, centre, box, sizes, parameters, cell, mended)
     if calculator is not None:
-        cell, relaxed = relax_buffer(
-            cell, cell.arrays[ROLE] != BOUNDARY, calculator, parameters.relax_steps, parameters.relax_force, threshold
-        )
-        report['relaxation'] = relaxed
+        cell, report['relaxation'] = _settle(cell, turned, box, sizes, parameters, calculator, threshold)
     report['seconds'] = {'cut': cut_seconds, 'relax': time.perf_counter() - start - cut_seconds}
     return _masked(cell, atoms, box, report)
+
+
+def _settle(
+    cell: Atoms,
+    region: Region,
+    box: Box,
+    sizes: Sizes,
+    parameters: Embedding,
+    calculator: Calculator,
+    threshold: float | None,
+) -> tuple[Atoms, dict[str, Any]]:
+    """Ease and match the boundary; see `relax`."""
+    core = np.flatnonzero(cell.arrays[ROLE] == CORE)
+    rows, forces = reference_forces(region, sizes.core_radius + 1.0, calculator)
+    limit = max(parameters.relax_force, TYPICAL * float(np.linalg.norm(forces, axis=1).max()))
+    boundary = cell.arrays[ROLE] == BOUNDARY
+    cell, report = relax_buffer(
+        cell,
+        boundary & box.near_faces(cell.positions + box.low, FACE),
+        calculator,
+        parameters.relax_steps,
+        limit,
+        threshold,
+    )
+    tree = cKDTree(region.positions[rows])
+    wanted = forces[tree.query(cell.positions[core] + box.low)[1]]
+    cell, matched = match_forces(cell, core, wanted, np.flatnonzero(boundary), calculator)
+    return cell, {**report, **matched}
 
 
 def _short_periods(vectors: np.ndarray) -> np.ndarray:

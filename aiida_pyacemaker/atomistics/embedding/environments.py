@@ -55,6 +55,9 @@ class Region:
 
     def nearest(self, points: np.ndarray, numbers: np.ndarray, limit: float) -> np.ndarray:
         """Distances (k,) from points to the nearest atom of the same species; `limit` (Å) where there is none."""
+        if len(self.trees) == 1:
+            tree, _ = next(iter(self.trees.values()))
+            return np.minimum(tree.query(points, distance_upper_bound=limit)[0], limit)
         found = np.full(len(points), limit)
         for number, (tree, _) in self.trees.items():
             rows = np.flatnonzero(numbers == number)
@@ -64,7 +67,7 @@ class Region:
 
 
 def local_region(atoms: Atoms, centre: np.ndarray, reach: float) -> Region:
-    """Return the atoms within `reach` (Å) of a point (3,), images along periodic axes included; O(n), no neighbour list."""
+    """Return the atoms within `reach` (Å) of a point (3,), with images along periodic axes; O(n)."""
     cell = atoms.cell.complete().array
     widths = perpendicular_widths(cell)
     scaled = (atoms.positions - centre) @ np.linalg.inv(cell)
