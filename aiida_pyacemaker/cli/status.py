@@ -45,8 +45,10 @@ def format_progress(node: WorkChainNode) -> str:
     status = get_status(node)
     dft = status['dft']
     step = status['running'][-1]['label'] if status['running'] else 'between two steps'
-    parts = [step.replace('_', ' '), f'DFT {dft["done"]} done']
-    parts += [f'{dft[key]} {key}' for key in ('failed', 'left') if dft[key]]
+    parts = [step.replace('_', ' '), f'labels {dft["done"]} of {dft["total"]} done']
+    parts += [f'{dft[key]} {key}' for key in ('failed', 'suspect', 'left') if dft[key]]
+    if dft['seconds_left'] is not None:
+        parts.append(f'about {format_time(dft["seconds_left"])} left')
     if step.endswith('explore'):
         known = [walker for walker in status['walkers'] if walker['gamma_max'] is not None]
         parts += [f'walker {walker["index"]} {format_walker(walker)}' for walker in known]
@@ -84,14 +86,28 @@ def format_head(status: dict[str, Any]) -> list[str]:
         f'  state       {status["state"]}' + (f' [{status["exit_status"]}]' if status['exit_status'] else ''),
         f'  iteration   {status["iteration"]}'
         + (f' of at most {status["max_iterations"]}' if status['max_iterations'] else ''),
-        f'  DFT         {dft["done"]} done, {dft["failed"]} failed, {dft["left"]} left ({dft["running"]} running)'
-        + (f', budget {dft["budget"]}' if dft['budget'] else ''),
+        *format_labels(dft),
         f'  potential   {status["potential"] or "none yet"}',
         f'  time        {format_time(times["total"])}' + (f' ({steps})' if steps else ''),
     ]
     if status['exit_message'] or status['exception']:
         lines.insert(2, f'              {status["exit_message"] or status["exception"]}')
     return lines
+
+
+def format_labels(dft: dict[str, Any]) -> list[str]:
+    """Return the lines about the labels: how many, what they cost, and when the batch that runs will be done."""
+    budget = f', budget {dft["budget"]}' if dft['budget'] else ''
+    known = [f'{dft[key]} {key}' for key in ('suspect', 'healed') if dft[key]]
+    if dft['core_hours']:
+        known.append(f'{dft["core_hours"]:.3g} core-hours')
+    if dft['seconds_left'] is not None:
+        known += [f'{dft["per_hour"]:.3g} per hour', f'about {format_time(dft["seconds_left"])} left']
+    return [
+        f'  labels      {dft["done"]} of {dft["total"]} done, {dft["failed"]} failed, {dft["left"]} left '
+        f'({dft["running"]} running){budget}',
+        *([f'              {", ".join(known)}'] if known else []),
+    ]
 
 
 def format_tree(tree: list[dict[str, Any]], depth: int = 1) -> list[str]:

@@ -14,7 +14,7 @@ from aiida import orm
 from aiida.plugins import DataFactory
 
 from .pictures import draw_learning, draw_parity
-from .report import get_children, get_dft_children, get_results, get_status, get_steps, while_unlocked
+from .report import get_batches, get_children, get_jobs, get_results, get_status, get_steps, while_unlocked
 
 README = """\
 Run {pk} of aiida-pyacemaker ({uuid}).
@@ -219,12 +219,17 @@ def write_simulations(explore: orm.WorkChainNode, folder: Path) -> None:
 def write_dft(label: orm.WorkChainNode, folder: Path) -> None:
     """Write input and output of each DFT calculation; a calculation that was restarted has one folder per attempt."""
     folder.mkdir()
-    for index, pk, _, _ in get_dft_children(label):
-        calculations = [node for node in get_children(orm.load_node(pk)).values() if isinstance(node, orm.CalcJobNode)]
-        for attempt, node in enumerate(calculations):
-            path = folder / (f'label_{index:04d}' if attempt == 0 else f'label_{index:04d}_attempt_{attempt + 1}')
-            path.mkdir()
-            copy_files(node, path)
+    for batch in get_batches(label):
+        name = 'label' if batch.pk == label.pk else batch.label
+        for job in get_jobs(batch):
+            node = orm.load_node(job['pk'])
+            called = [node] if isinstance(node, orm.CalcJobNode) else get_children(node).values()
+            calculations = [child for child in called if isinstance(child, orm.CalcJobNode)]
+            for attempt, calculation in enumerate(calculations):
+                suffix = '' if attempt == 0 else f'_attempt_{attempt + 1}'
+                path = folder / f'{name}_{job["index"]:04d}{suffix}'
+                path.mkdir()
+                copy_files(calculation, path)
 
 
 def copy_files(node: orm.CalcJobNode, folder: Path) -> None:

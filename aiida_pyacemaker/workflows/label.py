@@ -55,9 +55,9 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
     only, until more than ``max_failed_fraction`` of them have failed: then nothing more is submitted.
 
     The state of the batch is in the graph: the jobs are the children with call link labels ``label_0003``, by the index
-    of the job's first configuration, each with the extras ``configurations`` and ``atoms`` (how many it labels) from
-    its submission on, and ``core_hours``, ``electrons`` and what else the oracle tells of its cost from its end on. The
-    context, written at every step, holds only what is needed to go on.
+    of the job's first configuration, with the extras ``configurations``, ``atoms`` (how many it labels) and ``work``
+    (its expected cost) from its submission on, and ``core_hours``, ``electrons`` and what else the oracle tells of its
+    cost from its end on. The context, written at every step, holds only what is needed to go on.
     """
 
     @classmethod
@@ -139,10 +139,16 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
         return {indices[0]: indices for indices in self.oracle.get_jobs(self.frames)}
 
     @functools.cached_property
+    def work(self) -> dict[int, float]:
+        """What each job is expected to cost, in no unit."""
+        return {
+            index: sum(len(self.frames[k]) ** COST_EXPONENT for k in indices) for index, indices in self.jobs.items()
+        }
+
+    @functools.cached_property
     def queue(self) -> list[int]:
         """The jobs, the costliest first so that none is left running alone at the end."""
-        costs = {index: sum(len(self.frames[k]) ** COST_EXPONENT for k in self.jobs[index]) for index in self.jobs}
-        return sorted(self.jobs, key=lambda index: (-costs[index], index))
+        return sorted(self.jobs, key=lambda index: (-self.work[index], index))
 
     @functools.cached_property
     def structures(self) -> dict[str, orm.StructureData]:
@@ -166,6 +172,7 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
         self.ctx.submitted = 0
         self.ctx.failed = 0
         self.ctx.running = {}  # job -> PK of its process
+        self.node.base.extras.set('work', sum(self.work.values()))
 
     def should_run_next(self) -> bool:
         """Return whether jobs run, or wait and may still be submitted."""
@@ -242,8 +249,8 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
         builder.metadata.label = f'{what} #{index}'
         builder.metadata.call_link_label = f'label_{index:04d}'
         child = self.submit(builder)
-        size = {'configurations': len(indices), 'atoms': sum(len(self.frames[k]) for k in indices)}
-        child.base.extras.set_many(size)
+        atoms = sum(len(self.frames[k]) for k in indices)
+        child.base.extras.set_many({'configurations': len(indices), 'atoms': atoms, 'work': self.work[index]})
         return child
 
     def get_children(self) -> dict[int, orm.ProcessNode]:

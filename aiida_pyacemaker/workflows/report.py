@@ -29,6 +29,21 @@ EXTRA_RUNFILE = 'pyacemaker_runfile'
 #: How often a reading function tries again, each time after SQLite's own 5 s, while the database is locked.
 LOCKED_ATTEMPTS = 10
 
+TERMINATED = ('finished', 'excepted', 'killed')
+TIERED = 'aiida.workflows:pyacemaker.label_tiered'
+#: Children of a tiered label step that are batches of the expensive oracle.
+EXPENSIVE = ('expensive', 'unsure')
+#: What is asked of each job of a batch: key -> column.
+JOB_COLUMNS = {
+    'state': 'attributes.process_state',
+    'exit_status': 'attributes.exit_status',
+    'ctime': 'ctime',
+    'configurations': 'extras.configurations',
+    'work': 'extras.work',
+    'core_hours': 'extras.core_hours',
+    'healed': 'extras.healed',
+}
+
 _STEP = re.compile(r'^iteration_(?P<iteration>\d+)_(?P<step>[a-z]+)')
 _LABEL = re.compile(r'^label_(?P<index>\d+)$')
 _WALKER = re.compile(r'^walker_(?P<index>\d+)')
@@ -137,15 +152,15 @@ def get_results(node: orm.ProcessNode | None) -> dict[str, Any]:
 def get_status(run: orm.WorkChainNode) -> dict[str, Any]:
     """Describe the state of a run.
 
-    :returns: dictionary with ``state``, ``iteration``, ``running`` (tree of what runs now), ``dft`` (done, failed,
-        running, left), ``generations`` (one row per potential), ``walkers`` (gamma of each simulation of the newest
-        round), ``potential`` (PK of the newest) and ``time``; energies in eV/atom, forces in eV/Å.
+    :returns: dictionary with ``state``, ``iteration``, ``running`` (tree of what runs now), ``dft`` (see
+        :func:`count_labels`), ``generations`` (one row per potential), ``walkers`` (gamma of each simulation of the
+        newest round), ``potential`` (PK of the newest) and ``time``; energies in eV/atom, forces in eV/Å.
     """
     steps = get_steps(run)
     parameters = run.inputs.parameters.get_dict() if 'parameters' in run.inputs else {}
     generations = [describe_iteration(iteration, children) for iteration, children in steps.items()]
     explored = [children['explore'] for children in steps.values() if 'explore' in children]
-    dft = count_dft(children['label'] for children in steps.values() if 'label' in children)
+    dft = count_labels(children['label'] for children in steps.values() if 'label' in children)
     potentials = [row['potential'] for row in generations if row['potential']]
     return {
         'pk': run.pk,
@@ -182,11 +197,12 @@ def get_state(run: orm.WorkChainNode) -> str:
 
 
 def get_running_tree(node: orm.ProcessNode) -> list[dict[str, Any]]:
-    """Return what runs below a process, nested: label, kind, state and seconds since the start of each child."""
+    """Return what runs below a process, nested: label, kind, state and seconds since the start of each child.
+
+    The hundreds that have ended are not loaded.
+    """
     tree = []
-    for label, child in get_children(node).items():
-        if child.is_terminated:
-            continue
+    for label, _, child in find_children(node, **{'attributes.process_state': {'!in': TERMINATED}}):
         state = 'paused' if child.paused else child.process_state.value if child.process_state else 'unknown'
         scheduler = child.get_scheduler_state() if isinstance(child, orm.CalcJobNode) else None
         tree.append(
@@ -203,45 +219,119 @@ def get_running_tree(node: orm.ProcessNode) -> list[dict[str, Any]]:
     return tree
 
 
-def count_dft(labels: Iterable[orm.WorkChainNode]) -> dict[str, int]:
-    """Count the DFT calculations of label steps: done, failed, running, and left (running or waiting)."""
-    counts = {'total': 0, 'done': 0, 'failed': 0, 'running': 0, 'left': 0}
-    for node in labels:
-        children = get_dft_children(node)
-        total = len(node.inputs.configurations)
-        done = sum(state == 'finished' and status == 0 for _, _, state, status in children)
-        running = sum(state not in ('finished', 'excepted', 'killed') for _, _, state, _ in children)
-        counts['total'] += total
-        counts['done'] += done
-        counts['failed'] += len(children) - done - running
-        counts['running'] += running
-        counts['left'] += running if node.is_terminated else running + total - len(children)
+def find_children(node: orm.ProcessNode, columns: Iterable[str] = ('*',), **filters: Any) -> list[list[Any]]:
+    """Return the processes that a process called, in the order of their creation: label of the link, PK, columns.
+
+    :param columns: what of each is wanted, as the QueryBuilder names it; the node itself by default.
+    :param filters: which of them are wanted.
+    """
+    query = orm.QueryBuilder().append(orm.ProcessNode, filters={'id': node.pk}, tag='caller')
+    query.append(
+        orm.ProcessNode,
+        with_incoming='caller',
+        edge_filters={'type': {'in': [LinkType.CALL_CALC.value, LinkType.CALL_WORK.value]}},
+        edge_project='label',
+        filters=filters,
+        project=['id', *columns],
+    )
+    return [[label, *values] for *values, label in sorted(query.all(), key=lambda row: row[0])]
+
+
+# Labels ---------------------------------------------------------------------------------------------------------------
+
+
+def count_labels(steps: Iterable[orm.WorkChainNode]) -> dict[str, Any]:
+    """Count the configurations of label steps, whatever number of jobs they are labelled by.
+
+    :returns: ``total``, ``done``, ``failed``, ``suspect``, ``healed``, ``running``, ``left`` (running or waiting),
+        ``core_hours``, and, while a step runs, ``per_hour`` and ``seconds_left`` of it, else None.
+    """
+    counts: dict[str, Any] = dict.fromkeys(('total', 'done', 'failed', 'suspect', 'healed', 'running', 'left'), 0)
+    counts |= {'core_hours': 0.0, 'per_hour': None, 'seconds_left': None}
+    for step in steps:
+        for batch in get_batches(step):
+            for key, value in describe_batch(batch).items():
+                counts[key] = value if counts[key] is None else counts[key] + (value or 0)
     return counts
 
 
-def get_dft_children(node: orm.WorkChainNode) -> list[tuple[int, int, str | None, int | None]]:
-    """Return ``(index of the configuration, PK, process state, exit status)`` of the calculations of a label step."""
-    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': node.pk}, tag='label')
-    query.append(
-        orm.WorkChainNode,
-        with_incoming='label',
-        edge_filters={'type': LinkType.CALL_WORK.value},
-        edge_project='label',
-        project=['id', 'attributes.process_state', 'attributes.exit_status'],
-    )
-    found = []
-    for pk, state, status, label in query.all():
+def get_batches(step: orm.WorkChainNode) -> list[orm.WorkChainNode]:
+    """Return the ``LabelWorkChain`` of a label step: itself, or those by which two tiers send something to DFT."""
+    if step.process_type != TIERED:
+        return [step]
+    return [child for label, _, child in find_children(step) if label in EXPENSIVE]
+
+
+def describe_batch(node: orm.WorkChainNode) -> dict[str, Any]:
+    """Return the counts of one batch, see :func:`count_labels`: of its results, or of its jobs while it runs."""
+    total = len(node.inputs.configurations)
+    results = get_results(node)
+    if results:
+        known = {key: results.get(f'number_{key}', 0) for key in ('failed', 'suspect', 'healed')}
+        return {
+            'total': total,
+            'done': results['number_labelled'],
+            'core_hours': results.get('core_hours', 0.0),
+            **known,
+        }
+    jobs = get_jobs(node)
+    ended = [job for job in jobs if job['state'] in TERMINATED]
+    running = [job for job in jobs if job['state'] not in TERMINATED]
+    sizes = {
+        'done': sum(job['configurations'] for job in ended if job['exit_status'] == 0),
+        'running': sum(job['configurations'] for job in running),
+        'failed': sum(job['configurations'] for job in ended if job['exit_status'] != 0),
+    }
+    waiting = 0 if node.is_terminated else total - sum(sizes.values())
+    return {
+        'total': total,
+        **sizes,
+        'left': sizes['running'] + waiting,
+        'healed': sum(job['healed'] for job in ended),
+        'core_hours': sum(job['core_hours'] for job in ended),
+        **({} if node.is_terminated else estimate_rest(node, total, ended, running)),
+    }
+
+
+def estimate_rest(
+    node: orm.WorkChainNode, total: int, ended: list[dict[str, Any]], running: list[dict[str, Any]]
+) -> dict[str, float]:
+    """Return how many configurations per hour a batch labels, and in how many seconds it will be done.
+
+    The large cells go first: what is left is weighed by its expected cost, and a running job counts as half done.
+    """
+    if not ended:
+        return {}
+    elapsed = seconds_since(min(job['ctime'] for job in (*ended, *running)))
+    work = node.base.extras.get('work', total)
+    past = sum(job['work'] for job in ended) + sum(job['work'] for job in running) / 2
+    return {
+        'per_hour': sum(job['configurations'] for job in ended) / elapsed * 3600,
+        'seconds_left': elapsed * max(0.0, work - past) / past,
+    }
+
+
+def get_jobs(node: orm.WorkChainNode) -> list[dict[str, Any]]:
+    """Return the jobs of a batch, one that was submitted twice by its last try: one query for all.
+
+    :returns: by index of the first configuration: ``index``, ``pk``, ``state``, ``exit_status``, ``ctime``, and what
+        the extras say: ``configurations``, ``work`` (expected cost), ``core_hours``, ``healed``.
+    """
+    jobs = {}
+    for label, pk, *values in find_children(node, JOB_COLUMNS.values()):
         match = _LABEL.match(label)
         if match:
-            found.append((int(match['index']), pk, state, status))
-    return sorted(found)
+            index, job = int(match['index']), {'pk': pk, **dict(zip(JOB_COLUMNS, values, strict=True))}
+            defaults = {'configurations': 1, 'work': job['configurations'] or 1, 'core_hours': 0.0, 'healed': False}
+            jobs[index] = {'index': index, **job, **{key: job[key] or value for key, value in defaults.items()}}
+    return [jobs[index] for index in sorted(jobs)]
 
 
 def describe_iteration(iteration: int, children: dict[str, orm.WorkChainNode]) -> dict[str, Any]:
     """Return one row of the table of generations; what is not known yet is None."""
     label, train, explore, validate = (children.get(name) for name in ('label', 'train', 'explore', 'validate'))
     trained, explored, validated = get_results(train), get_results(explore), get_results(validate)
-    dft = count_dft([label]) if label else {}
+    dft = count_labels([label]) if label else {}
     row: dict[str, Any] = {
         'iteration': iteration,
         'generation': None,
@@ -251,6 +341,7 @@ def describe_iteration(iteration: int, children: dict[str, orm.WorkChainNode]) -
         'labels_train': None,
         'labels_test': None,
         'labels_failed': dft.get('failed'),
+        'labels_suspect': dft.get('suspect'),
         'train_energy_rmse': dig(trained, 'train', 'energy', 'rmse'),
         'train_force_rmse': dig(trained, 'train', 'forces', 'rmse'),
         'energy_rmse': dig(validated, 'energy', 'rmse'),

@@ -140,7 +140,7 @@ def test_follow(new_run_graph, monkeypatch, capsys):
     launch.follow(graph.run)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith('[')]
     assert len(lines) == 1
-    assert 'between two steps, DFT 0 done' in lines[0]
+    assert 'between two steps, labels 0 of 0 done' in lines[0]
 
 
 def test_not_converged(new_run_graph, invoke, tmp_path, capsys):

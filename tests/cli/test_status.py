@@ -27,7 +27,7 @@ def test_finished(finished_graph, invoke):
         f'ActiveLearningWorkChain<{node.pk}>  Al  fast',
         'state       converged',
         'iteration   2 of at most 8',
-        'DFT         11 done, 1 failed, 0 left (0 running), budget 80',
+        'labels      11 of 12 done, 1 failed, 0 left (0 running), budget 80',
         'wanted: 5 meV/atom and 50 meV/Å',
         'completed at step 6000 of 6000, largest gamma 1.25',
         f'potential   {node.outputs.potential.pk}',
@@ -46,14 +46,14 @@ def test_running(running_graph, invoke):
     assert result.exit_code == 0, result.output
     assert f'ActiveLearningWorkChain<{node.pk}>' in result.output
     assert 'state       running' in result.output
-    assert 'DFT         9 done, 1 failed, 2 left (1 running)' in result.output
+    assert 'labels      9 of 12 done, 1 failed, 2 left (1 running)' in result.output
     lines = result.output.splitlines()
     tree = lines[lines.index('Runs now') + 1 :][:3]
     assert [line.split()[0] for line in tree] == ['iteration_01_label', 'label_0002', 'iteration_01']
     assert 'PwCalculation' in tree[2]
     assert 'halted by gamma at step 2300 of 6000, largest gamma 7.50' in result.output
     progress = format_progress(node)
-    assert progress.startswith('iteration 01 label, DFT 9 done, 1 failed, 2 left')
+    assert progress.startswith('iteration 01 label, labels 9 of 12 done, 1 failed, 2 left')
     assert 'generation 0: 12.00 meV/atom, 90.0 meV/Å' in progress
 
 
