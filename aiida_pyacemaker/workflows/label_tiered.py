@@ -32,7 +32,7 @@ LabelWorkChain = WorkflowFactory('pyacemaker.label')
 #: Children that label with the expensive oracle, in the order in which they run.
 EXPENSIVE = ('expensive', 'unsure')
 #: What of the results of the batches is added up over the expensive ones.
-COUNTS = ('number_suspect', 'number_failed', 'number_not_submitted')
+COUNTS = ('number_suspect', 'number_failed', 'number_not_submitted', 'number_healed')
 
 
 def get_tiers(parameters: dict[str, Any]) -> Tiers:

@@ -110,3 +110,52 @@ def test_not_sure(worker_code, pw_code, parameters, label_parameters):
     assert {atoms.info['settings']['oracle'] for atoms in outputs['train']} == {'qe'}
     assert len(children['unsure'].inputs.configurations) == 1
     assert outputs['results']['core_hours'] > 0
+
+
+def test_committee(worker_code, parameters):
+    """A committee that agrees lets everything else come from the teacher; it takes no part in the labels."""
+    frames = crystals(6, size=(1, 1, 1))
+    emt = {'calculator': 'emt'}
+    parameters['tiers'] = {'expensive': 'teacher', 'reference': emt, 'committee': [emt], 'calibration': 3}
+    outputs, node, children = run({'teacher': worker_code}, frames, parameters)
+    assert node.is_finished_ok, node.exit_message
+    tiers = outputs['results']['tiers']
+    assert (tiers['teacher'], tiers['expensive']) == (3, 3)
+    assert tiers['calibration']['force_error'] == pytest.approx(0.0) and 'unsure' not in children
+    assert children['decide_tiers'].inputs['committee_00'].pk == children['committee_00'].outputs.train.pk
+
+
+def test_small_batch(worker_code, parameters, eam):
+    """A batch that a calibration would use up goes to the expensive oracle as it is."""
+    parameters['tiers'] |= {'reference': eam}
+    frames = crystals(4, size=(1, 1, 1))
+    frames[1].info['split'] = 'test'
+    outputs, node, children = run({'teacher': worker_code}, frames, parameters)
+    assert node.is_finished_ok, node.exit_message
+    assert 'teacher' not in children and outputs['results']['tiers'] == {'teacher': 0, 'expensive': 4}
+    assert (len(outputs['train']), len(outputs['test'])) == (3, 1)
+
+
+def test_teacher_fails(worker_code, parameters, eam):
+    """A teacher that cannot label costs no expensive calculation."""
+    parameters['tiers'] |= {'reference': eam}
+    frames = [Atoms('Si2', positions=[[0, 0, 0], [1.4, 1.4, 1.4 + k / 10]], cell=[5] * 3, pbc=True) for k in range(5)]
+    outputs, node, children = run({'teacher': worker_code}, frames, parameters)
+    assert node.exit_status == TieredLabelWorkChain.exit_codes.ERROR_TEACHER_FAILED.status
+    assert 'label.teacher' in node.exit_message and not outputs and 'expensive' not in children
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'tiers': {'expensive': 'teacher'}}, r'label\.tiers.*reference'),
+        ({'tiers': {'calibration': 1}}, r'label\.tiers\.calibration'),
+        ({'tiers': {'committee': [{'calculator': 'none'}]}}, r'label\.tiers\.committee\.0\.calculator'),
+        ({'tiers': {'expensive': 'qe'}}, r'label\.pseudo_family'),
+        ({'tiers': {'expensive': 'qe'}, 'pseudo_family': 'x', 'kpoints_distance': 0.5}, r'codes\.pw'),
+    ],
+)
+def test_bad_parameters(worker_code, parameters, changes, message):
+    """What cannot run is refused before anything is submitted, by the name of the key."""
+    with pytest.raises(ValueError, match=message):
+        run({'teacher': worker_code}, crystals(6), {**parameters, **changes})
