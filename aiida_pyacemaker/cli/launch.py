@@ -30,6 +30,9 @@ POLL = 5.0
     help='Submit nothing if a run with the same run file has finished well or is going on; report that one.',
 )
 @click.option('--restart-from', metavar='PK', help='Continue a former run from its last finished potential and data.')
+@click.option(
+    '--labels', metavar='PK', multiple=True, help='Labelled configurations that join the data set; may be repeated.'
+)
 @click.option('--no-probe', is_flag=True, help='Do not run the engines once before; for login nodes that must not.')
 @profile_option
 def cmd_launch(
@@ -39,6 +42,7 @@ def cmd_launch(
     wait: bool,
     once: bool,
     restart_from: str | None,
+    labels: tuple[str, ...],
     no_probe: bool,
     profile: str | None,
 ) -> None:
@@ -52,9 +56,9 @@ def cmd_launch(
 
         content = load_runfile(runfile, list(overrides))
         profile_name = load_profile(profile)
-        node = find_former(content) if once and restart_from is None else None
+        node = find_former(content) if once and restart_from is None and not labels else None
         if node is None:
-            builder = prepare(content, restart_from, probe=not no_probe, need_daemon=not prepare_only)
+            builder = prepare(content, restart_from, labels, probe=not no_probe, need_daemon=not prepare_only)
             if prepare_only:
                 print_preparation(content, builder, profile_name)
                 return
@@ -78,7 +82,7 @@ def find_former(runfile: RunFile) -> WorkChainNode | None:
     return find_same_run(runfile.content_hash())
 
 
-def prepare(runfile: RunFile, restart_from: str | None, probe: bool, need_daemon: bool) -> Any:
+def prepare(runfile: RunFile, restart_from: str | None, labels: tuple[str, ...], probe: bool, need_daemon: bool) -> Any:
     """Check everything and return the builder of the run.
 
     All problems are printed at once; with any, the command ends here.
@@ -93,7 +97,8 @@ def prepare(runfile: RunFile, restart_from: str | None, probe: bool, need_daemon
     if problems:
         echo_error('nothing was submitted:\n' + '\n'.join(f'  {problem}' for problem in problems))
         sys.exit(1)
-    return WorkflowFactory('pyacemaker.active_learning').get_builder_from_runfile(runfile, restart_from=former)
+    process = WorkflowFactory('pyacemaker.active_learning')
+    return process.get_builder_from_runfile(runfile, restart_from=former, labels=labels)
 
 
 def print_preparation(runfile: RunFile, builder: Any, profile: str) -> None:

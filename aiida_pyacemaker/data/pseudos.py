@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aiida_pseudo.groups.family import PseudoPotentialFamily
 
 #: The families that :func:`default_pseudo_family` looks for, best first. All have recommended cutoffs.
 KNOWN_FAMILIES: tuple[str, ...] = (
@@ -60,3 +64,42 @@ def default_pseudo_family(elements: Iterable[str]) -> str:
         'name a family that does under `label.pseudo_family`, '
         'or install your own files with `aiida-pyacemaker setup pseudos --pseudo-dir DIR`'
     )
+
+
+def check_family(label: str, elements: Iterable[str]) -> PseudoPotentialFamily:
+    """Return the family of a label.
+
+    :param elements: chemical symbols that it has to cover.
+    :raises ValueError: if it is not installed or lacks an element.
+    """
+    from aiida import orm
+    from aiida_pseudo.groups.family import PseudoPotentialFamily
+
+    families = {family.label: family for family in orm.QueryBuilder().append(PseudoPotentialFamily).all(flat=True)}
+    if label not in families:
+        remedy = f'installed are {", ".join(sorted(families))}' if families else 'run `aiida-pyacemaker setup pseudos`'
+        raise ValueError(f'label.pseudo_family: there is no pseudopotential family `{label}`; {remedy}')
+    lacking = sorted(set(elements) - set(families[label].elements))
+    if lacking:
+        raise ValueError(
+            f'label.pseudo_family: `{label}` has no pseudopotential for {", ".join(lacking)}; name a family that '
+            'covers all elements, see `aiida-pseudo list`'
+        )
+    return families[label]
+
+
+def get_cutoffs(label: str, elements: Iterable[str]) -> tuple[float, float]:
+    """Return the cutoffs (Ry) of wave functions and density that a family recommends for the hardest of some elements.
+
+    :param label: label of the family.
+    :param elements: chemical symbols.
+    :raises ValueError: if the family is not installed, lacks an element, or recommends no cutoffs.
+    """
+    family = check_family(label, elements)
+    try:
+        return family.get_recommended_cutoffs(elements=tuple(sorted(set(elements))), unit='Ry')
+    except (AttributeError, ValueError) as exception:
+        raise ValueError(
+            f'label.pseudo_family: `{label}` recommends no cutoffs ({exception}); give label.ecutwfc and '
+            'label.ecutrho, or set them with `aiida-pseudo family cutoffs set`'
+        ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiida import orm
 from aiida.common import AttributeDict
+from aiida.common.exceptions import MultipleObjectsError, NotExistent
 from aiida.common.links import LinkType
 from aiida.engine import ToContext, WorkChain, if_, while_
 from aiida.plugins import DataFactory, WorkflowFactory
@@ -171,17 +172,17 @@ class ActiveLearningWorkChain(WorkChain):
         return cls.get_builder_from_runfile(resolve_runfile(content), restart_from=restart_from)
 
     @classmethod
-    def get_builder_from_runfile(cls, runfile, restart_from=None):
+    def get_builder_from_runfile(cls, runfile, restart_from=None, labels=()):
         """Return a builder for a run file.
 
         :param runfile: a run file as :func:`~aiida_pyacemaker.workflows.protocols.runfile.load_runfile` returns it.
         :param restart_from: pk, uuid or node of a former run to continue.
+        :param labels: pks, uuids or nodes of further labelled configurations, which join the data set.
+        :raises ValueError: if something of these is not there, or of no use.
         """
-        from aiida_pyacemaker.data.pseudos import default_pseudo_family
-
         parameters, codes = runfile.to_dict(), runfile.needed_codes()
-        if 'pw' in codes and parameters['label']['pseudo_family'] is None:
-            parameters['label']['pseudo_family'] = default_pseudo_family(parameters['system']['elements'])
+        if 'pw' in codes:
+            parameters['label'] |= get_pseudo_inputs(parameters['label'], parameters['system']['elements'])
 
         builder = cls.get_builder()
         builder.codes = {name: orm.load_code(label) for name, label in codes.items()}
@@ -194,6 +195,9 @@ class ActiveLearningWorkChain(WorkChain):
         if restart_from is not None:
             for name, value in get_restart_inputs(restart_from).items():
                 builder[name] = value
+        for identifier in labels:
+            node = load_labels(identifier)
+            builder.dataset[f'labels_{node.pk}'] = node
         return builder
 
     # Outline ----------------------------------------------------------------------------------------------------------
@@ -214,7 +218,7 @@ class ActiveLearningWorkChain(WorkChain):
         self.ctx.round_is_fresh = False
         self.ctx.round_is_clean = False
         self.ctx.rounds_missed = 0
-        self.ctx.new_train = self.ctx.potential is None and bool(self.ctx.batches['dataset'])
+        self.ctx.new_train = self.has_unseen_labels()
         self.ctx.new_test = False
         self.ctx.passed = None
         self.ctx.state = 'running'
@@ -222,6 +226,14 @@ class ActiveLearningWorkChain(WorkChain):
         self.ctx.history = []
         self.ctx.entry = {'iteration': self.ctx.iteration}
         return self.merge_batches()
+
+    def has_unseen_labels(self) -> bool:
+        """Return whether there are labels to start from that the potential to start from was not trained on."""
+        if self.ctx.potential is None or self.ctx.potential.creator is None:
+            return self.ctx.potential is None and bool(self.ctx.batches['dataset'])
+        trained_on = self.ctx.potential.creator.inputs.configurations
+        seen = {trained_on.uuid, *(batch.uuid for batch in get_batches(trained_on).values())}
+        return any(batch.uuid not in seen for batch in self.ctx.batches['dataset'].values())
 
     def should_generate(self) -> bool:
         """Return whether there is nothing labelled to start from."""
@@ -567,6 +579,46 @@ class ActiveLearningWorkChain(WorkChain):
         return exit_code.format(iteration=self.ctx.iteration, message=self.ctx.reason)
 
 
+def get_pseudo_inputs(label: dict, elements: list[str]) -> dict:
+    """Return pseudopotential family and cutoffs, where the run file leaves them open.
+
+    The cutoffs are those of the hardest element of the whole system: with others for batches that lack it, the labels
+    could not be compared.
+
+    :param label: the section ``label`` of a run file.
+    """
+    from aiida_pyacemaker.data.pseudos import default_pseudo_family, get_cutoffs
+
+    family = label['pseudo_family'] or default_pseudo_family(elements)
+    wave, density = label['ecutwfc'], label['ecutrho']
+    if wave is None:
+        wave, density = get_cutoffs(family, elements)
+    return {'pseudo_family': family, 'ecutwfc': wave, 'ecutrho': density}
+
+
+def load_labels(identifier) -> orm.Data:
+    """Return a node of labelled configurations.
+
+    :raises ValueError: if there is no such node, or its configurations are not labelled.
+    """
+    try:
+        node = identifier if isinstance(identifier, orm.Node) else orm.load_node(identifier)
+    except (NotExistent, MultipleObjectsError, ValueError) as exception:
+        raise ValueError(f'labels: {exception}') from None
+    if not isinstance(node, ConfigurationsData):
+        raise ValueError(f'labels: node {identifier} is a {type(node).__name__}; name a ConfigurationsData')
+    if min(node.labels['energy'], node.labels['forces']) < len(node):
+        raise ValueError(f'labels: some of the {len(node)} configurations of node {node.pk} have no energy or forces')
+    return node
+
+
+def get_batches(dataset: orm.Data) -> dict[str, orm.Data]:
+    """Return the batches of labels that a data set was merged from, by name."""
+    merge = dataset.creator
+    inputs = {} if merge is None else {key: merge.inputs[key] for key in merge.inputs}
+    return {name: node for name, node in inputs.items() if isinstance(node, ConfigurationsData)}
+
+
 def get_restart_inputs(restart_from) -> dict:
     """Return the inputs that continue a former run from its last finished potential and data.
 
@@ -589,8 +641,7 @@ def get_restart_inputs(restart_from) -> dict:
     inputs = {'potential': last.outputs.potential, 'first_iteration': orm.Int(iteration)}
     for name, port in (('dataset', 'configurations'), ('test_set', 'test')):
         if port in last.inputs.job:
-            merged = last.inputs.job[port].creator
-            inputs[name] = {key: merged.inputs[key] for key in merged.inputs if key != 'mix_settings'}
+            inputs[name] = get_batches(last.inputs.job[port])
     explore = children.get(f'iteration_{iteration:02d}_explore')
     if explore is not None:
         halted = [walker['index'] for walker in explore.outputs.results['walkers'] if walker['reason'] == 'gamma']

@@ -84,9 +84,7 @@ def check_pseudopotentials(runfile: RunFile) -> str | None:
     :returns: the label of the family; nothing if Quantum ESPRESSO is not needed.
     :raises ValueError: naming the key and the remedy.
     """
-    from aiida_pseudo.groups.family import PseudoPotentialFamily
-
-    from aiida_pyacemaker.data.pseudos import default_pseudo_family
+    from aiida_pyacemaker.data.pseudos import check_family, default_pseudo_family, get_cutoffs
 
     if 'pw' not in runfile.needed_codes():
         return None
@@ -94,26 +92,10 @@ def check_pseudopotentials(runfile: RunFile) -> str | None:
     label = runfile.label.pseudo_family
     if label is None:
         return default_pseudo_family(elements)
-    family = orm.QueryBuilder().append(PseudoPotentialFamily, filters={'label': label}).first(flat=True)
-    if family is None:
-        query = orm.QueryBuilder().append(PseudoPotentialFamily, project='label')
-        known = ', '.join(sorted(query.all(flat=True)))
-        remedy = f'installed are {known}' if known else 'run `aiida-pyacemaker setup pseudos`'
-        raise ValueError(f'label.pseudo_family: there is no pseudopotential family `{label}`; {remedy}')
-    lacking = sorted(set(elements) - set(family.elements))
-    if lacking:
-        raise ValueError(
-            f'label.pseudo_family: `{label}` has no pseudopotential for {", ".join(lacking)}; name a family that '
-            'covers all elements, see `aiida-pseudo list`'
-        )
     if runfile.label.ecutwfc is None:
-        try:
-            family.get_recommended_cutoffs(elements=tuple(elements), unit='Ry')
-        except (AttributeError, ValueError) as exception:
-            raise ValueError(
-                f'label.pseudo_family: `{label}` recommends no cutoffs ({exception}); give label.ecutwfc and '
-                'label.ecutrho, or set them with `aiida-pseudo family cutoffs set`'
-            ) from None
+        get_cutoffs(label, elements)
+    else:
+        check_family(label, elements)
     return label
 
 

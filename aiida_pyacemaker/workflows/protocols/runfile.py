@@ -424,10 +424,15 @@ class RunFile(Section):
         content = self.to_dict()
         digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self.structures.all_files()]
         content['structures']['files'] = digests
-        model = self.label.teacher.model_file() if self.label.oracle in ('teacher', 'tiered') else None
-        if model is not None:
-            content['label']['teacher']['model'] = hashlib.sha256(model.read_bytes()).hexdigest()
+        content['label']['model_files'] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self.model_files()]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def model_files(self) -> list[Path]:
+        """Return the model files of the teachers that the oracle asks."""
+        tiers = self.label.tiers
+        asked = {'teacher': [self.label.teacher], 'tiered': [self.label.teacher, tiers.reference, *tiers.committee]}
+        teachers = [teacher for teacher in asked.get(self.label.oracle, []) if teacher is not None]
+        return [path for teacher in teachers if (path := teacher.model_file()) is not None]
 
     def read_structures(self) -> list[Any]:
         """Read the user's structures.
