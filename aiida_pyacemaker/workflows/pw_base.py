@@ -61,8 +61,10 @@ MAX_ITERATIONS = 12
 ELECTRON_STEPS, ELECTRON_STEPS_FACTOR = 150, 2
 #: Smearing of the last rungs, times the nominal one; the weight of the label is the inverse.
 SMEARING_FACTORS = (2, 4)
-#: More bands: by this factor, and at least so many.
-BANDS_FACTOR, BANDS_EXTRA = 1.25, 4
+#: More bands: by this factor, and at least so many; so often.
+BANDS_FACTOR, BANDS_EXTRA, MAX_BANDS = 1.25, 4, 3
+#: Steps of the SCF that the mixing knows of (pw.x's own default); with fewer, less mixing is of little use.
+MIXING_HISTORY = 8
 #: Part of the wall time left to pw.x once the scheduler was faster than its clean end.
 SECONDS_FACTOR = 0.8
 #: What pw.x takes where the input says nothing.
@@ -381,6 +383,7 @@ class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
         reason = failure.message or calculation.exit_message
         if self.times('killed'):
             return self.give_up(calculation, self.exit_codes.ERROR_KILLED_TWICE, reason)
+        calculation.base.caching.is_valid_cache = False  # the same inputs once more must not get the same end
         return self.climb(calculation, 'killed', f'once more from scratch ({reason})')
 
     @process_handler(priority=702)
@@ -393,9 +396,32 @@ class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
 
     # The ladder of the SCF --------------------------------------------------------------------------------------------
 
+    @process_handler(priority=695, exit_codes=SCF_CODES)
+    def sanity_check_insufficient_bands(self, calculation):
+        """The highest band is occupied: more bands; electrons without a place also keep the SCF from converging."""
+        parameters = calculation.inputs.parameters.get_dict()
+        if parameters['SYSTEM'].get('occupations') == 'fixed' or 'output_band' not in calculation.outputs:
+            return None
+        try:
+            get_highest_occupied_band(calculation.outputs.output_band)
+            return None
+        except ValueError as exception:
+            reason = str(exception)
+        converged = not self.is_unconverged(calculation)
+        if self.times('bands') >= MAX_BANDS:
+            return self.give_up(calculation, self.exit_codes.ERROR_LADDER_EXHAUSTED, reason) if converged else None
+        number = calculation.outputs.output_parameters['number_of_bands']
+        new = max(math.ceil(BANDS_FACTOR * number), number + BANDS_EXTRA)
+        self.ctx.inputs.parameters['SYSTEM']['nbnd'] = new
+        return self.climb(calculation, 'bands', f'nbnd {number} -> {new}', parent='density' if converged else '')
+
     @process_handler(priority=690, exit_codes=SCF_CODES)
     def rung_steps(self, calculation):
-        """More steps, continued from the density that was reached, with mixing that knows of inhomogeneous cells."""
+        """More steps, with mixing that knows of inhomogeneous cells; from the density that was reached if it is any.
+
+        Local Thomas-Fermi screening (Raczkowski, Canning, Wang, Phys. Rev. B 64, 121101 (2001)) damps the sloshing of
+        charge along slabs and big cells, and does no harm elsewhere.
+        """
         if self.times('steps') or not self.is_unconverged(calculation):
             return None
         electrons = self.ctx.inputs.parameters['ELECTRONS']
@@ -414,7 +440,7 @@ class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
     @process_handler(priority=680, exit_codes=SCF_CODES)
     def rung_mixing(self, calculation):
         """Less of the new density in each step, from scratch: 0.7, 0.3, 0.1."""
-        if not self.is_unconverged(calculation):
+        if not self.is_unconverged(calculation) or self.ctx.smearing:
             return None
         electrons = self.ctx.inputs.parameters['ELECTRONS']
         beta = electrons.get('mixing_beta', DEFAULT_BETA)
@@ -422,19 +448,23 @@ class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
         if new is None:
             return None
         electrons['mixing_beta'] = new
+        electrons['mixing_ndim'] = max(MIXING_HISTORY, electrons.get('mixing_ndim', MIXING_HISTORY))
         return self.climb(calculation, 'mixing', f'mixing_beta {beta:g} -> {new:g}')
 
     @process_handler(priority=670, exit_codes=SCF_CODES)
     def rung_diagonalization(self, calculation):
         """Another diagonalisation, once: wave functions that are not converged keep the density from converging."""
-        if self.times('diagonalization') or not self.is_unconverged(calculation):
+        if self.times('diagonalization') or self.ctx.smearing or not self.is_unconverged(calculation):
             return None
         new = self.change_diagonalization(calculation)
         return new and self.climb(calculation, 'diagonalization', f'diagonalization {new}')
 
     @process_handler(priority=660, exit_codes=SCF_CODES)
     def rung_smearing(self, calculation):
-        """A wider smearing: this is other physics, so the label is flagged and weighs less."""
+        """A wider smearing: this is other physics, so the label is flagged and weighs less.
+
+        Mixing and diagonalisation go back to the input's: what made them fail is gone, and little mixing is only slow.
+        """
         system, taken = self.ctx.inputs.parameters['SYSTEM'], self.times('smearing')
         if not self.is_unconverged(calculation) or taken >= len(SMEARING_FACTORS):
             return None
@@ -445,7 +475,17 @@ class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
         self.ctx.smearing = {'nominal': nominal, 'raised': raised}
         action = f'degauss {system["degauss"]:g} -> {raised:g} Ry'
         system['degauss'] = raised
+        self.restore_electrons('mixing_beta', 'diagonalization')
         return self.climb(calculation, 'smearing', action)
+
+    def restore_electrons(self, *names: str):
+        """Set keys of the namelist ELECTRONS back to what the input says."""
+        electrons = self.ctx.inputs.parameters['ELECTRONS']
+        given = self.inputs.pw.parameters.get_dict().get('ELECTRONS', {})
+        for name in names:
+            electrons.pop(name, None)
+            if name in given:
+                electrons[name] = given[name]
 
     @process_handler(priority=650, exit_codes=SCF_CODES)
     def handle_exhausted(self, calculation):
@@ -460,21 +500,6 @@ class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
         return self.give_up(calculation, self.exit_codes.ERROR_LADDER_EXHAUSTED, reason)
 
     # Converged --------------------------------------------------------------------------------------------------------
-
-    @process_handler(priority=500, exit_codes=SUCCESS)
-    def sanity_check_insufficient_bands(self, calculation):
-        """Converged, but the highest band is occupied: more bands, from the density."""
-        parameters = calculation.inputs.parameters.get_dict()
-        if parameters['SYSTEM'].get('occupations') == 'fixed' or 'output_band' not in calculation.outputs:
-            return None
-        try:
-            get_highest_occupied_band(calculation.outputs.output_band)
-        except ValueError:
-            number = calculation.outputs.output_parameters['number_of_bands']
-            new = max(math.ceil(BANDS_FACTOR * number), number + BANDS_EXTRA)
-            self.ctx.inputs.parameters['SYSTEM']['nbnd'] = new
-            return self.climb(calculation, 'bands', f'nbnd {number} -> {new}', parent='density')
-        return None
 
     @process_handler(priority=400, exit_codes=SUCCESS)
     def rung_nominal_smearing(self, calculation):

@@ -93,8 +93,11 @@ def read_accuracies(stdout: str) -> list[float]:
 
 
 def read_negative_density(stdout: str) -> float:
-    """Return how many electrons the last negative density that pw.x reports amounts to."""
-    found = _NEGATIVE.findall(stdout)
+    """Return how many electrons the negative density of the last SCF iteration amounts to.
+
+    That of the start, made of atoms at a low cutoff, may be large and means nothing.
+    """
+    found = _NEGATIVE.findall(stdout[stdout.rfind('iteration #') :]) if 'iteration #' in stdout else []
     return sum(abs(_number(text)) for text in found[-1]) if found else 0.0
 
 

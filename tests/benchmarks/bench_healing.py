@@ -1,0 +1,326 @@
+"""Real failures of the real pw.x: which rung of the ladder heals each, what ends in which exit code, and at what cost.
+
+Run as `python tests/benchmarks/bench_healing.py`, or with the names of failures. Each runs in a profile of its own,
+without a daemon, beside the same calculation with healthy settings, and the table is written as it grows. The cells are
+small, the cutoffs low. The cost is counted in iterations of the SCF, which do not depend on what else the machine does,
+and in seconds of the whole work chain, which do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.build import bcc100, bulk, fcc100
+
+ELEMENTS = ('Al', 'Fe', 'Si')
+#: Kills the first pw.x of a folder with SIGKILL once it is in its second iteration: real, and always at the same place.
+KILL = """if [ ! -e {marker} ]; then
+  {touch}
+  ( until grep -q 'iteration #  2' aiida.out 2>/dev/null; do sleep 0.05; done
+    kill -KILL $(ps -o pid= -o comm= --ppid $$ | awk '$2 == "pw.x" {{print $1}}') ) &
+fi"""
+
+
+@dataclass
+class Failure:
+    """A way to make pw.x fail.
+
+    :param expected: the rungs that heal it, or the label of the exit code that ends it.
+    :param atoms: the cell.
+    :param kpoints: the mesh.
+    :param system, electrons, control: what its namelists have beside the common settings.
+    :param healthy: keys of `electrons`, `system` and `control` as they should be; None where nothing could be healthy.
+    :param options: of the job; `{scratch}` stands for a folder.
+    :param pseudos: by kind, where it is not that of the element: a function of the profile's own.
+    :param parallelization: command line flags.
+    """
+
+    expected: list[str] | str
+    atoms: Atoms
+    kpoints: tuple[int, int, int] = (2, 2, 2)
+    cutoff: float = 12.0
+    system: dict[str, Any] = field(default_factory=dict)
+    electrons: dict[str, Any] = field(default_factory=dict)
+    control: dict[str, Any] = field(default_factory=dict)
+    healthy: dict[str, Any] | None = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    pseudos: Callable[[dict], dict] = lambda pseudos: {}
+    parallelization: dict[str, int] = field(default_factory=dict)
+
+
+def aluminium() -> Atoms:
+    """Four atoms, shaken."""
+    atoms = bulk('Al', a=4.05, cubic=True)
+    atoms.rattle(0.1, seed=1)
+    return atoms
+
+
+def too_close() -> Atoms:
+    """Two atoms 0.2 Å apart: pw.x "converges" them."""
+    return Atoms('Al2', positions=[[0, 0, 0], [0.2, 0, 0]], cell=[4, 4, 4], pbc=True)
+
+
+def foreign(pseudos: dict) -> dict:
+    """The pseudopotential of silicon for aluminium."""
+    return {'Al': pseudos['Si']}
+
+
+def truncated(pseudos: dict) -> dict:
+    """A file that ends in the middle: its header is well."""
+    from io import BytesIO
+
+    from aiida_pseudo.data.pseudo.upf import UpfData
+
+    content = pseudos['Al'].get_content()
+    return {'Al': UpfData(BytesIO(content[: len(content) // 4].encode()), filename='Al.upf').store()}
+
+
+IRON = {'nspin': 2, 'starting_magnetization': {'Fe': 0.4}, 'degauss': 0.005}
+SLAB = fcc100('Al', (1, 1, 6), a=4.05, vacuum=8)
+IRON_SLAB = bcc100('Fe', (1, 1, 2), a=2.87, vacuum=4)
+#: A free iron atom without spin: electrons that hop between levels of nearly the same energy.
+IRON_ATOM = Atoms('Fe', cell=[5, 5.2, 5.5], pbc=True)
+
+FAILURES = {
+    'too few SCF steps': Failure(['steps'], aluminium(), electrons={'electron_maxstep': 3}, healthy={}),
+    'an input that takes an SCF that is not converged': Failure(
+        ['steps'], aluminium(), electrons={'electron_maxstep': 3, 'scf_must_converge': False}
+    ),
+    'slab, charge sloshing (simple mixing, beta 0.7)': Failure(
+        ['steps'],
+        SLAB,
+        kpoints=(2, 2, 1),
+        cutoff=10.0,
+        electrons={'mixing_ndim': 1, 'electron_maxstep': 30},
+        healthy={'mixing_ndim': 8, 'electron_maxstep': 100},
+    ),
+    'magnetic metal, bad mixing (iron film, simple mixing)': Failure(
+        ['steps', 'mixing'],
+        IRON_SLAB,
+        kpoints=(1, 1, 1),
+        cutoff=16.0,
+        system=IRON,
+        electrons={'mixing_ndim': 1, 'mixing_beta': 1.5, 'electron_maxstep': 30},
+        healthy={'mixing_ndim': 8, 'mixing_beta': 0.7, 'electron_maxstep': 100},
+    ),
+    'levels that cross (iron atom, smearing too narrow)': Failure(
+        ['steps', 'mixing', 'mixing', 'diagonalization', 'smearing', 'nominal_smearing'],
+        IRON_ATOM,
+        kpoints=(1, 1, 1),
+        cutoff=18.0,
+        system={'degauss': 3e-4, 'nbnd': 18},
+        healthy={'degauss': 0.02},
+    ),
+    'levels that cross (iron atom, smearing much too narrow)': Failure(
+        ['steps', 'mixing', 'mixing', 'diagonalization', 'smearing', 'smearing', 'nominal_smearing'],
+        IRON_ATOM,
+        kpoints=(1, 1, 1),
+        cutoff=18.0,
+        system={'degauss': 1.5e-4, 'nbnd': 18},
+        healthy={'degauss': 0.02},
+    ),
+    'diagonalisation gives up (david)': Failure(
+        ['diagonalization'],
+        bulk('Al', a=4.05),
+        cutoff=5.0,
+        system={'nbnd': 9},
+        electrons={'diagonalization': 'david'},
+        healthy={'diagonalization': 'cg'},
+    ),
+    'fewer bands than electrons need': Failure(['bands'], aluminium(), system={'nbnd': 4}, healthy={'nbnd': 12}),
+    'highest band occupied': Failure(['bands'], aluminium(), system={'nbnd': 7}, healthy={'nbnd': 12}),
+    'wall time over': Failure(['wall_time'], SLAB, (2, 2, 1), control={'max_seconds': 2}, healthy={'max_seconds': 600}),
+    'wall time over before the first iteration': Failure(
+        'ERROR_WALLTIME_WITHOUT_PROGRESS', aluminium(), control={'max_seconds': 0.01}, healthy={'max_seconds': 600}
+    ),
+    'killed (SIGKILL)': Failure(
+        ['killed'],
+        aluminium(),
+        options={'prepend_text': KILL.format(marker='{scratch}/killed', touch='touch {scratch}/killed')},
+    ),
+    'killed each time': Failure(
+        'ERROR_KILLED_TWICE', aluminium(), options={'prepend_text': KILL.format(marker='{scratch}/no', touch=':')}
+    ),
+    'more pools than processes': Failure(['memory'], aluminium(), parallelization={'npool': 2}),
+    'out of memory (limit of 200 MB)': Failure(
+        'ERROR_OUT_OF_MEMORY',
+        Atoms('Al', cell=[16, 16, 16], pbc=True),
+        (1, 1, 1),
+        30.0,
+        options={'prepend_text': 'ulimit -v 200000'},
+        healthy=None,
+    ),
+    'atoms 0.2 Å apart': Failure('ERROR_ABSURD_GEOMETRY', too_close(), healthy=None),
+    'pseudopotential of another element': Failure('ERROR_WRONG_PSEUDOPOTENTIAL', aluminium(), pseudos=foreign),
+    'pseudopotential cut off in the middle': Failure('ERROR_WRONG_PSEUDOPOTENTIAL', aluminium(), pseudos=truncated),
+    'metal with fixed occupations': Failure(
+        'ERROR_PW_STOPPED',
+        bulk('Al', a=4.05),
+        system={'occupations': 'fixed', 'smearing': None, 'degauss': None},
+        healthy=None,
+    ),
+    'a threshold below the precision of numbers': Failure(
+        'ERROR_LADDER_EXHAUSTED', bulk('Al', a=4.05), electrons={'conv_thr': 1e-40}, healthy={'conv_thr': 1e-8}
+    ),
+}
+
+
+def get_builder(failure: Failure, code, pseudos: dict, scratch: Path, healthy: bool = False):
+    """Return the builder of a work chain that fails, or of the same calculation with healthy settings.
+
+    :param pseudos: by element.
+    :param scratch: an empty folder.
+    """
+    from aiida import orm
+
+    from aiida_pyacemaker.workflows.pw_base import PyacemakerPwBaseWorkChain
+
+    changes = failure.healthy or {} if healthy else {}
+    parameters = {
+        'CONTROL': {'calculation': 'scf', 'tprnfor': True, 'tstress': True, **failure.control},
+        'SYSTEM': {
+            'ecutwfc': failure.cutoff,
+            'ecutrho': 4 * failure.cutoff,
+            'occupations': 'smearing',
+            'smearing': 'cold',
+            'degauss': 0.02,
+            **failure.system,
+        },
+        'ELECTRONS': {'conv_thr': 1e-8, 'mixing_beta': 0.7, **failure.electrons},
+    }
+    if healthy:
+        parameters['ELECTRONS'] |= {'electron_maxstep': 100, 'scf_must_converge': True}
+    for namelist, given in zip(parameters, (failure.control, failure.system, failure.electrons), strict=True):
+        parameters[namelist] |= {key: value for key, value in changes.items() if key in given}
+        parameters[namelist] = {key: value for key, value in parameters[namelist].items() if value is not None}
+
+    builder = PyacemakerPwBaseWorkChain.get_builder()
+    atoms = failure.atoms.copy()
+    atoms.set_tags(0)  # ASE numbers the layers of slabs
+    structure = orm.StructureData(ase=atoms)
+    builder.pw.code, builder.pw.structure = code, structure
+    builder.pw.pseudos = {kind: pseudos[kind] for kind in structure.get_kind_names()}
+    builder.pw.parameters = orm.Dict(parameters)
+    builder.kpoints = orm.KpointsData()
+    builder.kpoints.set_kpoints_mesh(failure.kpoints)
+    builder.pw.metadata.options = {'resources': {'num_machines': 1}, 'withmpi': False, 'max_wallclock_seconds': 600}
+    if not healthy:
+        builder.pw.pseudos = {**builder.pw.pseudos, **failure.pseudos(pseudos)}
+        options = {key: value.replace('{scratch}', str(scratch)) for key, value in failure.options.items()}
+        builder.pw.metadata.options = {**builder.pw.metadata.options, **options}
+        if failure.parallelization:
+            builder.pw.parallelization = orm.Dict(failure.parallelization)
+    return builder
+
+
+def get_outcome(node) -> list[str] | str:
+    """Return the rungs that healed a work chain, or the label of its exit code."""
+    if node.is_finished_ok:
+        return [rung['rung'] for rung in node.outputs.healing['rungs']] if 'healing' in node.outputs else []
+    codes = node.process_class.exit_codes
+    return next(label for label, code in codes.items() if code.status == node.exit_status)
+
+
+def count_iterations(node) -> int:
+    """Return the iterations of the SCF in all calculations of a work chain."""
+    from aiida_pyacemaker.atomistics.labelling.healing import read_accuracies
+
+    total = 0
+    for child in get_calculations(node):
+        try:
+            content = child.outputs.retrieved.base.repository.get_object_content('aiida.out')
+        except (AttributeError, FileNotFoundError):
+            continue
+        total += len(read_accuracies(content))
+    return total
+
+
+def get_calculations(node) -> list:
+    """Return the calculations of a work chain."""
+    from aiida import orm
+
+    return [child for child in node.called_descendants if isinstance(child, orm.CalcJobNode)]
+
+
+@contextmanager
+def profile() -> Iterator[Path]:
+    """Set up a profile without a daemon in a temporary folder, and remove it afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix='bench_healing_'))
+    os.environ |= {'AIIDA_PATH': str(folder), 'OMP_NUM_THREADS': '1'}
+    from aiida_pyacemaker.setup.profile import ensure_profile
+
+    ensure_profile('bench')
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def get_engine():
+    """Return the code of pw.x and the pseudopotentials by element."""
+    from aiida_pyacemaker.setup.codes import ensure_code, ensure_computer
+    from aiida_pyacemaker.setup.engines import find_pw
+    from aiida_pyacemaker.setup.pseudos import PSEUDO_DOJO, install_pseudo_dojo, load_family
+
+    install_pseudo_dojo(elements=ELEMENTS)
+    code, _ = ensure_code('pw', find_pw, ensure_computer()[0], exact=False)
+    family = load_family(PSEUDO_DOJO)
+    return code, {element: family.get_pseudo(element) for element in ELEMENTS}
+
+
+def run(builder) -> tuple[Any, float]:
+    """Return the work chain that ran and its wall time in seconds."""
+    from aiida.engine import run_get_node
+
+    start = time.perf_counter()
+    _, node = run_get_node(builder)
+    return node, time.perf_counter() - start
+
+
+def main(names: list[str]) -> int:
+    """Run the failures and print the table.
+
+    :param names: parts of the names of those to run, all if empty.
+    :return: how many did not end as expected.
+    """
+    chosen = {name: FAILURES[name] for name in FAILURES if not names or any(part in name for part in names)}
+    unexpected = 0
+    with profile() as folder:
+        code, pseudos = get_engine()
+        logging.disable(logging.CRITICAL)  # failures are what we are here for
+        print('| failure | healed by, or exit code | calculations | SCF iterations (healthy) | seconds (healthy) |')
+        print('|---|---|---|---|---|', flush=True)
+        for number, (name, failure) in enumerate(chosen.items()):
+            scratch = folder / f'scratch{number}'
+            scratch.mkdir()
+            node, seconds = run(get_builder(failure, code, pseudos, scratch))
+            outcome, usual = get_outcome(node), ('', '')
+            if failure.healthy is not None:
+                healthy, healthy_seconds = run(get_builder(failure, code, pseudos, scratch, healthy=True))
+                if get_outcome(healthy):
+                    print(f'the healthy calculation of "{name}" is not: {healthy.exit_message or get_outcome(healthy)}')
+                usual = (f' ({count_iterations(healthy)})', f' ({healthy_seconds:.0f})')
+            if outcome != failure.expected:
+                unexpected += 1
+                print(f'"{name}": expected {failure.expected}; {node.exit_message}')
+            text = f'`{node.exit_status}` `{outcome}`' if isinstance(outcome, str) else ' → '.join(outcome)
+            if not isinstance(outcome, str) and node.outputs.healing['flags']:
+                text += f' (flag: {node.outputs.healing["flags"][0]})'
+            cells = (len(get_calculations(node)), f'{count_iterations(node)}{usual[0]}', f'{seconds:.0f}{usual[1]}')
+            print(f'| {name} | {text} | {" | ".join(map(str, cells))} |', flush=True)
+    return unexpected
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
