@@ -23,6 +23,12 @@ class PaceSelectCalculation(WorkerCalculation):
         'number_of_train': at_least(0, numbers.Integral),
         'number_of_test': at_least(0, numbers.Integral),
         'max_atoms': at_least(1, numbers.Integral),
+        'gamma_select': at_least(1),
+        'core_radius': at_least(0, strict=True),
+        'buffer': at_least(0, strict=True),
+        'relax_steps': at_least(0, numbers.Integral),
+        'relax_force': at_least(0, strict=True),
+        'max_environments': at_least(1, numbers.Integral),
         'seed': at_least(0, numbers.Integral),
     }
 

@@ -18,7 +18,7 @@ from ase.data import covalent_radii
 from ..checks.supercell import perpendicular_widths
 from ..checks.vacuum import GAP
 from .environments import Region
-from .lattice import lattice_frames, translations
+from .lattice import ALIGNED, lattice_frames, translations
 
 #: Å: an atom without an image counts as one that is this far away.
 MISSING = 1.5
@@ -104,6 +104,9 @@ class Surfaces:
     top: np.ndarray
 
 
+NO_SURFACES = Surfaces(np.zeros((0, 3)), np.zeros(0), np.zeros(0))
+
+
 def matter_ends(atoms: Atoms, centre: np.ndarray, reach: float) -> Surfaces:
     """Return the cell axes along which vacuum lies, where a surface is within reach (Å) of a point.
 
@@ -132,38 +135,64 @@ def matter_ends(atoms: Atoms, centre: np.ndarray, reach: float) -> Surfaces:
         if min(top, -bottom) < reach:
             found.append((inverse[:, axis] / np.linalg.norm(inverse[:, axis]), bottom, top))
     if not found:
-        return Surfaces(np.zeros((0, 3)), np.zeros(0), np.zeros(0))
+        return NO_SURFACES
     normals, bottom, top = zip(*found, strict=True)
     return Surfaces(np.array(normals), np.array(bottom), np.array(top))
 
 
-def plan_sizes(region: Region, core_radius: float, buffer: float, max_atoms: int, periods: np.ndarray) -> Sizes:
+def plan_sizes(
+    region: Region,
+    core_radius: float,
+    buffer: float,
+    max_atoms: int,
+    *,
+    periods: np.ndarray | None = None,
+    surfaces: Surfaces | None = None,
+) -> Sizes:
     """Fit core and buffer into the cap on atoms: the buffer shrinks first, down to `MIN_BUFFER`, then the core.
 
-    :param periods: lengths (Å) of periods of the parent that are shorter than the box and used as they are.
+    :param periods: lengths (Å) of periods of the parent; those shorter than the box are used as they are.
     :raises ValueError: if the cap leaves no room at all.
     """
-    half = core_radius + buffer
-    density = _density(region, half)
-    periods = periods[periods < 2 * half][:2]
-    cap = float((max_atoms / density / np.prod(periods)) ** (1 / (3 - len(periods))))
-    if cap >= 2 * half:
-        most = min(max_atoms, int(ROOM * density * (2 * half) ** 3))
-        return Sizes(core_radius, buffer, most, density, 2 * half, 2 * half + SLACK, half)
-    left = cap / 2
-    if left < MIN_BUFFER + 0.5:
+    surfaces = surfaces or NO_SURFACES
+    wanted = core_radius + buffer
+    density = _density(region, wanted, surfaces)
+    periods = np.sort(np.zeros(0) if periods is None else periods)[: 3 - len(surfaces.normals)]
+
+    def atoms(half: float) -> float:
+        """How many a box of this half edge holds."""
+        open_axes = np.minimum(surfaces.top, half) - np.maximum(surfaces.bottom, -half)
+        closed = np.full(3 - len(open_axes), 2 * half)
+        closed[: len(periods)] = np.minimum(closed[: len(periods)], periods)
+        return density * float(np.prod(open_axes) * np.prod(closed))
+
+    if atoms(wanted) <= max_atoms:
+        most = min(max_atoms, int(ROOM * atoms(wanted)))
+        return Sizes(core_radius, buffer, most, density, 2 * wanted, 2 * wanted + SLACK, wanted)
+    halves = np.arange(wanted, 0.5, -0.05)
+    half = float(next((half for half in halves if atoms(half) <= max_atoms), 0.0))
+    if half < MIN_BUFFER + 0.5:
         raise ValueError(
-            f'embed.max_atoms = {max_atoms} leaves a box of {cap:.1f} Å, too small for any environment: raise it'
+            f'embed.max_atoms = {max_atoms} leaves a box of {2 * half:.1f} Å, too small for any environment: raise it'
         )
-    core = min(core_radius, left - MIN_BUFFER)
-    return Sizes(core, left - core, max_atoms, density, 0.78 * cap, 1.35 * cap, half)
+    core = min(core_radius, half - MIN_BUFFER)
+    return Sizes(core, half - core, max_atoms, density, 1.56 * half, 2.7 * half, wanted)
 
 
-def _density(region: Region, half: float) -> float:
-    """Atoms per Å³ near the point; the mean over balls of several sizes, since one ball of a lattice is off by 5 %."""
+def _density(region: Region, half: float, surfaces: Surfaces) -> float:
+    """Atoms per Å³ of matter near the point; the mean over balls of several sizes, since one is off by 5 %."""
     distance = np.linalg.norm(region.positions, axis=1)
     radii = np.linspace(half, min(1.4 * half, region.reach), 16)
-    return float(np.mean([(distance <= radius).sum() / (4 / 3 * np.pi * radius**3) for radius in radii]))
+    grid = np.linspace(-1, 1, 21)
+    ball = np.array(np.meshgrid(grid, grid, grid)).reshape(3, -1).T
+    ball = ball[np.linalg.norm(ball, axis=1) <= 1]
+
+    def filled(radius: float) -> float:
+        height = radius * ball @ surfaces.normals.T
+        # half a layer of matter belongs to the outermost atoms
+        return float(((height >= surfaces.bottom - 1.0) & (height <= surfaces.top + 1.0)).all(axis=1).mean())
+
+    return float(np.mean([(distance <= r).sum() / (4 / 3 * np.pi * r**3 * filled(r)) for r in radii]))
 
 
 def choose_box(
@@ -180,7 +209,7 @@ def choose_box(
     """
     rng = rng or np.random.default_rng(0)
     cell = np.zeros((0, 3)) if cell is None else cell
-    surfaces = surfaces or Surfaces(np.zeros((0, 3)), np.zeros(0), np.zeros(0))
+    surfaces = surfaces or NO_SURFACES
     shell = (0.6 * sizes.half, 1.2 * sizes.half)
     vectors, shares = translations(region, shell, sizes.low, sizes.high, rng)
     exact = cell[np.linalg.norm(cell, axis=1) < sizes.high] if len(cell) else cell
@@ -246,9 +275,9 @@ def _boxes(
         normal = np.abs(surfaces.normals @ axes[axis]) if len(surfaces.normals) else np.zeros(0)
         if len(normal) and normal.max() > 0.99:
             open_axes[axis] = True
-            low, high = _ends(region, axis, sizes)
-            options.append([(0.0, high - low + VACUUM, low - VACUUM / 2)])
-            matter.append([high - low])
+            low, edge, thickness = _open_axis(region, axis, sizes)
+            options.append([(0.0, edge, low)])
+            matter.append([thickness])
             continue
         options.append(_options(region, axis, *_edges(axes[axis], vectors, shares, sizes), sizes))
         matter.append([edge for _, edge, _ in options[-1]])
@@ -277,19 +306,26 @@ def _price(atoms: np.ndarray | float, shortest: np.ndarray | float, sizes: Sizes
     return PRICE * atoms / (sizes.density * (2 * sizes.wanted) ** 3) + SHORTAGE * missing
 
 
-def _ends(region: Region, axis: int, sizes: Sizes) -> tuple[float, float]:
-    """Where matter begins and ends along an axis, within the size of the box."""
-    column = np.abs(np.delete(region.positions, axis, axis=1)).max(axis=1) <= sizes.half
-    height = region.positions[column, axis]
-    height = height[np.abs(height) <= sizes.half + 1.0]
-    return float(height.min()) - 1e-6, float(height.max()) + 1e-6
+def _open_axis(region: Region, axis: int, sizes: Sizes) -> tuple[float, float, float]:
+    """Lower face and edge of a box across a surface, and the thickness of the matter in it.
+
+    The vacuum of the cell lies where that of the parent does; on the other side matter ends where the box does.
+    """
+    one, two = (np.abs(region.positions[:, other]) <= sizes.half for other in range(3) if other != axis)
+    height = np.sort(region.positions[one & two, axis])
+    inside = height[np.abs(height) <= sizes.half + 1.0]
+    low, high = float(inside[0]), float(inside[-1])
+    above, below = height[height > high], height[height < low]
+    gaps = (above[0] - high if len(above) else np.inf, low - below[-1] if len(below) else np.inf)
+    vacuum = min(VACUUM, max(gaps) - 0.01)
+    return low - 0.005 - (vacuum if gaps[1] > gaps[0] else 0.0), high - low + 0.01 + vacuum, high - low
 
 
 def _edges(axis: np.ndarray, vectors: np.ndarray, shares: np.ndarray, sizes: Sizes) -> tuple[np.ndarray, np.ndarray]:
     """Edges to try along an axis, and which of them are translations."""
     along = vectors @ axis
     lengths = np.linalg.norm(vectors, axis=1)
-    aligned = np.abs(along) > 0.999 * lengths
+    aligned = np.abs(along) > ALIGNED * lengths
     found = np.sort(np.abs(along[aligned]))
     found = found[np.diff(found, prepend=-1.0) > 0.1]
     if len(found) and shares[aligned].max() > 0.7:

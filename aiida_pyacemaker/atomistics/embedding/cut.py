@@ -13,8 +13,8 @@ from ..checks.charge import OXIDATION_STATES, TOLERANCE
 from .box import Box, weights
 from .environments import Region
 
-#: Arrays of a cut cell: index of the atom in the parent (-1: merged), and what an atom is.
-PARENT_INDEX, ROLE = 'parent_index', 'embedding_role'
+#: Arrays of a cut cell: row of the atom in the region (-1: merged), and what an atom is.
+ROW, ROLE = 'region_row', 'embedding_role'
 CORE, SHELL, BOUNDARY = 2, 1, 0
 #: Pairs closer than this times the shortest distance of the pair in the parent are one atom twice; up to the second
 #: they clash, and one goes if there are too many atoms; the others are pushed apart to the third.
@@ -33,15 +33,19 @@ SHELL_WIDTH = 2.0
 MOST_REMOVED = 8
 
 
+class UnbalancedError(ValueError):
+    """The charge of a cut cell cannot be balanced."""
+
+
 def cut(region: Region, box: Box, core_radius: float, states: np.ndarray | None = None) -> Atoms:
     """Return the atoms of a region (seen along the axes of the box) inside a box as a periodic cell.
 
     :param states: oxidation states of the atoms of the region.
-    :returns: with arrays `parent_index` and `embedding_role`, and info `embedding_centre`.
+    :returns: with arrays `region_row` and `embedding_role`, and info `embedding_centre`.
     """
     inside = box.contains(region.positions)
     cell = Atoms(region.numbers[inside], region.positions[inside] - box.low, cell=box.edges, pbc=True)
-    cell.set_array(PARENT_INDEX, region.index[inside].astype(int))
+    cell.set_array(ROW, np.flatnonzero(inside))
     distance = np.linalg.norm(region.positions[inside], axis=1)
     role = np.where(distance <= core_radius, CORE, np.where(distance <= core_radius + SHELL_WIDTH, SHELL, BOUNDARY))
     cell.set_array(ROLE, role.astype(int))
@@ -67,7 +71,7 @@ def mend(
     :param density: of the parent (atoms/Å³): as many atoms are aimed at; None where vacuum lies in the box.
     :param states: oxidation states of the region.
     :returns: the cell and a report: numbers `merged`, `removed`, `filled`, `removed_for_charge`, and `charge`.
-    :raises ValueError: if the charge cannot be balanced.
+    :raises UnbalancedError: if the charge cannot be balanced.
     """
     shortest = shortest_pairs(region)
     share = {int(z): float((region.numbers == z).mean()) for z in np.unique(region.numbers)}
@@ -132,7 +136,7 @@ def _without_clashes(
         if role[i] == role[j] and numbers[i] == numbers[j]:
             own, other = weights(cell.positions[[i, j]] - cell.info['embedding_centre'], core_radius) ** 2
             cell.positions[i] += vector[worst] * other / (own + other)
-            cell.arrays[PARENT_INDEX][i] = -1
+            cell.arrays[ROW][i] = -1
             del cell[j]
             merged += 1
             continue
@@ -171,7 +175,7 @@ def _fill(
         if (distance < ratio * np.array([shortest[number, int(other)] for other in cell.numbers])).any():
             continue
         extra = Atoms([number], [point])
-        extra.set_array(PARENT_INDEX, region.index[row : row + 1].astype(int))
+        extra.set_array(ROW, np.array([row]))
         extra.set_array(ROLE, np.array([BOUNDARY]))
         if states is not None:
             extra.set_array(OXIDATION_STATES, states[row : row + 1].astype(float))
@@ -228,7 +232,7 @@ def balance(cell: Atoms) -> tuple[Atoms, int]:
     """Remove as few ions of the boundary, those farthest from the core first, as make the cell neutral.
 
     :returns: the cell and how many were removed.
-    :raises ValueError: if no few ions do.
+    :raises UnbalancedError: if no few ions do.
     """
     states = cell.arrays[OXIDATION_STATES]
     charge = float(states.sum())
@@ -249,7 +253,7 @@ def balance(cell: Atoms) -> tuple[Atoms, int]:
         and sum(numbers) <= MOST_REMOVED
     ]  # fmt: skip
     if not found:
-        raise ValueError(
+        raise UnbalancedError(
             f'the cut cell {cell.get_chemical_formula()} has the charge {charge:+.2f}, which the removal of up to '
             f'{MOST_REMOVED} boundary ions does not balance: raise embed.max_atoms or embed.buffer'
         )

@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from scipy.spatial import cKDTree
 
 from ..checks.vacuum import vacuum_axes
 from ..selection.cost import EXPONENT
 from .box import SLACK, Box, Sizes, choose_box, matter_ends, plan_sizes
-from .cut import BOUNDARY, CORE, ROLE, cut, mend
+from .cut import BOUNDARY, CORE, ROLE, ROW, cut, mend
 from .environments import Region, find_environments, local_region
 from .ions import states_of
 from .parameters import Embedding
-from .relax import TYPICAL, match_forces, reference_forces, relax_buffer
+from .relax import match_forces, reference_forces, relax_buffer
 
 #: Å: atoms this near to a face may be moved by more than hundredths of an Å.
-FACE = 2.5
+FACE = 1.5
 
 
 def embed(
@@ -86,8 +85,11 @@ def embed_one(
     # the farthest atom that is looked at: of a sample at 1.2 half sizes, moved by the longest edge
     region = local_region(atoms, point, 1.2 * half + 2 * half + SLACK)
     vectors = atoms.cell.array[atoms.pbc]
-    sizes = plan_sizes(region, parameters.core_radius, parameters.buffer, max_atoms, _short_periods(vectors))
-    surfaces = matter_ends(atoms, point, sizes.half + 2.0)
+    surfaces = matter_ends(atoms, point, half)
+    sizes = plan_sizes(
+        region, parameters.core_radius, parameters.buffer, max_atoms,
+        periods=np.linalg.norm(vectors, axis=1), surfaces=surfaces,
+    )  # fmt: skip
     box = choose_box(region, sizes, cell=vectors, surfaces=surfaces, rng=rng)
     turned = region.rotated(box.axes)
     local = None if states is None else states[region.index]
@@ -106,7 +108,7 @@ def embed_one(
     if calculator is not None:
         cell, report['relaxation'] = _settle(cell, turned, box, sizes, parameters, calculator, threshold)
     report['seconds'] = {'cut': cut_seconds, 'relax': time.perf_counter() - start - cut_seconds}
-    return _masked(cell, atoms, box, report)
+    return _masked(cell, atoms, region, box, report)
 
 
 def _settle(
@@ -120,25 +122,16 @@ def _settle(
 ) -> tuple[Atoms, dict[str, Any]]:
     """Ease and match the boundary; see `relax`."""
     core = np.flatnonzero(cell.arrays[ROLE] == CORE)
-    rows, forces = reference_forces(region, sizes.core_radius + 1.0, calculator)
-    limit = max(parameters.relax_force, TYPICAL * float(np.linalg.norm(forces, axis=1).max()))
     boundary = cell.arrays[ROLE] == BOUNDARY
+    row = cell.arrays[ROW]
+    forces = np.zeros((len(cell), 3))
+    forces[row >= 0] = reference_forces(region, row[row >= 0], calculator)
     cell, report = relax_buffer(
-        cell,
-        boundary & box.near_faces(cell.positions + box.low, FACE),
-        calculator,
-        parameters.relax_steps,
-        limit,
-        threshold,
-    )
-    tree = cKDTree(region.positions[rows])
-    wanted = forces[tree.query(cell.positions[core] + box.low)[1]]
-    cell, matched = match_forces(cell, core, wanted, np.flatnonzero(boundary), calculator)
+        cell, boundary & box.near_faces(cell.positions + box.low, FACE), calculator, parameters.relax_steps,
+        parameters.relax_force, parent_forces=forces, threshold=threshold,
+    )  # fmt: skip
+    cell, matched = match_forces(cell, core, forces[core], np.flatnonzero(boundary), calculator)
     return cell, {**report, **matched}
-
-
-def _short_periods(vectors: np.ndarray) -> np.ndarray:
-    return np.sort(np.linalg.norm(vectors, axis=1)) if len(vectors) else np.zeros(0)
 
 
 def _report(
@@ -167,10 +160,12 @@ def _report(
     }
 
 
-def _masked(cell: Atoms, parent: Atoms, box: Box, report: dict[str, Any]) -> Atoms:
+def _masked(cell: Atoms, parent: Atoms, region: Region, box: Box, report: dict[str, Any]) -> Atoms:
     core = cell.arrays[ROLE] == CORE
     cell.set_array('force_weights', core.astype(float))
-    del cell.arrays[ROLE]
+    row = cell.arrays[ROW]
+    cell.set_array('parent_index', np.where(row >= 0, region.index[row], -1))
+    del cell.arrays[ROLE], cell.arrays[ROW]
     kept = {
         key: value for key, value in parent.info.items() if key not in ('energy', 'stress', 'virial', 'free_energy')
     }

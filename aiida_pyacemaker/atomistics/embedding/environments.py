@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 from ..checks.supercell import perpendicular_widths
 
 #: Å: environments whose sorted distances from their centres differ by less than this everywhere are the same.
-SAME = 0.05
+SAME = 0.02
 #: Environments are compared within so many core radii.
 COMPARED = 1.25
 

@@ -13,8 +13,8 @@ BIN = 0.4
 SHARE = 0.3
 #: Atoms whose displacements are taken.
 SAMPLE = 120
-#: cos of the angle by which axes may miss the right angle, and a translation its axis.
-SQUARE = 0.03
+#: cos of the angle by which two axes may miss the right one, and of the one by which a translation misses its axis.
+SQUARE, ALIGNED = 0.03, 0.9998
 
 
 def translations(
@@ -78,13 +78,15 @@ def lattice_frames(vectors: np.ndarray, shares: np.ndarray, maximum: int) -> lis
     unit = unit[_first_of_each(unit)]
     first, second = np.nonzero(np.triu(np.abs(unit @ unit.T) < SQUARE, 1))
     frames = _orthonormal(unit[first], unit[second])
+    skew = np.abs(np.einsum('fi,fi->f', unit[first], unit[second]))
     if not len(frames):
+        skew = np.zeros(1)
         helper = np.eye(3)[np.abs(unit[0]).argmin()]
         frames = _orthonormal(unit[:1], np.cross(unit[0], helper)[None])
     # how well, and by how many translations, each axis of each frame is served
-    along = np.abs(np.einsum('fai,vi->fav', frames, vectors / lengths[:, None])) > 1 - SQUARE**2
+    along = np.abs(np.einsum('fai,vi->fav', frames, vectors / lengths[:, None])) > ALIGNED
     best = np.where(along, shares, 0).max(axis=2).sum(axis=1)
-    rank = np.lexsort((-along.sum(axis=(1, 2)), -np.round(best, 1)))
+    rank = np.lexsort((-along.sum(axis=(1, 2)), np.round(skew, 2), -np.round(best, 1)))
     kept: list[np.ndarray] = []
     for row in rank:
         if not any(_same_frame(frames[row], other) for other in kept):

@@ -16,7 +16,7 @@ class Embedding(Section):
         'Thickness of matter between the core and the boundary of the cell; less if embed.max_atoms asks for it.',
         unit='Å', default=5.0,
     )  # fmt: skip
-    relax_steps: Number = parameter('Steps of the relaxation of the boundary, at most; 0 for none.', ge=0, default=30)
+    relax_steps: Number = parameter('Steps of the relaxation of the boundary, at most; 0 for none.', ge=0, default=15)
     relax_force: Positive = parameter(
         'Largest force on a relaxed boundary atom at which the relaxation ends.', unit='eV/Å', default=0.5
     )

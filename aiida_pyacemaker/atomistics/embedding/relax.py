@@ -2,9 +2,10 @@
 
 Both with the current potential, with the core and a shell around it frozen:
 
-1. *Ease.* Where the cut closes on itself atoms may sit too close. Only atoms near the faces on which forces are larger
-   than anything in the parent, and their neighbours, are moved, and only until they are as in the parent: a further
-   relaxation would take the thermal displacements away that the forces on the core come from.
+1. *Ease.* Where the cut closes on itself atoms sit too close or too far apart. Atoms at the faces follow the force that
+   they have in the cell beyond the one that they have in the parent, both by the current potential, against springs:
+   an atom whose surroundings are those of the parent does not move. A relaxation to zero force would take away the
+   thermal displacements that the forces on the core come from.
 2. *Match.* What lies beyond the faces still is not what was there. The smallest displacements of the boundary that give
    the core the forces that it has in the parent, according to the current potential: a least-squares problem, solved by
    LSQR (C. C. Paige, M. A. Saunders, ACM Trans. Math. Softw. 8, 43 (1982)), whose products with the force constants
@@ -17,70 +18,91 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixAtoms
 from ase.optimize import FIRE
 from scipy.sparse.linalg import LinearOperator, lsqr
-from scipy.spatial import cKDTree
 
 from .environments import Region
 
-#: Å: atoms nearer than this to one that is eased are eased with it.
-TOGETHER = 3.0
-#: Forces up to this times the largest but few of the parent need no easing.
-TYPICAL = 1.5
-#: Å around the core out to which the parent's matter acts on it; the reference forces are those of a ball of this size.
-RANGE = 10.0
+#: Springs that hold atoms that are eased, eV/Å².
+TETHER = 3.0
+#: Å of matter around the atoms of which the forces in the parent are wanted.
+RANGE = 6.0
 #: Rounds and iterations of the matching; displacement (Å) for differences of forces, and largest one of a round.
 ROUNDS, ITERATIONS, STEP, LONGEST = 2, 6, 0.01, 0.15
 
 
-def reference_forces(region: Region, radius: float, calculator: Calculator) -> tuple[np.ndarray, np.ndarray]:
-    """Forces (eV/Å) on the atoms of the parent around the point by a calculator.
+def reference_forces(region: Region, rows: np.ndarray, calculator: Calculator) -> np.ndarray:
+    """Forces (k, 3) in eV/Å on atoms of the parent by a calculator.
 
-    :param region: with the axes of the cell. :param radius: Å, within which forces are needed.
-    :returns: index in the region (k,), forces (k, 3).
+    :param region: with the axes of the cell. :param rows: (k,) atoms of it, around its centre.
     """
     distance = np.linalg.norm(region.positions, axis=1)
-    rows = np.flatnonzero(distance <= radius + RANGE)
-    ball = Atoms(region.numbers[rows], region.positions[rows])
-    # a box with enough vacuum, since not every calculator takes open boundaries
+    inside = np.flatnonzero(distance <= distance[rows].max() + RANGE)
+    ball = Atoms(region.numbers[inside], region.positions[inside])
+    # in a box with vacuum, since not every calculator takes open boundaries
     ball.center(vacuum=RANGE)
     ball.pbc = True
     ball.calc = calculator
-    forces = ball.get_forces()
-    near = distance[rows] <= radius
-    return rows[near], forces[near]
+    return ball.get_forces()[np.searchsorted(inside, rows)]
+
+
+class _Excess(Calculator):
+    """What a calculator gives beyond constant forces, and springs: what moves the boundary, and nothing else."""
+
+    implemented_properties = ('energy', 'forces')
+
+    def __init__(self, calculator: Calculator, start: Atoms, forces: np.ndarray) -> None:
+        super().__init__()
+        self.calculator, self.constant, self.start = calculator, forces, start.positions.copy()
+
+    def calculate(self, atoms: Any = None, properties: Any = ('energy',), system_changes: Any = all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        inner = self.atoms.copy()
+        inner.calc = self.calculator
+        moved = inner.positions - self.start
+        self.results = {
+            'energy': inner.get_potential_energy() - (self.constant * moved).sum() + 0.5 * TETHER * (moved**2).sum(),
+            'forces': inner.get_forces() - self.constant - TETHER * moved,
+        }
 
 
 def relax_buffer(
-    cell: Atoms, free: np.ndarray, calculator: Calculator, steps: int, force: float, threshold: float | None = None
+    cell: Atoms,
+    free: np.ndarray,
+    calculator: Calculator,
+    steps: int,
+    force: float,
+    *,
+    parent_forces: np.ndarray | None = None,
+    threshold: float | None = None,
 ) -> tuple[Atoms, dict[str, Any]]:
-    """Ease the boundary: move free atoms on which forces are above `force`, with their free neighbours.
+    """Ease the boundary until no force on a free atom is above `force` beyond what it is in the parent.
 
     :param free: (n,) bool, the atoms that may move. :param steps: at most. :param force: eV/Å.
-    :param threshold: of gamma, where the calculator gives `gamma`: the boundary is known if the free atoms are below.
+    :param parent_forces: (n, 3) eV/Å by the same calculator; zeros by default.
+    :param threshold: of gamma, where the calculator gives `gamma`: the boundary is known if no atom is above it that
+        is free.
     :returns: the relaxed cell, without calculator, and a report: `steps`, `relaxed_atoms`, `max_force` (before, after),
         `moved` (Å, the largest displacement), and with gamma `max_gamma` (before, after), `known`.
     """
     relaxed = cell.copy()
-    relaxed.calc = calculator
-    before = _state(relaxed, free)
+    constant = np.zeros((len(cell), 3)) if parent_forces is None else parent_forces
+    before = _state(relaxed, free, calculator)
     taken = 0
-    forces = np.linalg.norm(relaxed.get_forces(), axis=1)
-    hurt = free & (forces > force)
-    moving = free & _near(relaxed, hurt)
-    if steps and moving.any():
-        relaxed.set_constraint(FixAtoms(mask=~moving))
+    if steps and free.any():
+        relaxed.set_constraint(FixAtoms(mask=~free))
+        relaxed.calc = _Excess(calculator, cell, constant)
         optimizer = FIRE(relaxed, logfile=None, maxstep=0.1)
         optimizer.run(fmax=force, steps=steps)
         taken = int(optimizer.get_number_of_steps())
         relaxed.set_constraint()
-    after = _state(relaxed, free)
-    relaxed.calc = None
+        relaxed.calc = None
+    after = _state(relaxed, free, calculator)
     report: dict[str, Any] = {
         'steps': taken,
-        'relaxed_atoms': int(moving.sum()),
+        'relaxed_atoms': int(free.sum()),
         'max_force': [before['max_force'], after['max_force']],
         'moved': _longest(relaxed.positions - cell.positions),
     }
@@ -97,7 +119,7 @@ def match_forces(
 
     :param core: indices (k,). :param wanted: (k, 3) eV/Å. :param free: indices (m,) of the atoms that may move.
     :returns: the cell, without calculator, and a report: `core_force_error` (eV/Å, before and after, by the calculator)
-        and `moved` (Å).
+        and `adjusted` (Å, the largest displacement).
     """
     matched = cell.copy()
     trial = cell.copy()
@@ -127,7 +149,7 @@ def match_forces(
             break
         matched.positions, here = positions, after
     moved = _longest(matched.positions - cell.positions)
-    return matched, {'core_force_error': [errors[0], _rms(wanted - here[core])], 'moved': moved}
+    return matched, {'core_force_error': [errors[0], _rms(wanted - here[core])], 'adjusted': moved}
 
 
 def _response(forces: Any, positions: np.ndarray, here: np.ndarray) -> Any:
@@ -146,16 +168,6 @@ def _response(forces: Any, positions: np.ndarray, here: np.ndarray) -> Any:
     return product
 
 
-def _near(cell: Atoms, chosen: np.ndarray) -> np.ndarray:
-    """Which atoms are chosen or near a chosen one, periodic images included."""
-    edges = cell.cell.lengths()
-    tree = cKDTree(cell.positions % edges % edges, boxsize=edges)
-    near = chosen.copy()
-    for found in tree.query_ball_point(tree.data[chosen], TOGETHER):
-        near[found] = True
-    return near
-
-
 def _rms(values: np.ndarray) -> float:
     return float(np.sqrt((values**2).mean()))
 
@@ -164,8 +176,11 @@ def _longest(vectors: np.ndarray) -> float:
     return float(np.linalg.norm(vectors, axis=1).max(initial=0.0))
 
 
-def _state(atoms: Atoms, free: np.ndarray) -> dict[str, float]:
+def _state(cell: Atoms, free: np.ndarray, calculator: Calculator) -> dict[str, float]:
+    """Largest force and, where the calculator gives it, gamma on free atoms."""
+    atoms = cell.copy()
+    atoms.calc = calculator
     state = {'max_force': _longest(atoms.get_forces(apply_constraint=False)[free])}
-    if 'gamma' in atoms.calc.results:
-        state['gamma'] = float(np.max(atoms.calc.results['gamma'][free], initial=0.0))
+    if 'gamma' in calculator.results:
+        state['gamma'] = float(np.max(calculator.results['gamma'][free], initial=0.0))
     return state

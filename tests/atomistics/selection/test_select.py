@@ -56,6 +56,45 @@ def test_broken_and_equal_frames_are_left_out(trained):
     assert any('overlapping' in line for line in said) and any('near-duplicate' in line for line in said)
 
 
+@pytest.fixture(scope='module')
+def large() -> Atoms:
+    """864 atoms, two of which have a neighbour that is much too close."""
+    atoms = bulk('Al', 'fcc', a=4.08, cubic=True).repeat(6)
+    atoms.positions += np.random.default_rng(0).normal(0, 0.05, atoms.positions.shape)
+    for atom in (0, 430):
+        atoms.positions[atom] += [0.6, 0.45, 0]
+    return atoms
+
+
+def test_large_frames_are_cut(trained, large):
+    halted, moving = large.copy(), large.copy()
+    halted.info.update(role='halted', parent='run-1', step=7)
+    moving.info.update(role='trajectory', parent='run-2')
+    said = []
+    parameters = {
+        'select_per_halt': 2, 'candidates_per_halt': 3, 'number_of_test': 1, 'number_of_train': 1, 'max_atoms': 110,
+        'core_radius': 3.5, 'relax_steps': 3, 'max_environments': 2, 'gamma_select': 1.5, 'displacement': 0.1,
+    }  # fmt: skip
+    selected = select_configurations(trained[0], [halted, moving], parameters, report=said.append)
+    operations = [atoms.info['operation'] for atoms in selected]
+    assert operations[:4] == ['halted', 'local_candidate'] * 2 and 'random atom' in operations[4:]
+    centres = [selected[place].info['embedding']['centre'] for place in (0, 2)]
+    distances = [[large.get_distance(centre, atom, mic=True) for atom in (0, 430)] for centre in centres]
+    assert sorted(np.argmin(distances, axis=1)) == [0, 1] and np.min(distances, axis=1).max() < 4
+    gamma = trained[0].gamma(selected)
+    for atoms, grades in zip(selected, gamma, strict=True):
+        assert len(atoms) <= 110 and atoms.info['family'] == 'embedded' and atoms.info['energy_weight'] == 0
+        core = atoms.arrays['force_weights'] > 0
+        assert core.sum() == atoms.info['core'] > 8
+        assert atoms.info['gamma_max'] == pytest.approx(grades[core].max())
+    assert selected[0].info['step'] == 7 and selected[-1].info['split'] == 'test'
+    anchor, candidate = selected[:2]
+    moved = np.linalg.norm(candidate.positions - anchor.positions, axis=1)
+    core = anchor.arrays['force_weights'] > 0
+    assert moved[core].min() > 0 and (moved == 0).sum() > 20, 'the boundary stays as it was closed'
+    assert sum('atoms cut around atom' in line for line in said) >= 3
+
+
 def test_d_optimal_prefers_what_is_new(trained):
     frames = [rattled(0.02, seed) for seed in range(6)] + [rattled(0.3, 7)]
     environments = Environments(trained[0])
@@ -108,7 +147,8 @@ def test_alloy(alloy):
     ('change', 'parameters', 'message'),
     [
         ({'role': 'other'}, {}, "has the role 'other'"),
-        ({}, {'max_atoms': 4}, 'embedding of larger cells comes later'),
+        ({}, {'max_atoms': 1}, 'embed.max_atoms = 1 leaves a box'),
+        ({}, {'buffer': -1.0}, 'buffer'),
         ({}, {'selectt': 4}, "unknown selection parameter 'selectt'"),
     ],
 )
