@@ -34,6 +34,7 @@ from pydantic_core import PydanticCustomError
 from aiida_pyacemaker.atomistics.embedding.parameters import Embedding
 from aiida_pyacemaker.atomistics.generators.files import list_files
 from aiida_pyacemaker.atomistics.generators.plan import FAMILIES, Structures
+from aiida_pyacemaker.atomistics.labelling.incar import Vasp
 from aiida_pyacemaker.atomistics.labelling.teachers import Teacher
 from aiida_pyacemaker.atomistics.labelling.tiers import Tiers
 from aiida_pyacemaker.atomistics.parameters import Number, Positive, Section, parameter
@@ -266,7 +267,14 @@ class Label(Section):
     max_failed_fraction: float = parameter('Fraction of the calculations of a step that may fail.', ge=0, le=1)
     max_wallclock_seconds: Number = parameter('Longest time of one calculation.', unit='s', ge=60)
     teacher: Teacher = parameter('The teacher potential of the oracles `teacher` and `tiered`.', default=Teacher())
+    vasp: Vasp | None = parameter('What the oracle `vasp` needs beside the keys above.', default=None)
     tiers: Tiers = parameter('Where the teacher of the oracle `tiered` is sure.', default=Tiers())
+
+    @model_validator(mode='after')
+    def _check_vasp(self) -> Label:
+        if self.vasp is None and 'vasp' in (self.oracle, self.tiers.expensive if self.oracle == 'tiered' else None):
+            raise PydanticCustomError('vasp', 'the oracle vasp needs the section `vasp` with a `potential_family`')
+        return self
 
     @model_validator(mode='after')
     def _check_cutoffs(self) -> Label:
