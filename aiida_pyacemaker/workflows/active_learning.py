@@ -181,8 +181,7 @@ class ActiveLearningWorkChain(WorkChain):
         :raises ValueError: if something of these is not there, or of no use.
         """
         parameters, codes = runfile.to_dict(), runfile.needed_codes()
-        if 'pw' in codes:
-            parameters['label'] |= get_pseudo_inputs(parameters['label'], parameters['system']['elements'])
+        parameters['label'] = complete_label(parameters['label'], parameters['system']['elements'])
 
         builder = cls.get_builder()
         builder.codes = {name: orm.load_code(label) for name, label in codes.items()}
@@ -579,21 +578,10 @@ class ActiveLearningWorkChain(WorkChain):
         return exit_code.format(iteration=self.ctx.iteration, message=self.ctx.reason)
 
 
-def get_pseudo_inputs(label: dict, elements: list[str]) -> dict:
-    """Return pseudopotential family and cutoffs, where the run file leaves them open.
-
-    The cutoffs are those of the hardest element of the whole system: with others for batches that lack it, the labels
-    could not be compared.
-
-    :param label: the section ``label`` of a run file.
-    """
-    from aiida_pyacemaker.data.pseudos import default_pseudo_family, get_cutoffs
-
-    family = label['pseudo_family'] or default_pseudo_family(elements)
-    wave, density = label['ecutwfc'], label['ecutrho']
-    if wave is None:
-        wave, density = get_cutoffs(family, elements)
-    return {'pseudo_family': family, 'ecutwfc': wave, 'ecutrho': density}
+def complete_label(label: dict, elements: list[str]) -> dict:
+    """Return the section ``label`` of a run file with what DFT needs to know of the whole system."""
+    name = label['tiers']['expensive'] if label['oracle'] == 'tiered' else label['oracle']
+    return {**load_oracle({**label, 'oracle': name}).complete(elements), 'oracle': label['oracle']}
 
 
 def load_labels(identifier) -> orm.Data:

@@ -30,6 +30,16 @@ class Oracle(ABC):
     def __init__(self, parameters: dict[str, Any]):
         self.parameters = parameters
 
+    def complete(self, elements: list[str]) -> dict[str, Any]:
+        """Return the parameters with what is left open and holds for a whole system, such as cutoffs.
+
+        With cutoffs of its own elements for each batch, the labels of an alloy and its components could not be compared.
+
+        :param elements: all elements of the system.
+        :raises ValueError: naming the key and the remedy.
+        """
+        return self.parameters
+
     def get_jobs(self, frames: list[Atoms]) -> list[list[int]]:
         """Return the indices of the configurations of each job: one each, unless the engine takes many at once."""
         return [[index] for index in range(len(frames))]

@@ -11,18 +11,17 @@ from typing import Any
 import numpy as np
 from aiida import orm
 from aiida.engine import ProcessBuilder
-from aiida.plugins import GroupFactory, WorkflowFactory
+from aiida.plugins import WorkflowFactory
 from ase import Atoms
 
 from aiida_pyacemaker.atomistics.labelling.dipole import isolation_parameters
 from aiida_pyacemaker.atomistics.labelling.kpoints import Mesh, is_gamma_only, kpoints_mesh
 from aiida_pyacemaker.atomistics.labelling.magnetism import SPIN_TREATMENTS, Spin, get_spin
 from aiida_pyacemaker.calculations.readers.qe import ASKED
+from aiida_pyacemaker.data.pseudos import default_pseudo_family, get_cutoffs
 
 from ..restart import get_options
 from .base import Oracle
-
-PseudoPotentialFamily = GroupFactory('pseudo.family')
 
 #: Marzari-Vanderbilt: right for metals, harmless for insulators, and nobody knows which of them a cell will be.
 SMEARING, DEGAUSS = 'cold', 0.02
@@ -49,6 +48,109 @@ class Template:
     atoms: int
     options: dict[str, Any]
     shared: dict[str, orm.Data]
+
+    def get_parameters(self, atoms: int) -> dict[str, dict[str, Any]]:
+        """Return the input of pw.x for a number of atoms, to which the thresholds of the protocol are proportional."""
+        parameters = {namelist: dict(values) for namelist, values in self.parameters.items()}
+        for namelist, key in (('CONTROL', 'etot_conv_thr'), ('ELECTRONS', 'conv_thr')):
+            # rounded: the same number must come of whatever structure was the first, for the cache to find it again
+            parameters[namelist][key] = float(f'{parameters[namelist][key] * atoms / self.atoms:.6g}')
+        return parameters
+
+
+class QuantumEspressoOracle(Oracle):
+    """Static DFT with forces and stress, one ``PyacemakerPwBaseWorkChain`` per configuration."""
+
+    CODE = 'pw'
+    READER = 'qe'
+
+    def __init__(self, parameters: dict[str, Any]):
+        super().__init__(parameters)
+        self._templates: dict[tuple, Template] = {}
+        self._nodes: dict[tuple, orm.Data] = {}
+        for key in ('pseudo_family', 'kpoints_distance'):
+            if key not in parameters:
+                raise ValueError(f'`label.{key}` is missing')
+        for key in ('kpoints_distance', 'degauss', 'ecutwfc', 'ecutrho'):
+            if parameters.get(key) is not None and parameters[key] <= 0:
+                raise ValueError(f'`label.{key}` must be positive, got {parameters[key]}')
+        if (parameters.get('ecutwfc') is None) != (parameters.get('ecutrho') is None):
+            raise ValueError('`label.ecutwfc` and `label.ecutrho` belong together: give both or neither')
+        if parameters.get('spin', 'auto') not in SPIN_TREATMENTS:
+            raise ValueError(f'`label.spin` must be {" or ".join(SPIN_TREATMENTS)}, got {parameters["spin"]!r}')
+
+    def complete(self, elements: list[str]) -> dict[str, Any]:
+        """Return the parameters with the family of pseudopotentials and the cutoffs of the hardest element."""
+        family = self.parameters['pseudo_family'] or default_pseudo_family(elements)
+        wave, density = self.parameters.get('ecutwfc'), self.parameters.get('ecutrho')
+        if wave is None:
+            wave, density = get_cutoffs(family, elements)
+        return {**self.parameters, 'pseudo_family': family, 'ecutwfc': wave, 'ecutrho': density}
+
+    def get_builder(self, code, configurations, indices, structure, options) -> ProcessBuilder:
+        """Return the builder of one static calculation with forces and stress."""
+        atoms = configurations.get_structure_ase(indices[0])
+        template = self.get_template(code, configurations, structure, options)
+        builder = WorkflowFactory('pyacemaker.pw_base').get_builder()
+        builder.pw.code = code
+        builder.pw.structure = structure
+        builder.pw.pseudos = template.pseudos
+        builder.pw.metadata = {'options': template.options}
+        builder.pw.parameters = self.get_parameters(atoms, structure, template)
+        for name, node in template.shared.items():
+            builder[name] = node
+        mesh = kpoints_mesh(atoms, self.parameters['kpoints_distance'])
+        builder.kpoints = self.get_node(make_kpoints, mesh)
+        if is_gamma_only(mesh):
+            builder.pw.settings = self.get_node(make_gamma_only)
+        return builder
+
+    def get_node(self, factory: Callable[..., orm.Data], *arguments) -> orm.Data:
+        """Return a node that the whole batch shares."""
+        key = (factory, *arguments)
+        if key not in self._nodes:
+            self._nodes[key] = factory(*arguments)
+        return self._nodes[key]
+
+    def get_template(self, code, configurations, structure: orm.StructureData, options: dict[str, Any]) -> Template:
+        """Return what the labels of structures of the same kinds have in common: looked up once in a batch."""
+        kinds = tuple(sorted((kind.name, kind.symbol) for kind in structure.kinds))
+        key = (kinds, structure.pbc, code.uuid, tuple(configurations.elements), json.dumps(options, sort_keys=True))
+        if key not in self._templates:
+            self._templates[key] = self.make_template(code, configurations, structure, options)
+        return self._templates[key]
+
+    def make_template(self, code, configurations, structure: orm.StructureData, options: dict[str, Any]) -> Template:
+        """Return the template of a structure, made by the protocol of aiida-quantumespresso."""
+        complete = self.complete(configurations.elements)
+        system = {
+            'occupations': 'smearing',
+            'smearing': self.parameters.get('smearing') or SMEARING,
+            'degauss': self.parameters.get('degauss') or DEGAUSS,
+            'ecutwfc': complete['ecutwfc'],
+            'ecutrho': complete['ecutrho'],
+        }
+        builder = WorkflowFactory('pyacemaker.pw_base').get_builder_from_protocol(
+            code,
+            structure,
+            overrides={
+                'clean_workdir': self.parameters.get('clean_workdir', True),
+                'pseudo_family': complete['pseudo_family'],
+                'pw': {'parameters': {'SYSTEM': system, 'ELECTRONS': {'mixing_beta': MIXING_BETA}}},
+            },
+            options=get_options(options, max_wallclock_seconds=self.parameters.get('max_wallclock_seconds', 43200)),
+        )
+        return Template(
+            pseudos=dict(builder.pw.pseudos),
+            parameters=builder.pw.parameters.get_dict(),
+            atoms=len(structure.sites),
+            options=dict(builder.pw.metadata.options),
+            shared={
+                'clean_workdir': builder.clean_workdir,
+                'max_iterations': builder.max_iterations,
+                'on_unhandled_failure': self.get_node(orm.Str, 'restart_once'),
+            },
+        )
 
     def get_parameters(self, atoms: int) -> dict[str, dict[str, Any]]:
         """Return the input of pw.x for a number of atoms, to which the thresholds of the protocol are proportional."""
@@ -115,20 +217,20 @@ class QuantumEspressoOracle(Oracle):
 
     def make_template(self, code, configurations, structure: orm.StructureData, options: dict[str, Any]) -> Template:
         """Return the template of a structure, made by the protocol of aiida-quantumespresso."""
-        ecutwfc, ecutrho = self.get_cutoffs(configurations)
+        complete = self.complete(configurations.elements)
         system = {
             'occupations': 'smearing',
             'smearing': self.parameters.get('smearing') or SMEARING,
             'degauss': self.parameters.get('degauss') or DEGAUSS,
-            'ecutwfc': ecutwfc,
-            'ecutrho': ecutrho,
+            'ecutwfc': complete['ecutwfc'],
+            'ecutrho': complete['ecutrho'],
         }
         builder = WorkflowFactory('pyacemaker.pw_base').get_builder_from_protocol(
             code,
             structure,
             overrides={
                 'clean_workdir': self.parameters.get('clean_workdir', True),
-                'pseudo_family': self.parameters['pseudo_family'],
+                'pseudo_family': complete['pseudo_family'],
                 'pw': {'parameters': {'SYSTEM': system, 'ELECTRONS': {'mixing_beta': MIXING_BETA}}},
             },
             options=get_options(options, max_wallclock_seconds=self.parameters.get('max_wallclock_seconds', 43200)),

@@ -55,6 +55,11 @@ class VaspOracle(Oracle):
             key = '.'.join(str(part) for part in ('label.vasp', *error['loc']))
             raise ValueError(f'`{key}`: {error["msg"].removeprefix("Value error, ")}') from exception
 
+    def complete(self, elements: list[str]) -> dict[str, Any]:
+        """Return the parameters with the cutoff of the hardest element."""
+        encut = self.get_settings(self.get_potentials(set(elements)))['encut']
+        return {**self.parameters, 'vasp': {**self.parameters['vasp'], 'encut': encut}}
+
     def get_builder(self, code, configurations, indices, structure, options) -> ProcessBuilder:
         """Return the builder of one static calculation with forces and stress."""
         atoms = configurations.get_structure_ase(indices[0])
