@@ -55,6 +55,8 @@ KILLED_CODES = [
     CODES.ERROR_UNEXPECTED_PARSER_EXCEPTION,
 ]
 
+#: gfortran's output is otherwise lost with its last words, where pw.x aborts in the middle of an SCF or is killed.
+UNBUFFERED = {'GFORTRAN_UNBUFFERED_PRECONNECTED': '1'}
 #: The whole ladder, a restart or two after wall time included.
 MAX_ITERATIONS = 12
 #: Steps of the SCF on the first rung: at least so many, and at least so many times what the input allows.
@@ -156,6 +158,8 @@ class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
     def setup(self):
         """Start at the foot of the ladder."""
         super().setup()
+        options = self.ctx.inputs.metadata.options
+        options['environment_variables'] = {**UNBUFFERED, **options.get('environment_variables', {})}
         self.ctx.rungs = []
         self.ctx.smearing = None  # degauss: nominal and raised, widened: uuid of what converged with the raised one
 
