@@ -33,7 +33,7 @@ class Oracle(ABC):
     def complete(self, elements: list[str]) -> dict[str, Any]:
         """Return the parameters with what is left open and holds for a whole system, such as cutoffs.
 
-        With cutoffs of its own elements for each batch, the labels of an alloy and its components could not be compared.
+        With cutoffs of its own elements for each batch, labels of an alloy and its components could not be compared.
 
         :param elements: all elements of the system.
         :raises ValueError: naming the key and the remedy.
