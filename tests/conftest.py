@@ -20,7 +20,7 @@ if _BIN not in os.environ.get('PATH', '').split(os.pathsep):
 
 @pytest.fixture(scope='session', autouse=True)
 def poll_often(aiida_profile):
-    """Let processes that run in the tests look for their children every second, as in the profile that we set up."""
+    """Let processes that run in the tests look for their children every second: no daemon broadcasts their ends."""
     aiida_profile.set_option('runner.poll.interval', 1)
 
 

@@ -164,6 +164,11 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
             )
         return {link.link_label: link.node for link in made.base.links.get_outgoing(link_type=LinkType.CREATE).all()}
 
+    @functools.cached_property
+    def former(self) -> frozenset[int]:
+        """The jobs that were submitted before this worker took the batch over: by a worker that was killed, perhaps."""
+        return frozenset(self.get_children())
+
     # Outline ----------------------------------------------------------------------------------------------------------
 
     def setup(self):
@@ -233,7 +238,7 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
             and not self.quota_is_exceeded()
         ):
             index = self.queue[self.ctx.submitted]
-            child = adopt_child(self, f'label_{index:04d}') or self.submit_job(index)
+            child = (adopt_child(self, f'label_{index:04d}') if index in self.former else None) or self.submit_job(index)
             self.ctx.running[index] = child.pk
             self.ctx.submitted += 1
         ended = self.ctx.submitted - len(self.ctx.running)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from aiida.engine import Awaitable, AwaitableAction, AwaitableTarget, ProcessState
+from aiida.engine import Awaitable, AwaitableAction, AwaitableTarget, ExitCode, ProcessState, ToContext
 
 
 class Lean:
@@ -47,3 +47,38 @@ class WaitForAny:
         self._watched.discard(awaitable.pk)
         if self.state == ProcessState.WAITING and any(awaitable.pk == other.pk for other in self._awaitables):
             self.resume()
+
+
+class LeanRestart(Lean):
+    """Mixin of ``BaseRestartWorkChain`` that takes fewer steps: each is a checkpoint and half a dozen commits.
+
+    The outline is ``start``, ``inspect_next``, and, while ``should_run_process``, ``run_next`` and ``inspect_next``.
+    """
+
+    def start(self) -> ExitCode | ToContext | None:
+        """Prepare, and run the process the first time."""
+        for step in (self.setup, *self.get_checks()):
+            exit_code = step()
+            if exit_code is not None:
+                return exit_code
+        return self.run_next()
+
+    def get_checks(self) -> list[Callable[[], ExitCode | None]]:
+        """Return the steps that look at the inputs before anything runs."""
+        return []
+
+    def run_next(self) -> ToContext:
+        """Run the process."""
+        self.prepare_process()
+        return self.run_process()
+
+    def run_process(self) -> ToContext:
+        """Run the process without the list of the handlers that were asked, of which each would write its name."""
+        result = super().run_process()
+        self.node.base.extras.delete(self._considered_handlers_extra)
+        return result
+
+    def inspect_next(self) -> ExitCode | None:
+        """Look at the process that has ended, and attach the outputs if it was the last."""
+        exit_code = self.inspect_process()
+        return self.results() if exit_code is None and self.ctx.is_finished else exit_code

@@ -80,7 +80,7 @@ def test_other_profiles_stay(machine):
     assert config.get('options') == machine.before.get('options')
     options = config['profiles']['pyacemaker']['options']
     assert options['daemon.timeout'] == 30
-    assert options['runner.poll.interval'] == 1
+    assert options['runner.poll.interval'] == 10
     assert 'aiida.calculations:quantumespresso.pw' in options['caching.enabled_for']
 
 
