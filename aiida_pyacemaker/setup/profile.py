@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from aiida.manage.configuration.config import Config
 
 #: Options of the profile. A `daemon restart` can outrun the default time limit of 2 s; finished DFT, fits and
-#: simulations are never computed again. The end of a process is broadcast; that a runner also looks for it every so many
-#: seconds costs 3 ms of CPU per process that waits, and an hour of DFT has two of them.
+#: simulations are never computed again. The end of a process is broadcast; that a runner also looks for it now and then
+#: costs 3 ms of CPU per process that waits: with one look per second, 20 s of CPU for an hour of DFT.
 OPTIONS = {
     'daemon.timeout': 30,
     'runner.poll.interval': 10,

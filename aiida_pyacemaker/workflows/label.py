@@ -238,8 +238,8 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
             and not self.quota_is_exceeded()
         ):
             index = self.queue[self.ctx.submitted]
-            child = (adopt_child(self, f'label_{index:04d}') if index in self.former else None) or self.submit_job(index)
-            self.ctx.running[index] = child.pk
+            child = adopt_child(self, f'label_{index:04d}') if index in self.former else None
+            self.ctx.running[index] = (child or self.submit_job(index)).pk
             self.ctx.submitted += 1
         ended = self.ctx.submitted - len(self.ctx.running)
         self.set_status(f'{ended} of {len(self.queue)} jobs have ended, {len(self.ctx.running)} run')
