@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiida import orm
 from aiida.engine import calcfunction
 from ase import Atoms
 
 from aiida_pyacemaker.atomistics.configurations import group_name
+from aiida_pyacemaker.atomistics.labelling.magnetism import kind_tags
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 
@@ -24,21 +27,26 @@ def get_structure(configurations: ConfigurationsData, index: orm.Int) -> orm.Str
 def get_structures(configurations: ConfigurationsData, indices: orm.List) -> dict[str, orm.StructureData]:
     """Return many configurations as structures, see :func:`get_structure`: one process instead of one for each.
 
+    Atoms of an element that carry different magnetic moments are of different kinds, as DFT needs them.
+
     :param configurations: the configurations.
     :param indices: which ones, counted from 0.
     :returns: ``structure_0003`` for configuration 3, and so on.
     """
     frames = configurations.get_frames()
-    return {f'structure_{index:04d}': make_structure(frames[index], index) for index in indices}
+    return {
+        f'structure_{index:04d}': make_structure(frames[index], index, kind_tags(frames[index])) for index in indices
+    }
 
 
-def make_structure(atoms: Atoms, index: int) -> orm.StructureData:
+def make_structure(atoms: Atoms, index: int, tags: Sequence[int] | None = None) -> orm.StructureData:
     """Return a configuration as an unstored structure.
 
     :param index: its place among the configurations, written in the label and in the extra ``index``.
+    :param tags: (n,) what splits an element into several kinds; nothing does by default.
     """
-    # Without tags, magnetic moments and the like, which would split an element into several kinds.
-    bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    # Without its own tags, charges and the like, which would split an element into several kinds.
+    bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, tags=tags)
     structure = orm.StructureData(ase=bare)
     structure.label = f'{atoms.get_chemical_formula()} {group_name(atoms)} {index}'
     structure.base.extras.set_many({'index': index, 'family': atoms.info.get('family', 'unknown')})
