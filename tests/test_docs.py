@@ -5,20 +5,24 @@
 - `bash` blocks are parsed, line by line, by the commands that they name: options and arguments have to exist, and files
   that are named have to be there. What the main job runs is executed by the slow test in tests/acceptance,
   `lmp -in in.lammps` in tests/cli/test_export.py, examples/launch.py in tests/cli/test_launch.py.
+- `json` blocks are parsed.
 - `text` blocks are for people.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
 import yaml
 from aiida.cmdline.commands.cmd_verdi import verdi
+from ase.io import write
 
 from aiida_pyacemaker.cli import cmd_root
 from aiida_pyacemaker.workflows.protocols.runfile import iterate_fields, resolve_runfile
@@ -29,9 +33,7 @@ PAGES = [
     *sorted(path for path in (REPOSITORY / 'docs').rglob('*.md') if not {'generated', '_build'} & set(path.parts)),
 ]
 BLOCK = re.compile(r'^```(?P<language>[\w{}-]*)[^\n]*\n(?P<content>.*?)^```$', re.MULTILINE | re.DOTALL)
-LANGUAGES = {'yaml', 'python', 'bash', 'text', '{include}', '{literalinclude}', '{toctree}'}
-#: Files that a reader is told to make.
-OWN_FILES = {'run.yaml'}
+LANGUAGES = {'yaml', 'json', 'python', 'bash', 'text', '{include}', '{literalinclude}', '{toctree}'}
 
 
 def blocks(*languages: str) -> list:
@@ -55,6 +57,12 @@ def test_all_blocks_are_tested():
 def test_yaml(content):
     """A run file, or a part of one, is valid."""
     assert resolve_runfile({'system': {'elements': ['Al']}, **yaml.safe_load(content)})
+
+
+@pytest.mark.parametrize('content', blocks('json'))
+def test_json(content):
+    """What a node holds is shown as what it is."""
+    assert json.loads(content)
 
 
 # Commands -------------------------------------------------------------------------------------------------------------
@@ -96,6 +104,14 @@ def check_script(script: str, arguments: list[str]) -> None:
     assert all(argument in shown for argument in arguments if argument.startswith('-'))
 
 
+def check_pip(arguments: list[str]) -> None:
+    """The extras of this package that pip is asked for exist."""
+    assert arguments[0] == 'install'
+    extras = tomllib.loads((REPOSITORY / 'pyproject.toml').read_text())['project']['optional-dependencies']
+    asked = [re.fullmatch(r'(?:\.|aiida-pyacemaker)\[(.+)\]', word) for word in arguments[1:] if word != '-e']
+    assert asked and all(match and set(match[1].split(',')) <= set(extras) for match in asked), arguments
+
+
 def check_words(words: list[str]) -> None:
     """Check a single command."""
     program, *arguments = words
@@ -115,12 +131,20 @@ def check_words(words: list[str]) -> None:
         assert arguments == ['.venv/bin/activate']
     elif program == 'lmp':
         assert arguments == ['-in', 'in.lammps']
+    elif Path(program).name == 'pip':
+        check_pip(arguments)
+    elif program == 'aiida-vasp':
+        from aiida_vasp.commands import cmd_aiida_vasp
+
+        parse(cmd_aiida_vasp, arguments)
+    elif program == 'python':
+        assert (REPOSITORY / arguments[0]).is_file()
     elif program == 'cd':
         assert len(arguments) == 1
     else:
         known = (
             ('git', 'clone'),
-            ('pip', 'install', '-e', '.[docs]'),
+            ('python3', '-m', 'venv'),
             ('sphinx-build', '-W', 'docs', 'docs/_build/html'),
             ('pytest', '-m', 'slow', 'tests/acceptance'),
         )
@@ -178,8 +202,9 @@ def pages_with_python() -> list:
 
 @pytest.mark.parametrize('content', pages_with_python())
 def test_python(finished_graph, content, tmp_path, monkeypatch):
-    """The blocks of a page run one after the other, on the graph of a run."""
+    """The blocks of a page run one after the other, on the graph of a run, beside a file of the reader's own."""
     monkeypatch.chdir(tmp_path)
+    write('mine.extxyz', finished_graph.run.outputs.dataset.get_frames())
     namespace: dict = {}
     for block in content:
         block = block.replace('1234', str(finished_graph.run.pk)).replace('5678', str(finished_graph.potential.pk))
@@ -196,6 +221,25 @@ def test_answers(finished_graph, capsys, tmp_path, monkeypatch):
     assert 'PwCalculation' in output
     assert 'halted at step 2300 with gamma 7.5' in output
     assert f'[[{finished_graph.run.pk}, 0, 42]]' in output
+
+
+def called(node, label: str):
+    """Return the process that another one called under a label."""
+    return node.base.links.get_outgoing(link_label_filter=label).one().node
+
+
+def test_costs(finished_graph, capsys, tmp_path, monkeypatch):
+    """The queries of the page about labels find what the engine leaves of the cost of a job."""
+    batch = called(finished_graph.run, 'iteration_01_label')
+    job = called(batch, 'label_0000')
+    job.base.extras.set_many({'atoms': 16, 'core_hours': 1.25, 'healed': True})
+    page = REPOSITORY / 'docs' / 'explanation' / 'labels.md'
+    content = [match['content'] for match in BLOCK.finditer(page.read_text()) if match['language'] == 'python']
+    test_python(finished_graph, content, tmp_path, monkeypatch)
+    output = capsys.readouterr().out
+    assert f'{job.pk}: 16 atoms, 1.25 core-hours, healed' in output
+    assert output.count(' labels, ') == 2  # the batches of the run
+    assert f'{finished_graph.run.outputs.dataset.pk} ' in output
 
 
 # Pages ----------------------------------------------------------------------------------------------------------------

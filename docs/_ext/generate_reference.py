@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-WORK_CHAINS = ('active_learning', 'label', 'train', 'explore', 'embed', 'validate')
-CALCULATIONS = ('pace_train', 'pace_select', 'pace_evaluate', 'lammps_pace')
+WORK_CHAINS = (
+    'active_learning', 'label', 'label_tiered', 'pw_base', 'teach', 'train', 'explore', 'embed', 'validate'
+)  # fmt: skip
+CALCULATIONS = ('pace_train', 'pace_select', 'pace_evaluate', 'lammps_pace', 'teacher')
 COMMANDS = ('doctor', 'setup', 'generate', 'launch', 'status', 'export', 'lineage')
 
 
