@@ -113,14 +113,14 @@ def process_classes() -> Iterator[tuple[str, Any]]:
 
 
 def exit_codes() -> Iterator[str]:
-    """Yield the exit codes of each process, those of AiiDA itself left out."""
+    """Yield the exit codes of each process, those of AiiDA itself and those no longer used left out."""
     for entry_point, cls in process_classes():
         yield f'## {cls.__name__} (`{entry_point}`)\n'
         own = [(exit_code.status, label, exit_code.message) for label, exit_code in cls.spec().exit_codes.items()]
         yield '| status | label | message |'
         yield '|---|---|---|'
         for status, label, message in sorted(own):
-            if status >= 200:
+            if status >= 200 and 'deprecated' not in message:
                 yield f'| {status} | `{label}` | {cell(message)} |'
         yield ''
 
