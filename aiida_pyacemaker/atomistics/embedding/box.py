@@ -21,7 +21,7 @@ from .environments import Region
 from .lattice import ALIGNED, lattice_frames, translations
 
 #: Å: an atom without an image counts as one that is this far away.
-MISSING = 1.5
+MISSING = 0.8
 #: Å over which the influence of a misfit on the core decays.
 DECAY = 1.5
 #: Å: thickness of the layers on both sides of a face that are compared.
@@ -34,6 +34,8 @@ SLACK, EDGE_STEP, ORIGIN_STEP = 5.0, 0.5, 0.5
 FINE = (-0.25, -0.12, 0.12, 0.25)
 #: Times the atoms of a cube that just holds core and buffer, at most.
 ROOM = 1.35
+#: Where no box is small enough, shorter edges and such that are no translations are tried, by these factors in turn.
+SHORTER = (1.0, 0.85, 0.85)
 #: Å of vacuum in a cell that has a surface.
 VACUUM = 10.0
 #: What twice as many atoms are worth in misfit (Å).
@@ -176,7 +178,7 @@ def plan_sizes(
             f'embed.max_atoms = {max_atoms} leaves a box of {2 * half:.1f} Å, too small for any environment: raise it'
         )
     core = min(core_radius, half - MIN_BUFFER)
-    return Sizes(core, half - core, max_atoms, density, 1.56 * half, 2.7 * half, wanted)
+    return Sizes(core, half - core, max_atoms, density, 1.72 * half, 2.6 * half, wanted)
 
 
 def _density(region: Region, half: float, surfaces: Surfaces) -> float:
@@ -211,16 +213,19 @@ def choose_box(
     cell = np.zeros((0, 3)) if cell is None else cell
     surfaces = surfaces or NO_SURFACES
     shell = (0.6 * sizes.half, 1.2 * sizes.half)
-    vectors, shares = translations(region, shell, sizes.low, sizes.high, rng)
-    exact = cell[np.linalg.norm(cell, axis=1) < sizes.high] if len(cell) else cell
-    vectors, shares = np.vstack([exact, vectors]), np.concatenate([np.ones(len(exact)), shares])
-    candidates: list[tuple[float, Box]] = []
-    for axes in _frames(vectors, shares, cell, surfaces, rng):
-        candidates += _boxes(region.rotated(axes), axes, vectors, shares, surfaces, sizes)
-    if not candidates:
-        raise ValueError(f'embed.max_atoms = {sizes.max_atoms} leaves no box for this environment: raise it')
-    candidates.sort(key=lambda pair: pair[0])
-    return min((_measured(region, box, sizes) for _, box in candidates[:FINALISTS]), key=lambda found: found[0])[1]
+    for share, grid in ((1.0, False), *((share, True) for share in SHORTER)):
+        sizes = replace(sizes, low=share * sizes.low)
+        vectors, shares = translations(region, shell, sizes.low, sizes.high, rng)
+        exact = cell[np.linalg.norm(cell, axis=1) < sizes.high] if len(cell) else cell
+        vectors, shares = np.vstack([exact, vectors]), np.concatenate([np.ones(len(exact)), shares])
+        candidates: list[tuple[float, Box]] = []
+        for axes in _frames(vectors, shares, cell, surfaces, rng):
+            candidates += _boxes(region.rotated(axes), axes, vectors, shares, surfaces, sizes, grid)
+        if candidates:
+            candidates.sort(key=lambda pair: pair[0])
+            measured = (_measured(region, box, sizes) for _, box in candidates[:FINALISTS])
+            return min(measured, key=lambda found: found[0])[1]
+    raise ValueError(f'embed.max_atoms = {sizes.max_atoms} leaves no box for this environment: raise it')
 
 
 def _frames(
@@ -266,7 +271,13 @@ def _completed(normals: np.ndarray, seeds: np.ndarray) -> np.ndarray:
 
 
 def _boxes(
-    region: Region, axes: np.ndarray, vectors: np.ndarray, shares: np.ndarray, surfaces: Surfaces, sizes: Sizes
+    region: Region,
+    axes: np.ndarray,
+    vectors: np.ndarray,
+    shares: np.ndarray,
+    surfaces: Surfaces,
+    sizes: Sizes,
+    grid: bool = False,
 ) -> list[tuple[float, Box]]:
     """The best boxes of one orientation with the estimate of their value; the region is seen along the axes."""
     options, open_axes = [], np.zeros(3, dtype=bool)
@@ -279,7 +290,7 @@ def _boxes(
             options.append([(0.0, edge, low)])
             matter.append([thickness])
             continue
-        options.append(_options(region, axis, *_edges(axes[axis], vectors, shares, sizes), sizes))
+        options.append(_options(region, axis, *_edges(axes[axis], vectors, shares, sizes, grid), sizes))
         matter.append([edge for _, edge, _ in options[-1]])
     score = np.array([[o[0] for o in options[0]]]).reshape(-1, 1, 1)
     score = score + np.array([o[0] for o in options[1]]).reshape(1, -1, 1)
@@ -321,17 +332,19 @@ def _open_axis(region: Region, axis: int, sizes: Sizes) -> tuple[float, float, f
     return low - 0.005 - (vacuum if gaps[1] > gaps[0] else 0.0), high - low + 0.01 + vacuum, high - low
 
 
-def _edges(axis: np.ndarray, vectors: np.ndarray, shares: np.ndarray, sizes: Sizes) -> tuple[np.ndarray, np.ndarray]:
+def _edges(
+    axis: np.ndarray, vectors: np.ndarray, shares: np.ndarray, sizes: Sizes, grid: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Edges to try along an axis, and which of them are translations."""
     along = vectors @ axis
     lengths = np.linalg.norm(vectors, axis=1)
     aligned = np.abs(along) > ALIGNED * lengths
     found = np.sort(np.abs(along[aligned]))
     found = found[np.diff(found, prepend=-1.0) > 0.1]
-    if len(found) and shares[aligned].max() > 0.7:
+    if len(found) and shares[aligned].max() > 0.7 and not grid:
         return found, np.ones(len(found), dtype=bool)
-    grid = np.arange(sizes.low, sizes.high, EDGE_STEP)
-    return np.append(found, grid), np.append(np.ones(len(found), dtype=bool), np.zeros(len(grid), dtype=bool))
+    steps = np.arange(sizes.low, sizes.high, EDGE_STEP)
+    return np.append(found, steps), np.append(np.ones(len(found), dtype=bool), np.zeros(len(steps), dtype=bool))
 
 
 def _options(

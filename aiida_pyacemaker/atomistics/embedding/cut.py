@@ -17,14 +17,12 @@ from .environments import Region
 ROW, ROLE = 'region_row', 'embedding_role'
 CORE, SHELL, BOUNDARY = 2, 1, 0
 #: Pairs closer than this times the shortest distance of the pair in the parent are one atom twice; up to the second
-#: they clash, and one goes if there are too many atoms; the others are pushed apart to the third.
-SAME, CLASH, APART = 0.5, 0.8, 0.95
+#: they clash: one goes if there are too many atoms, else they are pushed apart.
+SAME, CLASH = 0.5, 0.8
 #: Atoms are put into voids if they are no closer than this times that distance; if atoms are missing, the second.
 VOID, TIGHT = 0.9, 0.75
-#: Turns of pushing.
-TURNS = 30
-#: Å between an image and the atom it stands for, beyond which they have nothing to do with each other.
-BLEND = 1.0
+#: Turns of pushing, Å from the faces within which atoms are pushed, and from the core within which they are not.
+TURNS, DEPTH, NEIGHBOUR = 30, 1.5, 3.0
 #: Å beyond the faces from which voids are filled.
 FILL = 1.5
 #: Å around the core in which no atom is moved, merged or removed.
@@ -65,7 +63,7 @@ def mend(
     density: float | None = None,
     states: np.ndarray | None = None,
 ) -> tuple[Atoms, dict[str, Any]]:
-    """Merge or remove clashing atoms, fill voids, blend and push apart what is left, and balance the charge.
+    """Merge or remove clashing atoms, fill voids, push apart what is still too close, and balance the charge.
 
     :param cell: what `cut` gave. :param region: the same.
     :param density: of the parent (atoms/Å³): as many atoms are aimed at; None where vacuum lies in the box.
@@ -82,7 +80,7 @@ def mend(
     if target is not None:
         cell, more = _fill(cell, region, box, shortest, states, min(most, target), TIGHT)
         filled += more
-    cell = push(blend(cell, region, box, core_radius), shortest)
+    cell = push(cell, shortest, core_radius)
     report: dict[str, Any] = {'merged': merged, 'removed': removed, 'filled': filled, 'removed_for_charge': 0}
     if states is not None:
         cell, report['removed_for_charge'] = balance(cell)
@@ -184,47 +182,32 @@ def _fill(
     return cell, filled
 
 
-def push(cell: Atoms, shortest: dict[tuple[int, int], float]) -> Atoms:
-    """Push boundary atoms apart that are closer than atoms of the parent are, by as little as possible."""
-    free = cell.arrays[ROLE] == BOUNDARY
+def push(cell: Atoms, shortest: dict[tuple[int, int], float], core_radius: float) -> Atoms:
+    """Push atoms near the faces apart that are neighbours only across a face, and closer than in the parent.
+
+    Of two the one with less influence on the core gives way.
+    """
+    edges = cell.cell.lengths()
+    inside = cell.positions % edges
+    from_centre = cell.positions - cell.info['embedding_centre']
+    influence = weights(from_centre, core_radius) ** 4
+    free = (np.linalg.norm(from_centre, axis=1) > core_radius + NEIGHBOUR) & (
+        np.minimum(inside, edges - inside).min(axis=1) < DEPTH
+    )
     for _ in range(TURNS):
-        first, second, vector = _pairs(cell, APART * max(shortest.values()))
+        first, second, vector = _pairs(cell, CLASH * max(shortest.values()))
+        across = np.abs(cell.positions[second] - cell.positions[first] - vector).max(axis=1, initial=0.0) > 1e-6
         distance = np.linalg.norm(vector, axis=1)
-        lacking = APART * _limits(cell.numbers, first, second, shortest) - distance
-        close = (lacking > 0.01) & (free[first] | free[second])
+        lacking = CLASH * _limits(cell.numbers, first, second, shortest) - distance
+        close = across & (lacking > 0.01) & (free[first] | free[second])
         if not close.any():
             break
         first, second = first[close], second[close]
-        step = vector[close] * (0.5 * lacking[close] / np.maximum(distance[close], 0.1))[:, None]
-        both = np.where(free[first] & free[second], 1.0, 2.0)[:, None]
-        np.add.at(cell.positions, first[free[first]], -(step * both)[free[first]])
-        np.add.at(cell.positions, second[free[second]], (step * both)[free[second]])
-    return cell
-
-
-def blend(cell: Atoms, region: Region, box: Box, core_radius: float) -> Atoms:
-    """Move boundary atoms to where they serve best both as themselves and as their images beyond the faces.
-
-    An atom and its images stand for different atoms of the parent; the mean of the positions of these, weighted by
-    the square of their influence on the core, is the least misfit.
-    """
-    steps = np.indices((3, 3, 3)).reshape(3, -1).T - 1
-    steps = steps[steps.any(axis=1) & ~(steps[:, box.vacuum] != 0).any(axis=1)]
-    free = np.flatnonzero(cell.arrays[ROLE] == BOUNDARY)
-    own = cell.positions[free] + box.low
-    weight = weights(own, core_radius) ** 2
-    total, shift = weight.copy(), np.zeros_like(own)
-    for step in steps * box.edges:
-        for number, (tree, rows) in region.trees.items():
-            mine = np.flatnonzero(cell.numbers[free] == number)
-            sites = own[mine] + step
-            distance, found = tree.query(sites, distance_upper_bound=BLEND)
-            hit = np.isfinite(distance)
-            vector = region.positions[rows[found[hit]]] - sites[hit]
-            weight = weights(sites[hit], core_radius) ** 2
-            total[mine[hit]] += weight
-            shift[mine[hit]] += weight[:, None] * vector
-    cell.positions[free] += shift / total[:, None]
+        step = vector[close] * (lacking[close] / np.maximum(distance[close], 0.1))[:, None]
+        share = influence[second] / (influence[first] + influence[second])
+        share = np.where(free[first], np.where(free[second], share, 1.0), 0.0)[:, None]
+        np.add.at(cell.positions, first, -share * step)
+        np.add.at(cell.positions, second, (1 - share) * step)
     return cell
 
 

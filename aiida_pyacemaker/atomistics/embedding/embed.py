@@ -13,7 +13,7 @@ from ase.calculators.calculator import Calculator
 from ..checks.vacuum import vacuum_axes
 from ..selection.cost import EXPONENT
 from .box import SLACK, Box, Sizes, choose_box, matter_ends, plan_sizes
-from .cut import BOUNDARY, CORE, ROLE, ROW, cut, mend
+from .cut import BOUNDARY, CORE, NEIGHBOUR, ROLE, ROW, cut, mend
 from .environments import Region, find_environments, local_region
 from .ions import states_of
 from .parameters import Embedding
@@ -126,9 +126,12 @@ def _settle(
     row = cell.arrays[ROW]
     forces = np.zeros((len(cell), 3))
     forces[row >= 0] = reference_forces(region, row[row >= 0], calculator)
+    places = cell.positions + box.low
+    # of a thin buffer nothing next to the core
+    far = np.linalg.norm(places, axis=1) > sizes.core_radius + NEIGHBOUR
     cell, report = relax_buffer(
-        cell, boundary & box.near_faces(cell.positions + box.low, FACE), calculator, parameters.relax_steps,
-        parameters.relax_force, parent_forces=forces, threshold=threshold,
+        cell, far & box.near_faces(places, FACE), calculator, parameters.relax_steps, parameters.relax_force,
+        parent_forces=forces, threshold=threshold,
     )  # fmt: skip
     cell, matched = match_forces(cell, core, forces[core], np.flatnonzero(boundary), calculator)
     return cell, {**report, **matched}
@@ -139,8 +142,9 @@ def _report(
 ) -> dict[str, Any]:
     """What was done to the environment, in what JSON knows."""
     given_up = []
-    if sizes.buffer < parameters.buffer - 0.01:
-        given_up.append(f'buffer {sizes.buffer:.1f} Å instead of {parameters.buffer:g}')
+    left = float(box.edges[~box.vacuum].min(initial=2 * sizes.wanted)) / 2 - sizes.core_radius
+    if left < parameters.buffer - 0.3:
+        given_up.append(f'buffer {left:.1f} Å instead of {parameters.buffer:g}')
     if sizes.core_radius < parameters.core_radius - 0.01:
         given_up.append(f'core radius {sizes.core_radius:.1f} Å instead of {parameters.core_radius:g}')
     return {
@@ -150,7 +154,7 @@ def _report(
         'edges': box.edges.round(6).tolist(),
         'axes': box.axes.tolist(),
         'core_radius': sizes.core_radius,
-        'buffer': sizes.buffer,
+        'buffer': left,
         'given_up': given_up,
         'misfit': box.misfit,
         'density_ratio': float(len(cell) / (sizes.density * np.prod(box.edges))),

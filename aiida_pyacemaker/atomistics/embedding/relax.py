@@ -29,8 +29,9 @@ from .environments import Region
 TETHER = 3.0
 #: Å of matter around the atoms of which the forces in the parent are wanted.
 RANGE = 6.0
-#: Rounds and iterations of the matching; displacement (Å) for differences of forces, and largest one of a round.
-ROUNDS, ITERATIONS, STEP, LONGEST = 2, 6, 0.01, 0.15
+#: Iterations of the matching, damping as a share of the largest response, displacement (Å) for differences of forces,
+#: and largest one of the result.
+ITERATIONS, DAMPING, STEP, LONGEST = 5, 0.1, 0.01, 0.15
 
 
 def reference_forces(region: Region, rows: np.ndarray, calculator: Calculator) -> np.ndarray:
@@ -129,27 +130,24 @@ def match_forces(
         trial.positions = positions
         return trial.get_forces()
 
-    errors = []
     here = forces(matched.positions)
-    for _ in range(ROUNDS):
-        positions = matched.positions.copy()
-        missing = wanted - here[core]
-        errors.append(_rms(missing))
-        product = _response(forces, positions, here)
-        operator = LinearOperator(
-            (3 * len(core), 3 * len(free)),
-            matvec=lambda vector: product(vector, free, core),
-            rmatvec=lambda vector: product(vector, core, free),
-        )
-        move = lsqr(operator, missing.ravel(), iter_lim=ITERATIONS)[0].reshape(-1, 3)
-        move *= min(1.0, LONGEST / max(_longest(move), 1e-12))
-        positions[free] += move
-        after = forces(positions)
-        if _rms(wanted - after[core]) >= errors[-1]:
-            break
-        matched.positions, here = positions, after
-    moved = _longest(matched.positions - cell.positions)
-    return matched, {'core_force_error': [errors[0], _rms(wanted - here[core])], 'adjusted': moved}
+    missing = wanted - here[core]
+    product = _response(forces, matched.positions, here)
+    operator = LinearOperator(
+        (3 * len(core), 3 * len(free)),
+        matvec=lambda vector: product(vector, free, core),
+        rmatvec=lambda vector: product(vector, core, free),
+    )
+    # the size of the largest response; what needs displacements much larger than that one's is left as it is
+    gradient = operator.rmatvec(missing.ravel())
+    largest = np.linalg.norm(operator.matvec(gradient)) / max(np.linalg.norm(gradient), 1e-300)
+    move = lsqr(operator, missing.ravel(), damp=DAMPING * largest, iter_lim=ITERATIONS)[0].reshape(-1, 3)
+    move *= min(1.0, LONGEST / max(_longest(move), 1e-12))
+    matched.positions[free] += move
+    after = _rms(wanted - forces(matched.positions)[core])
+    if after >= _rms(missing):
+        return cell, {'core_force_error': [_rms(missing)] * 2, 'adjusted': 0.0}
+    return matched, {'core_force_error': [_rms(missing), after], 'adjusted': _longest(move)}
 
 
 def _response(forces: Any, positions: np.ndarray, here: np.ndarray) -> Any:
