@@ -11,8 +11,10 @@ from aiida.plugins import DataFactory, WorkflowFactory
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111
 
+from aiida_pyacemaker.atomistics.configurations import labels
 from aiida_pyacemaker.atomistics.labelling.magnetism import kind_tags
 from aiida_pyacemaker.calculations.functions.get_structure import make_structure
+from aiida_pyacemaker.calculations.readers.qe import read
 from aiida_pyacemaker.workflows.oracles import load_oracle
 
 LabelWorkChain = WorkflowFactory('pyacemaker.label')
@@ -118,26 +120,50 @@ def calculations(node) -> list[orm.CalcJobNode]:
 
 
 def test_free_atom_is_computed_once(pw_code, label_parameters):
-    """The same free atom in two batches and twice in one: one calculation runs, which alone has a cost."""
+    """The same free atom twice in the queue: one calculation runs, which alone has a cost, and both have its label."""
     atom = Atoms('Al', positions=[[3.0] * 3], cell=[6] * 3, info={'family': 'isolated_atom'})
-    costs, sources = [], []
+    configurations = ConfigurationsData([atom, atom])
     with enable_caching():
-        for frames in ([atom], [bulk('Al', a=4.0), atom, atom]):
-            builder = LabelWorkChain.get_builder_from_protocol(
-                pw_code, ConfigurationsData(frames), {**label_parameters, 'max_concurrent': 1}
-            )
-            outputs, node = run_get_node(builder)
-            assert node.is_finished_ok, node.exit_message
-            mine = [
-                c for c in calculations(node) if len(c.inputs.structure.sites) == 1 and not any(c.inputs.structure.pbc)
-            ]
-            sources += [c.base.caching.get_cache_source() for c in mine]
-            costs += [job['core_hours'] for job in outputs['results']['jobs'][-len(mine) :]]
-            labelled = outputs['train'].get_frames()[-1]
-    assert sources[0] is None and None not in sources[1:] and len(sources) == 3
-    assert costs[0] > 0 and costs[1:] == [0.0, 0.0]
+        outputs, node = run_get_node(
+            LabelWorkChain.get_builder_from_protocol(pw_code, configurations, {**label_parameters, 'max_concurrent': 1})
+        )
+    assert node.is_finished_ok, node.exit_message
+    first, second = calculations(node)
+    assert (first.base.caching.get_cache_source(), second.base.caching.get_cache_source()) == (None, first.uuid)
+    costs = [job['core_hours'] for job in outputs['results']['jobs']]
+    assert costs[0] > 0 and costs[1] == 0.0
+    labelled = outputs['train'].get_frames()[0]
     assert labelled.arrays['magnetic_moments'][0] > 0.5
-    assert (
-        labelled.info['settings'].items()
-        >= {'oracle': 'qe', 'kpoints_distance': 0.6, 'degauss': 0.05, 'spin': 'auto'}.items()
-    )
+    expected = {'oracle': 'qe', 'xc': 'PBE', 'ecutwfc': 12.0, 'kpoints_distance': 0.6, 'degauss': 0.05, 'spin': 'auto'}
+    assert labelled.info['settings'].items() >= expected.items()
+    assert set(labelled.info['settings']['pseudos']) == {'Al'}
+
+
+def test_corrected_slab_is_labelled(pw_code, label_parameters, get_builder):
+    """pw.x accepts the dipole correction that we ask for; its labels have no stress, and that is no failure."""
+    slab = fcc111('Al', (1, 1, 2), vacuum=6.0)
+    add_adsorbate(slab, 'Si', 1.8, 'fcc')
+    slab.pbc = True
+    _, node = run_get_node(get_builder(slab, kpoints_distance=0.8))
+    assert node.is_finished_ok, node.exit_message
+    labelled = read([slab], 0, load_oracle(label_parameters).get_labels(node))[0]
+    assert set(labels(labelled)) == {'energy', 'forces'}
+    stdout = calculations(node)[-1].outputs.retrieved.base.repository.get_object_content('aiida.out')
+    assert 'Computed dipole along edir(3)' in stdout
+
+
+def test_moments_are_read_and_remembered(pw_code, label_parameters, get_builder):
+    """The label of iron has its moments, per kind, from which the next calculation starts."""
+    atoms = bulk('Fe', a=2.87)
+    builder = get_builder(atoms, ecutwfc=40.0, ecutrho=160.0)
+    _, node = run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    oracle = load_oracle(label_parameters)
+    labelled = read([atoms], 0, oracle.get_labels(node))[0]
+    assert 1.0 < labelled.arrays['magnetic_moments'][0] < 3.5
+    assert labelled.info['settings']['kpoints_distance'] == 0.6
+    cost = oracle.get_cost(node)
+    assert (cost['electrons'], cost['atoms']) == (16.0, 1)
+    assert cost['core_hours'] == pytest.approx(cost['wall_seconds'] / 3600)  # one process
+    again = system(get_builder(labelled))['starting_magnetization']['Fe']
+    assert again == pytest.approx(labelled.arrays['magnetic_moments'][0] / 16, abs=1e-3)
