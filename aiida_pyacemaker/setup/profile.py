@@ -124,7 +124,7 @@ def ensure_daemon(profile: Profile) -> str:
     :raises ValueError: if it does not start.
     """
     client = daemon_client(profile)
-    if not client.is_daemon_running:
+    if not is_running(client):
         _verdi_daemon(profile.name, 'start')
         return 'started'
     reason = why_restart(client)
@@ -133,6 +133,17 @@ def ensure_daemon(profile: Profile) -> str:
     _verdi_daemon(profile.name, 'stop')
     _verdi_daemon(profile.name, 'start')
     return f'restarted: {reason}'
+
+
+def is_running(client: DaemonClient) -> bool:
+    """Return whether there is a daemon: one that was killed, or went down with the machine, leaves its PID behind."""
+    import psutil
+
+    pid = client.get_daemon_pid()
+    try:
+        return pid is not None and 'start-circus' in psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return False
 
 
 def why_restart(client: DaemonClient) -> str | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 
-from aiida.engine import Awaitable, AwaitableAction, AwaitableTarget, ExitCode, ProcessState, ToContext
+from aiida.engine import Awaitable, AwaitableAction, AwaitableTarget, ExitCode, ProcessState, ToContext, append_
+
+from .adopt import adopt_child
 
 
 class Lean:
@@ -73,7 +75,14 @@ class LeanRestart(Lean):
         return self.run_process()
 
     def run_process(self) -> ToContext:
-        """Run the process without the list of the handlers that were asked, of which each would write its name."""
+        """Run the process, unless a worker that was killed has submitted it.
+
+        The list of the handlers that were asked is not kept: each would write its name.
+        """
+        former = adopt_child(self, f'iteration_{self.ctx.iteration + 1:02d}')
+        if former is not None:
+            self.ctx.iteration += 1
+            return ToContext(children=append_(former))
         result = super().run_process()
         self.node.base.extras.delete(self._considered_handlers_extra)
         return result
