@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 from aiida import orm
@@ -71,6 +72,25 @@ MIXING_HISTORY = 8
 SECONDS_FACTOR = 0.8
 #: What pw.x takes where the input says nothing.
 DEFAULT_BETA, DEFAULT_STEPS, DEFAULT_CONV_THR = 0.7, 100, 1e-6
+
+
+@lru_cache(maxsize=8)
+def read_retrieved(uuid: str, name: str) -> str:
+    """Return the content of a file in a folder of retrieved files, empty if it is not there.
+
+    Several handlers read the same files one after the other.
+    """
+    try:
+        return orm.load_node(uuid).base.repository.get_object_content(name)
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ''
+
+
+def read_file(calculation: orm.CalcJobNode, name: str | None) -> str:
+    """Return the content of a file that a calculation left, empty if it is not there."""
+    if name is None or 'retrieved' not in calculation.outputs:
+        return ''
+    return read_retrieved(calculation.outputs.retrieved.uuid, name)
 
 
 class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
@@ -179,24 +199,16 @@ class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
 
     # Reading a calculation --------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def read_file(calculation, name: str | None) -> str:
-        """Return the content of a retrieved file, empty if it is not there."""
-        try:
-            return calculation.outputs.retrieved.base.repository.get_object_content(name)
-        except (AttributeError, FileNotFoundError, IsADirectoryError, TypeError, UnicodeDecodeError):
-            return ''
-
     def read_stdout(self, calculation) -> str:
         """Return the output of pw.x."""
-        return self.read_file(calculation, calculation.get_option('output_filename'))
+        return read_file(calculation, calculation.get_option('output_filename'))
 
     def get_failure(self, calculation) -> Failure:
         """Return what the calculation that failed says about the reason."""
         return read_failure(
             stdout=self.read_stdout(calculation),
-            stderr=self.read_file(calculation, calculation.get_option('scheduler_stderr')),
-            crash=self.read_file(calculation, PwCalculation._CRASH_FILE),
+            stderr=read_file(calculation, calculation.get_option('scheduler_stderr')),
+            crash=read_file(calculation, PwCalculation._CRASH_FILE),
         )
 
     def is_static(self) -> bool:

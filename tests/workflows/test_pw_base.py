@@ -121,10 +121,8 @@ def label(exit_code) -> str:
     [
         'an input that takes an SCF that is not converged',
         'diagonalisation gives up (david)',
-        'fewer bands than electrons need',
         'wall time over before the first iteration',
         'killed (SIGKILL)',
-        'more pools than processes',
         'out of memory (limit of 200 MB)',
         'atoms 0.2 Å apart',
         'pseudopotential of another element',
@@ -325,6 +323,7 @@ def test_memory(chain, end, exit_code, stderr):
         (CODES.ERROR_OUTPUT_FILES, stopped('check_atoms', 'atoms #  1 and #  2 overlap!'), 'ERROR_ABSURD_GEOMETRY'),
         (CODES.ERROR_OUTPUT_FILES, stopped('set_occupations', 'smearing colder unknown'), 'ERROR_PW_STOPPED'),
         (CODES.ERROR_NPOOLS_TOO_HIGH, stdout(), 'ERROR_PW_STOPPED'),
+        (CODES.ERROR_OUTPUT_FILES, stopped('mp_start_pools', 'invalid number of pools'), 'ERROR_PW_STOPPED'),
         (CODES.ERROR_CHARGE_IS_WRONG, stopped('electrons', 'charge is wrong: smearing is needed'), 'ERROR_PW_STOPPED'),
         (CODES.ERROR_UNEXPECTED_PARSER_EXCEPTION, stopped('iosys', 'bad line'), 'ERROR_PW_STOPPED'),
     ],
