@@ -98,7 +98,8 @@ def format_head(status: dict[str, Any]) -> list[str]:
 def format_labels(dft: dict[str, Any]) -> list[str]:
     """Return the lines about the labels: how many, what they cost, and when the batch that runs will be done."""
     budget = f', budget {dft["budget"]}' if dft['budget'] else ''
-    known = [f'{dft[key]} {key}' for key in ('suspect', 'healed') if dft[key]]
+    known = [] if dft['teacher'] is None else [f'these by the expensive tier, {dft["teacher"]} more by the teacher']
+    known += [f'{dft[key]} {key}' for key in ('suspect', 'healed') if dft[key]]
     if dft['core_hours']:
         known.append(f'{dft["core_hours"]:.3g} core-hours')
     if dft['seconds_left'] is not None:

@@ -244,11 +244,14 @@ def count_labels(steps: Iterable[orm.WorkChainNode]) -> dict[str, Any]:
     """Count the configurations of label steps, whatever number of jobs they are labelled by.
 
     :returns: ``total``, ``done``, ``failed``, ``suspect``, ``healed``, ``running``, ``left`` (running or waiting),
-        ``core_hours``, and, while a step runs, ``per_hour`` and ``seconds_left`` of it, else None.
+        ``core_hours``, and, while a step runs, ``per_hour`` and ``seconds_left`` of it, else None. Of two tiers these
+        are the expensive one's, and ``teacher`` is the number of labels taken from the other; None for one tier.
     """
     counts: dict[str, Any] = dict.fromkeys(('total', 'done', 'failed', 'suspect', 'healed', 'running', 'left'), 0)
-    counts |= {'core_hours': 0.0, 'per_hour': None, 'seconds_left': None}
+    counts |= {'core_hours': 0.0, 'per_hour': None, 'seconds_left': None, 'teacher': None}
     for step in steps:
+        if step.process_type == TIERED:
+            counts['teacher'] = (counts['teacher'] or 0) + (dig(get_results(step), 'tiers', 'teacher') or 0)
         for batch in get_batches(step):
             for key, value in describe_batch(batch).items():
                 counts[key] = value if counts[key] is None else counts[key] + (value or 0)

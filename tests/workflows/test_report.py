@@ -12,7 +12,7 @@ from aiida.engine import ProcessState
 from aiida.plugins import DataFactory, WorkflowFactory
 from ase.build import bulk
 
-from aiida_pyacemaker.workflows.report import count_labels, get_running_tree
+from aiida_pyacemaker.workflows.report import TIERED, count_labels, get_running_tree
 
 LabelWorkChain = WorkflowFactory('pyacemaker.label')
 
@@ -51,6 +51,16 @@ def test_count_labels(batch):
     # In 60 s: two jobs of four and a half, so two and a half remain of twice and a half.
     assert counts['seconds_left'] == pytest.approx(60 * 4.5 / 7.5, rel=0.1)
     assert counts['per_hour'] == pytest.approx(6 * 60, rel=0.1)
+
+
+def test_count_labels_of_tiers(batch):
+    """Labels of the teacher do not count as expensive ones, and are told."""
+    assert count_labels([batch])['teacher'] is None
+    step = orm.WorkChainNode(process_type=TIERED).store()
+    results = orm.Dict({'tiers': {'teacher': 21, 'expensive': 11}}).store()
+    results.base.links.add_incoming(step, LinkType.RETURN, 'results')
+    counts = count_labels([step, orm.WorkChainNode(process_type=TIERED).store()])
+    assert (counts['teacher'], counts['total']) == (21, 0)
 
 
 def test_running_tree(batch):

@@ -368,8 +368,9 @@ def align(atoms: Atoms, calibration: Calibration, settings: Settings | None, tie
     aligned = atoms.copy()
     aligned.info['energy_shift'] = shift
     aligned.info['weight'] = float(atoms.info.get('weight', 1.0)) * tiers.weight
+    energy = ', energy shifted' if energy_counts(atoms) else ''
     error = f'force error {calibration.force_rmse:.3g} eV/Å in {calibration.number} comparisons'
-    aligned.info['flags'] = [*atoms.info.get('flags', []), f'labelled by the teacher, energy shifted; {error}']
+    aligned.info['flags'] = [*atoms.info.get('flags', []), f'labelled by the teacher{energy}; {error}']
     aligned.info['settings'] = {**(atoms.info.get('settings') or {}), 'aligned_to': settings}
     return set_labels(aligned, **found)
 
