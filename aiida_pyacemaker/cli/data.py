@@ -248,7 +248,7 @@ def configurations_confirm(datum, indices, everything) -> None:
     with attempt():
         confirmed = confirm_labels(datum, orm.List(list(range(len(datum)) if everything else indices)))
     echo.echo_success(f'{len(confirmed)} labels confirmed: ConfigurationsData<{confirmed.pk}>')
-    echo.echo('Give it to a run in the input namespace `dataset` of the ActiveLearningWorkChain.')
+    echo.echo('Give it to a run with:  aiida-pyacemaker launch RUNFILE --restart-from PK --labels PK')
 
 
 @cmd_configurations.command('export')

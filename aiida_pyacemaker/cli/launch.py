@@ -113,12 +113,15 @@ def print_preparation(runfile: RunFile, builder: Any, profile: str) -> None:
         'process': 'ActiveLearningWorkChain',
         'profile': profile,
         'codes': {name: f'{code.full_label} <{code.pk}>' for name, code in builder.codes.items()},
-        'pseudopotentials': parameters['label']['pseudo_family'],
-        'initial structures': count_structures(runfile),
     }
+    if 'pw' in builder.codes:
+        summary['pseudopotentials'] = parameters['label']['pseudo_family']
+    if builder.dataset:
+        summary['labels to start from'] = sum(len(batch) for batch in builder.dataset.values())
+    else:
+        summary['initial structures'] = count_structures(runfile)
     if builder.potential is not None:
-        labels = sum(len(batch) for batch in builder.dataset.values())
-        summary['continued from'] = f'potential <{builder.potential.pk}>, {labels} labels'
+        summary['continued from'] = f'potential <{builder.potential.pk}>'
     for line in yaml.safe_dump(summary, sort_keys=False, allow_unicode=True).splitlines():
         click.echo(f'#   {line}')
 

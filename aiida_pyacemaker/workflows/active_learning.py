@@ -27,6 +27,10 @@ EmbedWorkChain = WorkflowFactory('pyacemaker.embed')
 ValidateWorkChain = WorkflowFactory('pyacemaker.validate')
 
 
+#: Batches of labels that were given to a run rather than made for it are called this and their PK.
+GIVEN = 'labels_'
+
+
 class ActiveLearningWorkChain(WorkChain):
     """Explore with the current potential, halt where it extrapolates, label, learn, resume, until nothing halts.
 
@@ -194,9 +198,14 @@ class ActiveLearningWorkChain(WorkChain):
         if restart_from is not None:
             for name, value in get_restart_inputs(restart_from).items():
                 builder[name] = value
+        if restart_from is not None and labels and builder.potential is None:
+            raise ValueError(
+                'labels: the former run has no finished fit, and these labels would stand for its whole data set; '
+                'continue it without them first'
+            )
         for identifier in labels:
-            node = load_labels(identifier)
-            builder.dataset[f'labels_{node.pk}'] = node
+            node, name = load_labels(identifier, parameters)
+            builder[name][f'{GIVEN}{node.pk}'] = node
         return builder
 
     # Outline ----------------------------------------------------------------------------------------------------------
@@ -412,8 +421,9 @@ class ActiveLearningWorkChain(WorkChain):
         return True
 
     def number_of_labels(self) -> int:
-        """Return how many configurations are labelled."""
-        return sum(len(node) for node in (self.ctx.dataset, self.ctx.test_set) if node is not None)
+        """Return how many configurations were labelled for this run, not counting the labels that it was given."""
+        batches = [item for batches in self.ctx.batches.values() for item in batches.items()]
+        return sum(len(node) for name, node in batches if not name.startswith(GIVEN))
 
     def run_explore(self):
         """Resume the walkers that halted, or else start a new round."""
@@ -584,10 +594,11 @@ def complete_label(label: dict, elements: list[str]) -> dict:
     return {**load_oracle({**label, 'oracle': name}).complete(elements), 'oracle': label['oracle']}
 
 
-def load_labels(identifier) -> orm.Data:
-    """Return a node of labelled configurations.
+def load_labels(identifier, parameters: dict) -> tuple[orm.Data, str]:
+    """Return a node of labelled configurations, and the data set that it belongs to: ``dataset`` or ``test_set``.
 
-    :raises ValueError: if there is no such node, or its configurations are not labelled.
+    :param parameters: the resolved run file that they are for.
+    :raises ValueError: if there is no such node, or its labels cannot be used with the run file.
     """
     try:
         node = identifier if isinstance(identifier, orm.Node) else orm.load_node(identifier)
@@ -597,7 +608,20 @@ def load_labels(identifier) -> orm.Data:
         raise ValueError(f'labels: node {identifier} is a {type(node).__name__}; name a ConfigurationsData')
     if min(node.labels['energy'], node.labels['forces']) < len(node):
         raise ValueError(f'labels: some of the {len(node)} configurations of node {node.pk} have no energy or forces')
-    return node
+    foreign = sorted(set(node.elements) - set(parameters['system']['elements']))
+    if foreign:
+        raise ValueError(f'labels: node {node.pk} holds {", ".join(foreign)}; add it to system.elements')
+    splits = {atoms.info.get('split', 'train') for atoms in node.get_frames()}
+    if len(splits) > 1:
+        raise ValueError(f'labels: node {node.pk} holds training and held-out configurations; give a node for each')
+    label = parameters['label']
+    others = [name for name in node.base.attributes.get('oracles', []) if name.split()[0] != label['oracle']]
+    if others and label['oracle'] != 'tiered' and not label['mix_settings']:
+        raise ValueError(
+            f'labels: node {node.pk} was labelled by {", ".join(others)}, the run labels by {label["oracle"]}: such '
+            'energies are not comparable; set label.mix_settings to true if you mean it'
+        )
+    return node, 'test_set' if splits == {'test'} else 'dataset'
 
 
 def get_batches(dataset: orm.Data) -> dict[str, orm.Data]:

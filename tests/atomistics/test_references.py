@@ -62,6 +62,19 @@ def test_scale_of_the_free_atoms_comes_first(training):
     assert max(energies(aligned)) - min(energies(aligned)) < 2
 
 
+def test_energies_that_were_aligned(training):
+    """A teacher's energies that were shifted onto DFT's are of DFT's scale: they are moved no further."""
+    frames = mixed(training, free=('qe',))
+    for atoms in frames:
+        if atoms.info['settings'] == TEACHER:
+            found = labels(atoms)
+            set_labels(atoms, **{**found, 'energy': found['energy'] + INNER * len(atoms)})
+            atoms.info['settings'] = {**TEACHER, 'aligned_to': QE}
+    scales = energy_scales(frames, ['Al'])
+    assert [scale['settings'] for scale in scales] == [QE]
+    assert align_energies(frames, scales) is frames
+
+
 def test_offsets_by_composition():
     """Two elements, free atoms of one of them with both settings: the other's offset is that of the crystals."""
     rng = np.random.default_rng(0)

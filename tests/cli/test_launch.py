@@ -5,16 +5,21 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from aiida import orm
+from aiida.plugins import DataFactory, WorkflowFactory
+from ase.build import bulk
 from click.testing import CliRunner
 from run_graph import build_finished
 
+from aiida_pyacemaker.atomistics.configurations import set_labels
 from aiida_pyacemaker.cli import launch
 from aiida_pyacemaker.workflows.protocols.runfile import load_runfile, resolve_runfile
 from aiida_pyacemaker.workflows.report import EXTRA_RUNFILE
 
+ConfigurationsData = DataFactory('pyacemaker.configurations')
 ALUMINIUM = Path(__file__).resolve().parents[2] / 'examples' / 'aluminium.yaml'
 
 
@@ -92,10 +97,49 @@ def test_restart(new_run_graph, pw_code, lammps_code, worker_code, pseudo_family
     monkeypatch.setattr('aiida_pyacemaker.workflows.preflight.check_daemon', lambda: None)
     result = invoke(ALUMINIUM, '--restart-from', former.pk, '--prepare-only')
     assert result.exit_code == 0, result.output
-    assert f'continued from: potential <{graph.potential.pk}>, 8 labels' in result.output
+    assert f'continued from: potential <{graph.potential.pk}>' in result.output
+    assert 'labels to start from: 8' in result.output
     result = invoke(ALUMINIUM, '--restart-from', 999999)
     assert result.exit_code == 1
     assert 'there is no node 999999' in result.output
+
+
+def test_labels(
+    aiida_profile_clean, pw_code, lammps_code, worker_code, pseudo_family, new_run_graph, invoke, monkeypatch
+):
+    """Labelled configurations start a run or join a former one; what cannot be compared is refused at once."""
+    monkeypatch.setattr('aiida_pyacemaker.workflows.preflight.check_daemon', lambda: None)
+
+    def store(settings, symbol='Al', split='train', **labels):
+        atoms = bulk(symbol, 'fcc', a=4.05)
+        atoms.info |= {'split': split, 'settings': settings}
+        return ConfigurationsData([set_labels(atoms, **labels)]).store().pk
+
+    labels = {'energy': -1.0, 'forces': np.zeros((1, 3))}
+    good = store({'oracle': 'qe', 'version': '6.7'}, **labels)
+    result = invoke(ALUMINIUM, '--labels', good, '--prepare-only')
+    assert result.exit_code == 0, result.output
+    assert 'labels to start from: 1' in result.output
+
+    graph = new_run_graph()
+    former = build_finished(graph)
+    unlabelled = store({'oracle': 'qe'})
+    for pk, message in {
+        unlabelled: 'have no energy or forces',
+        store({'oracle': 'qe'}, symbol='Cu', **labels): 'add it to system.elements',
+        store({'oracle': 'vasp'}, **labels): 'labelled by vasp, the run labels by qe',
+        store(None, **labels): 'labelled by unknown settings',
+        former.pk: 'is a WorkChainNode',
+        999999: 'labels: no ',
+    }.items():
+        result = invoke(ALUMINIUM, '--labels', pk)
+        assert result.exit_code == 1
+        assert message in result.output
+    process = WorkflowFactory('pyacemaker.active_learning')
+    held_out = store({'oracle': 'qe'}, split='test', **labels)
+    builder = process.get_builder_from_runfile(load_runfile(ALUMINIUM), restart_from=former, labels=[good, held_out])
+    assert f'labels_{good}' in builder.dataset
+    assert list(builder.test_set)[-1] == f'labels_{held_out}'
 
 
 def test_once(new_run_graph, invoke, tmp_path):

@@ -8,7 +8,13 @@ from ase import Atoms
 from ase.build import bulk
 
 from aiida_pyacemaker.atomistics.configurations import set_labels
-from aiida_pyacemaker.atomistics.labelling.settings import check_consistent, differences, fingerprint, group_by_settings
+from aiida_pyacemaker.atomistics.labelling.settings import (
+    check_consistent,
+    differences,
+    fingerprint,
+    get_scale,
+    group_by_settings,
+)
 
 QE = {
     'oracle': 'qe', 'version': '6.7', 'xc': 'PBE', 'ecutwfc': 40, 'ecutrho': 160.0, 'smearing': 'cold', 'degauss': 0.02,
@@ -47,6 +53,17 @@ def test_who_labelled_comes_first():
     assert differences(TEACHER, {**TEACHER, 'version': '1.0'}) == ['teacher sevennet 7net-0 0.11 against 1.0']
     assert differences(None, QE) == ['labelled by unknown settings against qe']
     assert differences({}, None) == []
+
+
+def test_aligned_energies():
+    """Energies that were aligned tell to what; by their scale they belong to the labels that they were aligned to."""
+    aligned = {**TEACHER, 'aligned_to': QE}
+    assert differences(aligned, {**TEACHER, 'aligned_to': {**QE, 'pseudos': {'Al': 'a1'}}}) == []
+    told = differences(aligned, {**TEACHER, 'aligned_to': {**QE, 'ecutwfc': 60}})
+    assert told == ['energies aligned to other ones: ecutwfc 40 Ry against 60 Ry']
+    frames = [frame(QE), frame(aligned), frame(TEACHER), frame(None)]
+    assert [group.indices for group in group_by_settings(frames)] == [[0], [1], [2], [3]]
+    assert [group.indices for group in group_by_settings(frames, get_scale)] == [[0, 1], [2], [3]]
 
 
 def test_equal_settings_have_equal_names():
