@@ -31,7 +31,7 @@ TETHER = 3.0
 RANGE = 6.0
 #: Iterations of the matching, damping as a share of the largest response, displacement (Å) for differences of forces,
 #: and largest one of the result.
-ITERATIONS, DAMPING, STEP, LONGEST = 5, 0.1, 0.01, 0.15
+ITERATIONS, DAMPING, STEP, LONGEST = 10, 0.03, 0.01, 0.15
 
 
 def reference_forces(region: Region, rows: np.ndarray, calculator: Calculator) -> np.ndarray:
