@@ -90,7 +90,7 @@ def test_select(worked, al_frames, tmp_path):
     assert [atoms.info['split'] for atoms in selected].count('test') == 2
     task(tmp_path, {**parameters, 'max_atoms': 8}, configurations=frames)
     assert run(tmp_path, 'select').returncode == 1
-    assert 'embedding of larger cells comes later' in result(tmp_path)['message']
+    assert 'embed.max_atoms = 8 leaves a box of' in result(tmp_path)['message']
 
 
 def test_bad_data(worked, al_frames, tmp_path):
