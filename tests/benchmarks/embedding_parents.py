@@ -1,7 +1,8 @@
 """Large cells whose exact forces are known: what the embedding is measured against in `bench_embedding.py`.
 
 Each parent is made by molecular dynamics with a teacher: a potential that is fast enough to give the forces of all
-atoms of the parent. With it comes a second potential of the same elements, which stands for the one in training.
+atoms of the parent. With it comes an ACE fitted to a few small cells of the teacher, which stands for the potential in
+training, and a potential of other authors.
 Run as `python tests/benchmarks/embedding_parents.py [NAME]...` to make them; they are kept in the temporary folder.
 """
 
@@ -15,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.data import atomic_masses, atomic_numbers
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
+
+from aiida_pyacemaker.atomistics.configurations import set_labels
+from aiida_pyacemaker.atomistics.fitting.train import train
+from aiida_pyacemaker.atomistics.potential import AcePotential
 
 #: Where the parents are kept between runs.
 CACHE = Path(tempfile.gettempdir()) / 'pyacemaker-embedding-parents'
@@ -136,8 +141,10 @@ class Teacher(Calculator):
     def kinds_of_sites(self, atoms: Atoms, cutoff: float) -> np.ndarray:
         """Common neighbour analysis (n,) of the quenched cell: 1 fcc, 2 hcp, 5 neither; cutoff in Å."""
         self.start(atoms)
-        self.library.commands_list([f'compute cna all cna/atom {cutoff}', 'dump d all custom 1000000 /dev/null id c_cna',
-                                    'min_style fire', 'minimize 0 1e-2 60 100'])  # fmt: skip
+        self.library.commands_list([
+            f'compute cna all cna/atom {cutoff}', 'dump d all custom 1000000 /dev/null id c_cna',
+            'min_style fire', 'minimize 0 1e-2 60 100',
+        ])  # fmt: skip
         values = self.library.numpy.extract_compute('cna', 1, 1)
         order = np.argsort(self.library.numpy.extract_atom('id')[: len(atoms)])
         return np.asarray(values)[: len(atoms)][order].astype(int)
@@ -149,14 +156,17 @@ def eam(name: str, file: str, element: str, cutoff: float) -> Teacher:
     return Teacher(name, [element], f'pair_style {style}\npair_coeff * * {potential_file(file)} {element}', cutoff)
 
 
-def born(name: str, style: str, extra: str = '', scale: float = 1.0, isolated: str = '') -> Teacher:
-    """Return the potential of Tosi and Fumi for NaCl; `scale` stretches its ions."""
-    table = [(pair, (a, rho, sigma * scale, c, d)) for pair, (a, rho, sigma, c, d) in TOSI_FUMI.items()]
-    lines = {kind: [f'pair_style {kind}'] for kind in (style, isolated) if kind}
-    for kind, block in lines.items():
-        block += [f'pair_coeff {pair} ' + ' '.join(map(str, values)) for pair, values in table]
-    periodic = '\n'.join([*lines[style], extra]).strip()
-    return Teacher(name, ['Na', 'Cl'], periodic, 9.0, (1.0, -1.0), '\n'.join(lines.get(isolated, [])))
+def born(name: str, style: str, extra: str = '', scale: float = 1.0, isolated: bool = False) -> Teacher:
+    """Return the potential of Tosi and Fumi for NaCl; `scale` stretches its ions.
+
+    :param isolated: whether it shall be good for clusters: then with all pairs of charges.
+    """
+    table = {pair: f'{a} {rho} {sigma * scale} {c} {d}' for pair, (a, rho, sigma, c, d) in TOSI_FUMI.items()}
+    periodic = [f'pair_style {style}', *(f'pair_coeff {pair} {values}' for pair, values in table.items()), extra]
+    cluster = ['pair_style hybrid/overlay born 9.0 coul/cut 60.0', 'pair_coeff * * coul/cut',
+               *(f'pair_coeff {pair} born {values}' for pair, values in table.items())]  # fmt: skip
+    return Teacher(name, ['Na', 'Cl'], '\n'.join(periodic).strip(), 9.0, (1.0, -1.0),
+                   '\n'.join(cluster) if isolated else '')  # fmt: skip
 
 
 def stillinger_weber() -> Teacher:
@@ -183,8 +193,7 @@ AL_ZHOU = eam('Al Zhou', 'Al_zhou.eam.alloy', 'Al', 10.1)
 CU_MISHIN = eam('Cu Mishin', 'Cu_mishin1.eam.alloy', 'Cu', 5.51)
 CU_ZHOU = eam('Cu Zhou', 'Cu_zhou.eam.alloy', 'Cu', 9.04)
 SI_SW, SI_TERSOFF, SI_SNAP = stillinger_weber(), tersoff(), snap()
-NACL_LONG = born('Tosi-Fumi, Ewald', 'born/coul/long 9.0', 'kspace_style pppm 1e-6',
-                 isolated='born/coul/cut 9.0 60.0')  # fmt: skip
+NACL_LONG = born('Tosi-Fumi, Ewald', 'born/coul/long 9.0', 'kspace_style pppm 1e-6', isolated=True)
 #: No long range, as an ACE has none, and other ions.
 NACL_SHORT = born('Tosi-Fumi 1% larger, Wolf', 'born/coul/dsf 0.2 9.0', scale=1.01)
 
@@ -370,25 +379,78 @@ class Case:
     """A parent.
 
     :param maker: potential that it is made with. :param teacher: gives the true forces.
-    :param current: stands for the potential in training; never the teacher.
+    :param other: a potential of the same elements by other authors.
+    :param crystal: ideal cell of what a potential in training has seen.
     """
 
     make: Callable[[Teacher], tuple[Atoms, np.ndarray]]
     maker: Teacher
     teacher: Teacher
-    current: Teacher
+    other: Teacher
+    crystal: Atoms
+
+    @property
+    def current(self) -> Calculator:
+        """An ACE early in training; made when missing, kept between runs."""
+        return fitted(self.teacher, self.maker, self.crystal)
 
 
+def fitted(teacher: Teacher, maker: Teacher, crystal: Atoms) -> Calculator:
+    """Return an ACE fitted to what a teacher says of small cells: no parent, no boundary, no dislocation, no front.
+
+    80 crystals, strained and rattled, every third with a vacancy, and 20 cells of the melt, 32 to 96 atoms each.
+    """
+    recipe = inspect.getsource(training_cells) + inspect.getsource(fitted) + teacher.pair
+    version = hashlib.sha256(recipe.encode()).hexdigest()[:8]
+    path = CACHE / f'ace-{crystal.get_chemical_formula()}-{version}'
+    if not (path / 'potential.asi').exists():
+        frames = training_cells(maker, crystal)
+        for number, atoms in enumerate(frames):
+            atoms.calc = teacher
+            set_labels(atoms, atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress())
+            atoms.info.update(split='train', family='small', parent=str(number))
+        parameters = {'elements': list(teacher.elements), 'number_of_functions': 150, 'cutoff': 6.5, 'processes': 1}
+        train(frames, parameters, path, report=lambda line: None)
+    return _loaded(path)
+
+
+@cache
+def _loaded(path: Path) -> Calculator:
+    return AcePotential(path).calculator()
+
+
+def training_cells(maker: Teacher, crystal: Atoms) -> list[Atoms]:
+    """Small cells without labels."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for number in range(80):
+        atoms = crystal.repeat((2, 2, 2) if number % 3 else (3, 2, 2))
+        strain = (1 + rng.uniform(-0.04, 0.04)) * np.eye(3) + rng.normal(0, 0.015, (3, 3))
+        atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+        if number % 3 == 0:
+            # of a salt a neutral pair
+            del atoms[[int(np.flatnonzero(atoms.numbers == z)[rng.integers(8)]) for z in np.unique(atoms.numbers)]]
+        atoms.positions += rng.normal(0, rng.uniform(0.02, 0.2), (len(atoms), 3))
+        frames.append(atoms)
+    for seed in range(1, 21):
+        atoms = crystal.repeat(2)
+        atoms.set_cell(atoms.cell.array * (1.02 + 0.0015 * seed), scale_atoms=True)
+        frames.append(maker.run(atoms, _heat(4000, 500, seed=seed) + _heat(800 + 60 * seed, 300, seed=seed)))
+    return frames
+
+
+AL_CELL, CU_CELL = bulk('Al', 'fcc', AL, cubic=True), bulk('Cu', 'fcc', CU, cubic=True)
+SI_CELL, NACL_CELL = bulk('Si', 'diamond', SI, cubic=True), bulk('NaCl', 'rocksalt', NACL, cubic=True)
 CASES = {
-    'vacancy': Case(vacancy, AL_MM, AL_MM, AL_ZHOU),
-    'dislocation': Case(dislocation, AL_MM, AL_MM, AL_ZHOU),
-    'boundary': Case(boundary, CU_MISHIN, CU_MISHIN, CU_ZHOU),
-    'polycrystal': Case(polycrystal, CU_MISHIN, CU_MISHIN, CU_ZHOU),
-    'melt': Case(melt, AL_MM, AL_MM, AL_ZHOU),
-    'front': Case(front, AL_MM, AL_MM, AL_ZHOU),
+    'vacancy': Case(vacancy, AL_MM, AL_MM, AL_ZHOU, AL_CELL),
+    'dislocation': Case(dislocation, AL_MM, AL_MM, AL_ZHOU, AL_CELL),
+    'boundary': Case(boundary, CU_MISHIN, CU_MISHIN, CU_ZHOU, CU_CELL),
+    'polycrystal': Case(polycrystal, CU_MISHIN, CU_MISHIN, CU_ZHOU, CU_CELL),
+    'melt': Case(melt, AL_MM, AL_MM, AL_ZHOU, AL_CELL),
+    'front': Case(front, AL_MM, AL_MM, AL_ZHOU, AL_CELL),
     # forces of the potentials that could make it feel nothing beyond 5 Å: any piece would do
-    'amorphous': Case(amorphous, SI_SW, SI_SNAP, SI_TERSOFF),
-    'salt': Case(salt, NACL_LONG, NACL_LONG, NACL_SHORT),
+    'amorphous': Case(amorphous, SI_SW, SI_SNAP, SI_TERSOFF, SI_CELL),
+    'salt': Case(salt, NACL_LONG, NACL_LONG, NACL_SHORT, NACL_CELL),
 }
 
 
