@@ -16,7 +16,13 @@ from aiida import orm
 from click.testing import CliRunner
 
 from aiida_pyacemaker.cli.launch import cmd_launch
-from aiida_pyacemaker.workflows.preflight import check_code, check_pseudopotentials, find_problems
+from aiida_pyacemaker.workflows.preflight import (
+    check_code,
+    check_oracle,
+    check_pseudopotentials,
+    check_structures,
+    find_problems,
+)
 from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
 
 ALUMINIUM = Path(__file__).resolve().parents[1] / 'examples' / 'aluminium.yaml'
@@ -212,6 +218,25 @@ def test_pseudopotential_of_an_element(pseudo_family):
             check_pseudopotentials(runfile)
     with pytest.raises(ValueError, match=f'there is no pseudopotential family `SSSP/9`; installed are {pseudo_family}'):
         check_pseudopotentials(aluminium(label={'pseudo_family': 'SSSP/9'}))
+
+
+# Oracles and embedding ------------------------------------------------------------------------------------------------
+
+
+def test_teacher_without_model(tmp_path):
+    """The model file of a teacher is not there, or not needed; what the oracle needs is asked for before submission."""
+    eam = {'elements': ['Al'], 'pair_style': 'eam/alloy', 'pair_coeff': ['* * Al.eam Al']}
+    teacher = {'calculator': 'lammps', 'model': str(tmp_path / 'Al.eam'), 'parameters': eam}
+    with pytest.raises(ValueError, match=r'label.teacher.*Al\.eam'):
+        check_oracle(aluminium(label={'oracle': 'teacher', 'teacher': teacher}))
+    check_oracle(aluminium(label={'oracle': 'teacher', 'teacher': {'calculator': 'emt'}}))
+
+
+def test_cells_too_small_to_be_cut():
+    """Large simulations whose environments no DFT cell can hold; whole cells of the same size are all right."""
+    with pytest.raises(ValueError, match=r'embed.max_atoms: .* raise it to 1\d at least, or lower explore.atoms'):
+        check_structures(aluminium(explore={'atoms': 500}, embed={'max_atoms': 8}))
+    check_structures(aluminium(explore={'atoms': 500}, embed={'max_atoms': 100}))
 
 
 # AiiDA ----------------------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ def find_problems(runfile: RunFile, probe_engines: bool = True, need_daemon: boo
     checks: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
         (check_structures, (runfile,)),
         (check_pseudopotentials, (runfile,)),
+        (check_oracle, (runfile,)),
         *((check_code, (name, label, probe_engines)) for name, label in runfile.needed_codes().items()),
     ]
     if need_daemon:
@@ -53,6 +54,7 @@ def check_structures(runfile: RunFile) -> Generation:
 
     :raises ValueError: if a file or node is of no use, if the structures cannot be made, or if there are too many.
     """
+    from aiida_pyacemaker.atomistics.embedding.box import least_atoms
     from aiida_pyacemaker.atomistics.generators.generate import generate, starting_cells
     from aiida_pyacemaker.calculations.functions.structures import find_structure_nodes, get_frames
 
@@ -61,7 +63,7 @@ def check_structures(runfile: RunFile) -> Generation:
     generation = generate(
         runfile.system.elements, runfile.structures, runfile.seed, own=own, cutoff=runfile.train.cutoff
     )
-    starting_cells(
+    cells = starting_cells(
         runfile.system.elements,
         runfile.structures,
         runfile.seed,
@@ -70,6 +72,14 @@ def check_structures(runfile: RunFile) -> Generation:
         own,
         runfile.embed.max_atoms if runfile.explore.atoms <= runfile.embed.max_atoms else None,
     )
+    for cell in cells:
+        least = least_atoms(cell.get_volume() / len(cell))
+        if len(cell) > runfile.embed.max_atoms < least:
+            raise ValueError(
+                f'embed.max_atoms: of simulations of {len(cell)} atoms ({cell.get_chemical_formula()}) cells of '
+                f'{runfile.embed.max_atoms} atoms are too small to be cut for DFT; raise it to {least} at least, or '
+                'lower explore.atoms'
+            )
     if len(generation.frames) > runfile.budget.max_labels:
         raise ValueError(
             f'structures: these are {len(generation.frames)} initial structures, more than budget.max_labels '
@@ -97,6 +107,21 @@ def check_pseudopotentials(runfile: RunFile) -> str | None:
     else:
         check_family(label, elements)
     return label
+
+
+def check_oracle(runfile: RunFile) -> None:
+    """Check that what the oracle needs is there: files, potentials, libraries of this Python.
+
+    :raises ValueError: naming the key and the remedy.
+    """
+    from .oracles import load_oracle
+
+    label = runfile.to_dict()['label']
+    names = ['teacher', label['tiers']['expensive']] if label['oracle'] == 'tiered' else [label['oracle']]
+    for name in names:
+        # families of pseudopotentials have a check of their own
+        if name != 'qe':
+            load_oracle({**label, 'oracle': name}).complete(runfile.system.elements)
 
 
 # Engines --------------------------------------------------------------------------------------------------------------

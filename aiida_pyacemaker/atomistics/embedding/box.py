@@ -28,6 +28,8 @@ DECAY = 1.5
 LAYER = 4.0
 #: Å of matter between core and boundary below which the core is shrunk instead.
 MIN_BUFFER = 2.5
+#: Half the edge (Å) of the smallest box: the buffer, and the uncertain atom in the middle.
+LEAST_HALF = MIN_BUFFER + 0.5
 #: Å: how much longer an edge may be than core and buffer need, and the steps in which edges and origins are tried.
 SLACK, EDGE_STEP, ORIGIN_STEP = 5.0, 0.5, 0.5
 #: Steps (Å) around the best edges of the search.
@@ -173,12 +175,20 @@ def plan_sizes(
         return Sizes(core_radius, buffer, most, density, 2 * wanted, 2 * wanted + SLACK, wanted)
     halves = np.arange(wanted, 0.5, -0.05)
     half = float(next((half for half in halves if atoms(half) <= max_atoms), 0.0))
-    if half < MIN_BUFFER + 0.5:
+    if half < LEAST_HALF:
         raise ValueError(
             f'embed.max_atoms = {max_atoms} leaves a box of {2 * half:.1f} Å, too small for any environment: raise it'
         )
     core = min(core_radius, half - MIN_BUFFER)
     return Sizes(core, half - core, max_atoms, density, 1.72 * half, 2.6 * half, wanted)
+
+
+def least_atoms(volume_per_atom: float) -> int:
+    """Return how many atoms the smallest box has that can hold an environment and its buffer.
+
+    :param volume_per_atom: Å³, of the matter that it is cut from.
+    """
+    return int(np.ceil((2 * LEAST_HALF) ** 3 / volume_per_atom))
 
 
 def _density(region: Region, half: float, surfaces: Surfaces) -> float:
