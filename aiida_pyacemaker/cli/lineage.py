@@ -44,7 +44,7 @@ def format_lineage(lineage: dict[str, Any]) -> str:
     lines += shorten([f'  {format_data(potential)}' for potential in lineage['potentials']])
     lines += ['', f'Simulations that proposed configurations: {len(lineage["simulations"])}']
     lines += shorten([f'  {format_simulation(simulation)}' for simulation in lineage['simulations']])
-    lines += ['', f'DFT calculations behind it, held-out ones included: {len(lineage["dft"])}']
+    lines += ['', f'Calculations that labelled, held-out ones included: {len(lineage["dft"])}']
     lines += shorten([f'  {format_dft(calculation)}' for calculation in lineage['dft']])
     return '\n'.join(lines)
 
@@ -76,6 +76,8 @@ def format_simulation(simulation: dict[str, Any]) -> str:
 
 
 def format_dft(calculation: dict[str, Any]) -> str:
-    """Return one line about a DFT calculation."""
+    """Return one line about a calculation that labelled."""
     energy = f'  {calculation["energy"]:.4f} eV' if calculation['energy'] is not None else ''
-    return f'{calculation["kind"]}<{calculation["pk"]}>  {calculation["formula"]}{energy}  {calculation["called_as"]}'
+    number = calculation['configurations']
+    what = calculation['formula'] if number is None else f'{number} configurations'
+    return f'{calculation["kind"]}<{calculation["pk"]}>  {what}{energy}  {calculation["called_as"]}'

@@ -419,8 +419,8 @@ def get_lineage(node: orm.Node) -> dict[str, Any]:
 
     :param node: ``AcePotentialData``, ``ConfigurationsData``, or a process that has a potential among its outputs.
     :returns: dictionary with ``node``, ``created_by``, ``potentials`` (those before it, newest first), ``dft`` (the
-        ``PwCalculation`` nodes that labelled the data) and ``simulations`` (the ``LammpsPaceCalculation`` nodes that
-        proposed configurations).
+        calculations that labelled the data, by DFT or by a teacher) and ``simulations`` (the ``LammpsPaceCalculation``
+        nodes that proposed configurations).
     :raises ValueError: if the node is of another kind.
     """
     potential_class = DataFactory('pyacemaker.potential')
@@ -522,14 +522,23 @@ def add_linked(
 
 
 def get_dft(pks: list[int]) -> list[dict[str, Any]]:
-    """Return the DFT calculations among some nodes, with formula and energy (eV)."""
+    """Return the calculations that labelled, among some nodes.
+
+    :returns: of each one of DFT ``formula`` and ``energy`` (eV), of each job of a teacher the number of
+        ``configurations``; the other keys are None.
+    """
     processes = get_calculations(pks, 'aiida.calculations:quantumespresso.pw')
+    processes |= get_calculations(pks, 'aiida.calculations:vasp.vasp')
     add_linked(processes, orm.Dict, 'output_parameters', 'with_incoming', {'energy': 'attributes.energy'})
     add_linked(processes, orm.StructureData, 'structure', 'with_outgoing', {'formula': 'attributes.sites'})
     for process in processes.values():
         names = [site['kind_name'].rstrip('0123456789') for site in process['formula'] or []]
-        process['formula'] = ''.join(f'{name}{names.count(name)}' for name in sorted(set(names)))
-    return list(processes.values())
+        process['formula'] = ''.join(f'{name}{names.count(name)}' for name in sorted(set(names))) or None
+        process['configurations'] = None
+    teachers = get_calculations(pks, 'aiida.calculations:pyacemaker.teacher')
+    number = {'configurations': 'attributes.number_of_configurations'}
+    add_linked(teachers, orm.Data, 'labelled', 'with_incoming', number)
+    return [*processes.values(), *(process | {'energy': None, 'formula': None} for process in teachers.values())]
 
 
 def get_simulations(pks: list[int]) -> list[dict[str, Any]]:

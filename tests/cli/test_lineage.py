@@ -6,6 +6,9 @@ import json
 
 import pytest
 from aiida import orm
+from aiida.engine import run_get_node
+from aiida.plugins import CalculationFactory, DataFactory
+from ase.build import bulk
 from click.testing import CliRunner
 
 from aiida_pyacemaker.cli.lineage import cmd_lineage
@@ -50,7 +53,7 @@ def test_configurations_and_run(finished_graph, invoke):
     node = finished_graph.run
     result = invoke(node.outputs.dataset.pk)
     assert result.exit_code == 0, result.output
-    assert 'DFT calculations behind it, held-out ones included: 10' in result.output
+    assert 'Calculations that labelled, held-out ones included: 10' in result.output
     assert 'made by merge_configurations' in result.output
     result = invoke(node.pk)
     assert f'AcePotentialData<{finished_graph.potential.pk}>  Al  generation 1' in result.output
@@ -63,3 +66,16 @@ def test_wrong_node(aiida_profile, invoke):
     result = invoke(orm.Int(1).store().pk)
     assert result.exit_code == 1
     assert 'lineage starts from a potential, configurations, or a process that made a potential' in result.output
+
+
+def test_teacher(worker_code, invoke):
+    """Jobs of a teacher labelled as DFT does."""
+    cells = DataFactory('pyacemaker.configurations')([bulk('Cu', a=a) for a in (3.5, 3.6)])
+    builder = CalculationFactory('pyacemaker.teacher').get_builder()
+    builder.code, builder.configurations = worker_code, cells
+    builder.parameters = orm.Dict({'teacher': {'calculator': 'emt'}})
+    results, node = run_get_node(builder)
+    result = invoke(results['labelled'].pk)
+    assert result.exit_code == 0, result.output
+    assert 'Calculations that labelled, held-out ones included: 1' in result.output
+    assert f'TeacherCalculation<{node.pk}>  2 configurations' in result.output
