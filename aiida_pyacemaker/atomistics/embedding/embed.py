@@ -21,6 +21,8 @@ from .relax import match_forces, reference_forces, relax_buffer
 
 #: Å: atoms this near to a face may be moved by more than hundredths of an Å.
 FACE = 1.5
+#: Å: behind a thicker buffer the core feels less of the boundary than a young potential errs in saying how much.
+MATCHED_BUFFER = 4.5
 
 
 def embed(
@@ -133,6 +135,8 @@ def _settle(
         cell, far & box.near_faces(places, FACE), calculator, parameters.relax_steps, parameters.relax_force,
         parent_forces=forces, threshold=threshold,
     )  # fmt: skip
+    if sizes.buffer > MATCHED_BUFFER or not parameters.relax_steps:
+        return cell, report
     cell, matched = match_forces(cell, core, forces[core], np.flatnonzero(boundary), calculator)
     return cell, {**report, **matched}
 
