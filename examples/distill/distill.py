@@ -36,13 +36,14 @@ HERE = Path(__file__).resolve().parent
 REPEATS = (2, 3, 4)
 LATTICE_CONSTANT = 3.87
 #: Steps of molecular dynamics that are timed.
-TEACHER_STEPS, ACE_STEPS = 5, 1000
+TEACHER_STEPS, ACE_STEPS = 3, 300
 ONE_THREAD = {'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1'}
 
 
 def main(runfile: str = str(HERE / 'distill.yaml'), profile: str = 'pyacemaker') -> None:
     """Run the distillation, and print the tables."""
-    subprocess.run(['aiida-pyacemaker', 'launch', runfile, '--profile', profile, '--wait', '--once'], check=True)
+    command = Path(sys.prefix) / 'bin' / 'aiida-pyacemaker'
+    subprocess.run([command, 'launch', runfile, '--profile', profile, '--wait', '--once'], check=True)
     load_profile(profile)
     content = load_runfile(runfile)
     run = find_same_run(content.content_hash())
