@@ -125,6 +125,7 @@ def ensure_daemon(profile: Profile) -> str:
     """
     client = daemon_client(profile)
     if not is_running(client):
+        forget_broker(profile)
         _verdi_daemon(profile.name, 'start')
         return 'started'
     reason = why_restart(client)
@@ -144,6 +145,19 @@ def is_running(client: DaemonClient) -> bool:
         return pid is not None and 'start-circus' in psutil.Process(pid).cmdline()
     except psutil.Error:
         return False
+
+
+def forget_broker(profile: Profile) -> None:
+    """Remove the address of a broker that was killed together with the daemon.
+
+    The broker writes the address of its socket to a file, and removes it at its end unless it is killed. A worker that
+    starts before the new broker then connects to the old address, where nobody is, and waits there for ever.
+    """
+    from aiida.manage.configuration import get_config
+
+    folder = get_config().filepaths(profile).get('broker_service', {}).get('dir')
+    if folder is not None:
+        (Path(folder) / 'broker.sockets').unlink(missing_ok=True)
 
 
 def why_restart(client: DaemonClient) -> str | None:

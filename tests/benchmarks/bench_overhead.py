@@ -1,14 +1,18 @@
 """What AiiDA costs per label: CPU-seconds of the daemon and of the script, without those of pw.x itself.
 
 Run as `python tests/benchmarks/bench_overhead.py`: in a profile of its own, set up as `aiida-pyacemaker setup` does it,
-with a daemon of its own, aluminium primitive cells of different volumes are labelled with one k-point and the lowest
-cutoff. The old way submits a plain `PwBaseWorkChain`, built by `get_builder_from_protocol` with `kpoints_distance`, for
-each structure, as many at a time; ours is `LabelWorkChain`. Both in the same run, on different volumes, so that nothing
-comes from the cache.
+with a daemon of its own, aluminium primitive cells of different volumes are labelled with one k-point and a low cutoff,
+by several ways in the same run, four at a time and in turn, so that what else the machine does falls on all of them:
 
-Counted are the user and system time of the daemon, its workers and all that they start and wait for, and of this
-script, from the first submission to the last end. A job's own script and pw.x are not among them: the scheduler
-`core.direct` starts them detached. What the daemon costs when idle is measured and taken off for nobody.
+- old: a plain `PwBaseWorkChain` for each structure, built by `get_builder_from_protocol` with `kpoints_distance`, on a
+  computer as AiiDA configures it: each look at the jobs is a login shell;
+- plain: the same on our computer, without login shells;
+- ours: `LabelWorkChain`;
+- bare: a `PwCalculation` for each structure, which heals nothing: what AiiDA needs at least for a job.
+
+Volumes differ, so that nothing comes from the cache. Counted are the user and system time of the daemon, its workers
+and all that they start and wait for, and of this script. A job's own script and pw.x are not among them: the scheduler
+`core.direct` starts them detached. What the daemon costs when idle is printed, and not taken off.
 """
 
 from __future__ import annotations
@@ -16,11 +20,10 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from contextlib import contextmanager
-from pathlib import Path
+from itertools import count
 
 import psutil
 from ase.build import bulk
@@ -57,21 +60,26 @@ def profile():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def get_code():
-    """Return the code of pw.x and the label of a family of pseudopotentials."""
+def set_up() -> dict:
+    """Return the codes of pw.x, on a computer of AiiDA's make and on ours, and the family of pseudopotentials."""
+    from aiida import orm
+
     from aiida_pyacemaker.setup.codes import ensure_code, ensure_computer
     from aiida_pyacemaker.setup.engines import find_pw
     from aiida_pyacemaker.setup.pseudos import PSEUDO_DOJO, install_pseudo_dojo
 
     install_pseudo_dojo(elements=('Al',))
     computer, _ = ensure_computer()
-    code, _ = ensure_code('pw', find_pw, computer, exact=False)
-    return code, PSEUDO_DOJO
+    old = orm.Computer('old', 'localhost', '', 'core.local', 'core.direct', f'{computer.get_workdir()}_old').store()
+    old.set_minimum_job_poll_interval(1)
+    old.configure(safe_interval=0)
+    codes = {name: ensure_code('pw', find_pw, where, exact=False)[0] for name, where in (('old', old), ('', computer))}
+    return {**codes, 'family': PSEUDO_DOJO}
 
 
-def get_cells(number: int, first: float) -> list:
-    """Return primitive cells of different volumes."""
-    return [bulk('Al', a=first + 0.1 * index / number) for index in range(number)]
+def get_cells(number: int, volumes=count()) -> list:
+    """Return primitive cells of volumes that no call returns twice."""
+    return [bulk('Al', a=3.9 + 1e-4 * next(volumes)) for _ in range(number)]
 
 
 def cpu_seconds(client) -> float:
@@ -100,13 +108,11 @@ def wait(pks: list[int], at_most: int = 0) -> list[int]:
         time.sleep(0.5)
 
 
-def old_way(code, family: str, cells: list) -> int:
-    """Label cells by a plain `PwBaseWorkChain` each; return how many ended well."""
+def get_builder(code, family: str, atoms):
+    """Return the builder of a label the old way."""
     from aiida import orm
-    from aiida.engine import submit
     from aiida.plugins import WorkflowFactory
 
-    workchain = WorkflowFactory('quantumespresso.pw.base')
     system = {key: LABEL[key] for key in ('ecutwfc', 'ecutrho', 'smearing', 'degauss')}
     overrides = {
         'clean_workdir': True,
@@ -114,13 +120,36 @@ def old_way(code, family: str, cells: list) -> int:
         'pseudo_family': family,
         'pw': {'parameters': {'SYSTEM': {'occupations': 'smearing', 'nbnd': 6, **system}}},
     }
-    options = {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}, 'withmpi': False}
+    return WorkflowFactory('quantumespresso.pw.base').get_builder_from_protocol(
+        code,
+        orm.StructureData(ase=atoms),
+        overrides=overrides,
+        options={'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}, 'withmpi': False},
+    )
+
+
+def get_bare_builder(code, family: str, atoms):
+    """Return the builder of nothing but the calculation."""
+    from aiida import orm
+
+    inputs = get_builder(code, family, atoms)
+    builder = code.get_builder()
+    for name in ('structure', 'pseudos', 'parameters'):
+        builder[name] = inputs.pw[name]
+    builder.metadata.options = inputs.pw.metadata['options']
+    builder.kpoints = orm.KpointsData()
+    builder.kpoints.set_kpoints_mesh([1, 1, 1])
+    return builder
+
+
+def one_by_one(make, code, family: str, cells: list) -> int:
+    """Label each cell by a process of its own; return how many ended well."""
+    from aiida import orm
+    from aiida.engine import submit
+
     nodes, running = [], []
     for atoms in cells:
-        builder = workchain.get_builder_from_protocol(
-            code, orm.StructureData(ase=atoms), overrides=overrides, options=options
-        )
-        nodes.append(submit(builder))
+        nodes.append(submit(make(code, family, atoms)))
         running = wait([*running, nodes[-1].pk], at_most=CONCURRENT - 1)
     wait(running)
     return sum(orm.load_node(node.pk).is_finished_ok for node in nodes)
@@ -139,48 +168,44 @@ def our_way(code, family: str, cells: list) -> int:
     wait([node.pk])
     node = orm.load_node(node.pk)
     results = node.outputs.results.get_dict()
-    print(f'    {results["number_labelled"]} labelled, {results["number_suspect"]} suspect, exit {node.exit_status}')
     return results['number_labelled'] + results['number_suspect']
-
-
-def measure(name: str, client, action, spy: Path | None = None) -> float:
-    """Run one way, print and return its CPU-seconds per label."""
-    workers = [child.pid for child in psutil.Process(client.get_daemon_pid()).children(recursive=True)]
-    cpu, wall = cpu_seconds(client), time.perf_counter()
-    spies = []
-    if spy is not None:
-        for pid in workers:
-            command = ['py-spy', 'record', '-p', str(pid), '-f', 'raw', '-r', '200', '-d', '3600', '-o']
-            spies.append(subprocess.Popen([*command, str(spy / f'{name}_{pid}.txt')], stderr=subprocess.DEVNULL))
-    number = action()
-    cpu, wall = cpu_seconds(client) - cpu, time.perf_counter() - wall
-    for process in spies:
-        process.send_signal(2)
-        process.wait()
-    print(f'{name}: {number} labels, {cpu / number:.2f} CPU-s and {wall / number:.2f} s per label', flush=True)
-    return cpu / number
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--number', type=int, default=200, help='labels of each way (200)')
-    parser.add_argument('--only', choices=['old', 'ours'], help='one way only')
-    parser.add_argument('--spy', type=Path, help='folder for the profiles of the workers (py-spy)')
+    parser.add_argument('--rounds', type=int, default=4, help='in so many turns (4)')
+    parser.add_argument('--ways', nargs='+', default=['old', 'ours'], choices=['old', 'plain', 'ours', 'bare'])
     options = parser.parse_args()
     with profile() as client:
-        code, family = get_code()
+        found = set_up()
+        family = found['family']
+        ways = {
+            'old': lambda cells: one_by_one(get_builder, found['old'], family, cells),
+            'plain': lambda cells: one_by_one(get_builder, found[''], family, cells),
+            'ours': lambda cells: our_way(found[''], family, cells),
+            'bare': lambda cells: one_by_one(get_bare_builder, found[''], family, cells),
+        }
         time.sleep(3)
         idle = cpu_seconds(client)
         time.sleep(10)
-        print(f'idle: {(cpu_seconds(client) - idle) / 10:.3f} CPU-s per second')
-        figures = {}
-        for name, action, first in (('old', old_way, 3.95), ('ours', our_way, 4.06)):
-            if options.only in (None, name):
-                action(code, family, get_cells(2, first - 0.01))  # imports are no part of the cost
-                cells = get_cells(options.number, first)
-                figures[name] = measure(name, client, lambda do=action, c=cells: do(code, family, c), options.spy)
-        if len(figures) == 2:
-            print(f'ours costs {figures["ours"] / figures["old"]:.2f} times the old way')
+        print(f'idle: {(cpu_seconds(client) - idle) / 10:.3f} CPU-s per second', flush=True)
+        for name in options.ways:
+            ways[name](get_cells(2))  # imports are no part of the cost
+        size = options.number // options.rounds
+        spent = {name: [0.0, 0.0, 0] for name in options.ways}
+        for _ in range(options.rounds):
+            for name in options.ways:
+                cpu, wall = cpu_seconds(client), time.perf_counter()
+                number = ways[name](get_cells(size))
+                assert number == size, f'{name}: {number} of {size} labels'
+                more = (cpu_seconds(client) - cpu, time.perf_counter() - wall, number)
+                spent[name] = [sum(pair) for pair in zip(spent[name], more, strict=True)]
+                cpu, wall, number = spent[name]
+                print(f'{name}: {number} labels, {cpu / number:.2f} CPU-s and {wall / number:.2f} s each', flush=True)
+        costs = {name: cpu / number for name, (cpu, _, number) in spent.items()}
+        first = options.ways[0]
+        print(', '.join(f'{name} {cost:.2f} = {cost / costs[first]:.2f} x {first}' for name, cost in costs.items()))
 
 
 if __name__ == '__main__':
