@@ -48,6 +48,12 @@ def validate_parameters(value, _):
     return None
 
 
+TOO_MANY_FAILURES = (
+    '{failed} of {total} calculations failed, more than `label.max_failed_fraction` allows; the labels of the others '
+    'are in the outputs.'
+)
+
+
 class LabelWorkChain(Lean, WaitForAny, WorkChain):
     """Label configurations with the oracle that ``label.oracle`` names.
 
@@ -97,12 +103,7 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
             help='Labels with values that can hardly be, `train` and `test`: kept, not to be trained on.',
         )
         spec.output('results', valid_type=orm.Dict, help='Counts, failures and cost of the batch.')
-        spec.exit_code(
-            401,
-            'ERROR_TOO_MANY_FAILURES',
-            message='{failed} of {total} calculations failed, more than `label.max_failed_fraction` allows; the '
-            'labels of the others are in the outputs.',
-        )
+        spec.exit_code(401, 'ERROR_TOO_MANY_FAILURES', message=TOO_MANY_FAILURES)
 
     @classmethod
     def get_builder_from_protocol(cls, code, configurations, parameters, options=None):

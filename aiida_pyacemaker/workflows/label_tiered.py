@@ -23,7 +23,7 @@ from aiida_pyacemaker.calculations.functions.decide_tiers import decide_tiers
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 
 from .adopt import adopt_child
-from .label import COSTS, SPLITS
+from .label import COSTS, SPLITS, TOO_MANY_FAILURES
 from .oracles import load_oracle
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -128,23 +128,8 @@ class TieredLabelWorkChain(WorkChain):
             ),
             cls.results,
         )
-        spec.output(
-            'train', valid_type=ConfigurationsData, required=False, help='The labelled training configurations.'
-        )
-        spec.output('test', valid_type=ConfigurationsData, required=False, help='The labelled held-out configurations.')
-        spec.output_namespace(
-            'suspects',
-            valid_type=ConfigurationsData,
-            dynamic=True,
-            help='Labels with values that can hardly be: kept, not to be trained on.',
-        )
-        spec.output('results', valid_type=orm.Dict, help='Counts, failures, cost, and what the tiers were worth.')
-        spec.exit_code(
-            401,
-            'ERROR_TOO_MANY_FAILURES',
-            message='{failed} of {total} calculations failed, more than `label.max_failed_fraction` allows; the '
-            'labels of the others are in the outputs.',
-        )
+        spec.expose_outputs(LabelWorkChain)
+        spec.exit_code(401, 'ERROR_TOO_MANY_FAILURES', message=TOO_MANY_FAILURES)
         spec.exit_code(
             402,
             'ERROR_TEACHER_FAILED',

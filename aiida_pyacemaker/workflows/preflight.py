@@ -240,31 +240,26 @@ def read_lammps(output: str) -> str:
     return match.group(1)
 
 
-def read_worker(output: str) -> str:
-    """Return the version of a worker whose Python has python-ace."""
+def read_teacher(output: str) -> str:
+    """Return the version of a worker; that of a teacher needs no python-ace."""
     match = re.search(r'pyacemaker-worker\s+(\S+)', output)
     if not match:
         raise ValueError(
             f'does not behave like pyacemaker-worker ({_last_lines(output)}); install aiida-pyacemaker on its computer '
             'and check its executable with `verdi code show`'
         )
+    return match.group(1)
+
+
+def read_worker(output: str) -> str:
+    """Return the version of a worker whose Python has python-ace."""
+    version = read_teacher(output)
     if not re.search(r'(python-ace|pyace)\W+\d', output):
         raise ValueError(
             'runs in a Python without python-ace, which fits the potentials; run '
             "`pip install 'aiida-pyacemaker[engines]'` in that Python (not `pip install pyace`, an unrelated package)"
         )
-    return match.group(1)
-
-
-def read_teacher(output: str) -> str:
-    """Return the version of a worker that runs a teacher potential; it needs no python-ace."""
-    match = re.search(r'pyacemaker-worker\s+(\S+)', output)
-    if not match:
-        raise ValueError(
-            f'does not behave like pyacemaker-worker ({_last_lines(output)}); install aiida-pyacemaker and the teacher '
-            'in the Python of its computer and check its executable with `verdi code show`'
-        )
-    return match.group(1)
+    return version
 
 
 #: How to run each engine, and who reads what it says: arguments, standard input, reader. VASP says nothing without
