@@ -12,8 +12,9 @@ from .adopt import adopt_child
 
 # aiida-quantumespresso compiles the schema of pw.x's XML anew for every output: 0.16 s of CPU, a tenth of what a label
 # costs. A machine has a few schemas at most, one per version of pw.x.
-if not hasattr(pw_xml.XMLSchema, 'cache_info'):
-    pw_xml.XMLSchema = functools.cache(pw_xml.XMLSchema)
+schema = getattr(pw_xml, 'XMLSchema', None)
+if schema is not None and not hasattr(schema, 'cache_info'):
+    pw_xml.XMLSchema = functools.cache(schema)
 
 
 class Lean:
