@@ -11,7 +11,7 @@ from aiida_pyacemaker.atomistics.configurations import labels, set_labels
 from aiida_pyacemaker.atomistics.errors import MissingEngineError
 from aiida_pyacemaker.atomistics.fitting.active_set import active_set
 from aiida_pyacemaker.atomistics.fitting.basis import build_basis
-from aiida_pyacemaker.atomistics.fitting.linear import DesignMatrix
+from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.potential import AcePotential
 

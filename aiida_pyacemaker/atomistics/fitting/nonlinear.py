@@ -17,7 +17,7 @@ from ase import Atoms
 
 from ..errors import MissingEngineError
 from .basis import basis_configuration, import_pyace
-from .linear import frame_weights
+from .equations import frame_weights
 
 REMEDY = 'install the extra aiida-pyacemaker[nonlinear], or use train.mode: linear'
 

@@ -20,9 +20,10 @@ from ..potential import ASI, YACE, YAML, AcePotential
 from ..validation.errors import error_metrics, is_isolated_atom
 from .active_set import ActiveSet, active_set, save_active_sets
 from .basis import build_basis, functions_per_element
-from .linear import DesignMatrix, FrameRows, NormalEquations, frame_weights
+from .equations import NormalEquations, frame_weights
 from .nonlinear import fit_nonlinear
 from .references import align_energies, energy_scales, reference_energies
+from .rows import DesignMatrix, FrameRows
 
 DEFAULTS: dict[str, Any] = {
     'cutoff': 6.0,

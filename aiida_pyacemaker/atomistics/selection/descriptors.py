@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
-from ..fitting.linear import DesignMatrix
+from ..fitting.rows import DesignMatrix
 from ..parameters import require
 from ..potential import ASI, AcePotential
 

@@ -1,4 +1,4 @@
-"""Linear least squares for the ACE coefficients."""
+"""What the basis sees in a configuration: the rows of the linear problem."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from ase import Atoms
 
 from .basis import functions_per_element, import_pyace
 
+#: Strain of the differences: the error is about 1e-7 of the row.
+STRAIN = 2e-4
+
 
 @dataclass
 class FrameRows:
     """What the basis sees in one frame.
 
     `energy` (n_functions,) sums the B-projections over atoms; `forces` (3 n_atoms, n_functions) are the force
-    components; `projections` are the B-projections of each atom (ragged: as many as its element has functions).
+    components; `stress` (6, n_functions) is its derivative by the strain over the volume (1/Å³, Voigt order xx, yy, zz,
+    yz, xz, xy), where there is a volume; `projections` are the B-projections of each atom (ragged: as many as its
+    element has functions).
     """
 
     energy: np.ndarray
     forces: np.ndarray | None
+    stress: np.ndarray | None
     projections: list[np.ndarray]
 
 
@@ -46,7 +52,7 @@ class DesignMatrix:
     def number_of_functions(self) -> int:
         return int(self._shifts[-1])
 
-    def rows(self, atoms: Atoms, forces: bool = True) -> FrameRows:
+    def rows(self, atoms: Atoms, forces: bool = True, stress: bool = False) -> FrameRows:
         """Rows of one frame.
 
         :raises ValueError: if the frame is periodic in some directions only (python-ace knows all or none).
@@ -67,7 +73,22 @@ class DesignMatrix:
             # (n_atoms, n_functions, 3) -> force components as rows
             gradient = np.array(self._calculator.forces_bfuncs)[:n_atoms].transpose(0, 2, 1)
             gradient = np.ascontiguousarray(gradient).reshape(3 * n_atoms, -1)
-        return FrameRows(energy, gradient, projections)
+        return FrameRows(energy, gradient, self._stress(atoms) if stress and atoms.pbc.all() else None, projections)
+
+    def _stress(self, atoms: Atoms) -> np.ndarray:
+        """Central differences over strains: python-ace has no virial of single functions."""
+        rows, voigt = [], [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
+        for i, j in voigt:
+            ends = []
+            for sign in (1, -1):
+                strain = np.eye(3)
+                strain[i, j] += sign * STRAIN / 2
+                strain[j, i] += sign * STRAIN / 2
+                strained = Atoms(atoms.numbers, cell=atoms.cell, pbc=True, positions=atoms.positions)
+                strained.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+                ends.append(self.rows(strained, forces=False).energy)
+            rows.append((ends[0] - ends[1]) / (2 * STRAIN * atoms.get_volume()))
+        return np.array(rows)
 
     def all_rows(self, frames: list[Atoms], forces: bool = True, processes: int = 2) -> list[FrameRows]:
         """Rows of many frames, in order, by `processes` processes."""
@@ -91,51 +112,3 @@ _shared: tuple[DesignMatrix, list[Atoms], bool] | None = None
 def _shared_rows(index: int) -> FrameRows:
     design, frames, forces = _shared
     return design.rows(frames[index], forces)
-
-
-class NormalEquations:
-    """Sums A^T W² A and A^T W² b row block by row block, and solves with a ridge on the scaled columns."""
-
-    def __init__(self, size: int):
-        self.matrix = np.zeros((size, size))
-        self.vector = np.zeros(size)
-
-    def add(self, rows: np.ndarray, target: np.ndarray, weights: np.ndarray | float = 1.0) -> None:
-        """Add rows (m, size) with targets (m,); `weights` multiply the rows, so their squares count in the loss."""
-        weights = np.broadcast_to(np.asarray(weights, dtype=float), target.shape)
-        used = weights > 0
-        weighted = rows[used] * weights[used, None]
-        self.matrix += weighted.T @ weighted
-        self.vector += weighted.T @ (target[used] * weights[used])
-
-    def solve(self, ridge: float) -> tuple[np.ndarray, float]:
-        """Return the coefficients and the condition number of the scaled matrix, ridge included.
-
-        Columns are scaled to unit norm, so that one dimensionless `ridge` suits all of them: minimise
-        |W (A c - b)|² + ridge |D c|² with D the column norms. A column of zeros gets the coefficient 0.
-        """
-        norms = np.sqrt(np.diag(self.matrix))
-        used = norms > 1e-12 * max(norms.max(), 1e-300)
-        norms = norms[used]
-        scaled = self.matrix[np.ix_(used, used)] / np.outer(norms, norms)
-        values, vectors = np.linalg.eigh(scaled)
-        values = np.clip(values, 0, None) + ridge
-        coefficients = np.zeros(len(used))
-        coefficients[used] = vectors @ ((vectors.T @ (self.vector[used] / norms)) / values) / norms
-        return coefficients, float(values.max() / values.min())
-
-
-def frame_weights(atoms: Atoms, energy_weight: float) -> tuple[float, np.ndarray]:
-    """Weight of the energy-per-atom row and of the 3n force rows of a frame.
-
-    `info['weight']` multiplies all rows, `info['energy_weight']` the energy row, `arrays['force_weights']` the
-    force rows of each atom; all default to 1.
-
-    :raises ValueError: if a weight is negative or not finite.
-    """
-    weight = float(atoms.info.get('weight', 1.0))
-    energy = weight * energy_weight * float(atoms.info.get('energy_weight', 1.0))
-    forces = weight * np.repeat(np.asarray(atoms.arrays.get('force_weights', np.ones(len(atoms))), dtype=float), 3)
-    if not np.isfinite(energy) or energy < 0 or not np.all(np.isfinite(forces)) or np.any(forces < 0):
-        raise ValueError(f'{atoms.get_chemical_formula()} has a negative or NaN weight: weights are 0 or positive')
-    return energy, forces
