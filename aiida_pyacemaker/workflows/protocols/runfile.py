@@ -32,6 +32,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from aiida_pyacemaker.atomistics.embedding.parameters import Embedding
+from aiida_pyacemaker.atomistics.fitting.parameters import Fit
 from aiida_pyacemaker.atomistics.generators.files import list_files
 from aiida_pyacemaker.atomistics.generators.plan import FAMILIES, Structures
 from aiida_pyacemaker.atomistics.labelling.incar import Vasp
@@ -288,15 +289,11 @@ class Label(Section):
         return self
 
 
-class Train(Section):
-    """The fit."""
+class Train(Fit):
+    """The fit. What is null is chosen from the data."""
 
-    mode: Literal['linear', 'nonlinear'] = parameter('Linear fit, or a nonlinear one with tensorpotential.')
-    baseline: Literal['zbl', 'lj'] = parameter('Core repulsion under the ACE: ZBL or purely repulsive Lennard-Jones.')
+    # the loop needs to know it before there are data
     cutoff: float = parameter('Cutoff radius of the ACE.', unit='Å', ge=2, le=15)
-    number_of_functions: Number = parameter('Basis functions per element.', ge=10)
-    energy_weight: Positive = parameter('Weight of an energy per atom against a force component.')
-    ridge: float = parameter('Regularisation of the linear fit.', ge=0)
 
 
 class Explore(Section):
@@ -576,6 +573,23 @@ def _interpolations(content: Any, location: str = '') -> list[str]:
     else:
         return [location] if isinstance(content, str) and '${' in content else []
     return [found for key, value in items for found in _interpolations(value, f'{location}.{key}'.lstrip('.'))]
+
+
+def default_codes() -> dict[str, str]:
+    """Return the codes that the default protocol names, by their key."""
+    return protocol_defaults()['codes']
+
+
+def read_fit_parameters(overrides: list[str]) -> dict[str, Any]:
+    """Return what ``key=value`` strings set of a fit that no run file describes: only what was given.
+
+    :param overrides: keys of the section ``train`` of a run file, and ``seed``.
+    :raises RunFileError: listing everything that is wrong.
+    """
+    named = [item if item.startswith('seed=') else f'train.{item.removeprefix("train.")}' for item in overrides]
+    resolved = resolve_runfile({'system': {'elements': ['H']}}, named, source='key=value').to_dict()
+    given = {item.partition('=')[0].removeprefix('train.') for item in named}
+    return {key: value for key, value in {**resolved['train'], 'seed': resolved['seed']}.items() if key in given}
 
 
 def load_runfile(path: str | Path, overrides: list[str] | None = None) -> RunFile:

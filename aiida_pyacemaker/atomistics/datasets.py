@@ -1,0 +1,112 @@
+"""Labelled configurations that come from elsewhere: reading them, and holding some back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from .configurations import labels, load_configurations, set_labels
+from .generators.files import read_file
+from .validation.errors import is_isolated_atom
+
+#: Names under which data sets carry labels in extended xyz, the usual ones first.
+NAMES = {
+    'energy': ('energy', 'REF_energy', 'dft_energy', 'DFT_energy', 'E'),
+    'forces': ('forces', 'force', 'REF_forces', 'dft_forces', 'DFT_forces'),
+    'stress': ('stress', 'REF_stress', 'dft_stress'),
+    'virial': ('virial', 'REF_virial', 'virials', 'dft_virial'),
+}
+#: What tells which configurations belong together, the most telling first.
+GROUPS = ('trajectory', 'parent', 'group')
+
+
+def read_labelled(path: Path) -> list[Atoms]:
+    """Read the labelled configurations of a file: our npz, or anything that ASE reads (extxyz, OUTCAR, db, pw.x...).
+
+    Labels are those of the file's calculator, or arrays and info of the usual :data:`NAMES` (a virial in eV becomes
+    minus itself over the volume). A configuration without any periodicity stays so; one that is periodic in some
+    directions becomes periodic in all, which is the same as long as its cell holds vacuum.
+
+    :returns: frames with `family`, where the file does not tell it from `config_type` or else its stem.
+    :raises ValueError: naming the file, if it cannot be read, or naming the configuration that has no labels.
+    """
+    frames = load_configurations(path) if path.suffix == '.npz' else read_file(path, 'data')
+    found = []
+    for index, atoms in enumerate(frames):
+        given = get_given(atoms)
+        if 'energy' not in given and 'forces' not in given:
+            raise ValueError(
+                f'data: configuration {index} of {path} has neither energy nor forces: name them `energy` and `forces`'
+            )
+        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=bool(atoms.pbc.any()))
+        for name in ('force_weights', 'oxidation_states', 'magnetic_moments'):
+            if name in atoms.arrays:
+                bare.set_array(name, atoms.arrays[name])
+        taken = {name for names in NAMES.values() for name in names}
+        bare.info = {key: value for key, value in atoms.info.items() if key not in taken and is_plain(value)}
+        bare.info.setdefault('family', str(atoms.info.get('config_type', path.stem)))
+        if len(bare) == 1 and not bare.pbc.any():
+            bare.info['family'] = 'isolated_atom'
+        found.append(set_labels(bare, **given))
+    return found
+
+
+def get_given(atoms: Atoms) -> dict:
+    """Return the labels that a frame of a file carries, wherever they are."""
+    given = labels(atoms)
+    n = len(atoms)
+    for key, holder, shape in (
+        ('energy', atoms.info, ()),
+        ('forces', atoms.arrays, (n, 3)),
+        ('stress', atoms.info, None),
+    ):
+        name = next((name for name in NAMES[key] if name in holder), None)
+        if key not in given and name is not None:
+            value = np.asarray(holder[name], dtype=float)
+            given[key] = float(value) if shape == () else voigt(value) if shape is None else value.reshape(shape)
+    virial = next((name for name in NAMES['virial'] if name in atoms.info), None)
+    if 'stress' not in given and virial is not None and atoms.pbc.all():
+        given['stress'] = -voigt(np.asarray(atoms.info[virial], dtype=float)) / atoms.get_volume()
+    return given
+
+
+def voigt(tensor: np.ndarray) -> np.ndarray:
+    """Return a stress, (6,), (9,) or (3, 3), in Voigt order xx, yy, zz, yz, xz, xy."""
+    if tensor.size == 6:
+        return tensor.ravel()
+    whole = tensor.reshape(3, 3)
+    return ((whole + whole.T) / 2)[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+
+
+def is_plain(value: object) -> bool:
+    """Return whether a value of info can be kept: text, numbers and lists of them."""
+    return isinstance(value, (str, bool, int, float, list, dict, np.ndarray, np.generic))
+
+
+def split(frames: list[Atoms], fraction: float, seed: int) -> tuple[list[Atoms], list[Atoms]]:
+    """Hold back a fraction of the configurations, whole groups of them where they tell their trajectory or parent.
+
+    Free atoms are never held back, and what the info `split` calls 'test' always is; if there is any such, nothing
+    more is drawn.
+
+    :returns: the frames to train on, and those held back.
+    """
+    named = [atoms for atoms in frames if atoms.info.get('split') == 'test']
+    rest = [atoms for atoms in frames if atoms.info.get('split') != 'test']
+    if named or fraction == 0:
+        return rest, named
+    groups: dict[str, list[int]] = {}
+    for index, atoms in enumerate(rest):
+        if not is_isolated_atom(atoms):
+            key = next((f'{name} {atoms.info[name]}' for name in GROUPS if atoms.info.get(name) is not None), None)
+            groups.setdefault(key or f'frame {index}', []).append(index)
+    wanted, held = fraction * sum(map(len, groups.values())), set()
+    order = list(groups.values())
+    np.random.default_rng(seed).shuffle(order)
+    for members in order:
+        # a group that would overshoot by more than it helps stays
+        if len(held) + len(members) / 2 <= wanted:
+            held.update(members)
+    return [a for k, a in enumerate(rest) if k not in held], [a for k, a in enumerate(rest) if k in held]

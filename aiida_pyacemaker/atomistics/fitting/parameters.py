@@ -1,0 +1,40 @@
+"""Keys of the fit, those of the section `train` of a run file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..parameters import Number, Positive, Section, parameter
+
+
+class Fit(Section):
+    """The fit. What is null is chosen from the data."""
+
+    mode: Literal['linear', 'nonlinear'] = parameter(
+        'Linear fit; or a nonlinear refinement of it with tensorpotential, kept if it is better on the held-out set.',
+        default='linear',
+    )
+    baseline: Literal['zbl', 'lj'] = parameter(
+        'Core repulsion under the ACE: ZBL or purely repulsive Lennard-Jones.', default='zbl'
+    )
+    cutoff: float | None = parameter(
+        'Cutoff radius of the ACE; null: what pays on the data.', unit='Å', ge=2, le=15, default=None
+    )
+    number_of_functions: Number | None = parameter(
+        'Basis functions per element; null: what pays on the data.', ge=10, default=None
+    )
+    max_cost: Positive | None = parameter(
+        'Largest cost of a simulation with the potential, on one core; null: no limit.',
+        unit='µs/atom/step',
+        default=None,
+    )
+    energy_weight: Positive | None = parameter(
+        'Weight of an energy per atom against a force component; null: by balance and validation.', default=None
+    )
+    stress_weight: float | None = parameter(
+        'Weight of a stress component (eV/Å³) against a force component; null: by balance, 0: none.', ge=0, default=None
+    )
+    ridge: float | None = parameter('Regularisation of the linear fit; null: by validation.', ge=0, default=None)
+    smoothness: float | None = parameter(
+        'How much more oscillating functions are regularised; null: by validation, 0: all alike.', ge=0, default=None
+    )

@@ -1,0 +1,239 @@
+"""`aiida-pyacemaker fit`: from labelled configurations to a potential, without a knob."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .utils import attempt, echo_error, load_profile, profile_option
+
+if TYPE_CHECKING:
+    from aiida.orm import WorkChainNode
+
+    from aiida_pyacemaker.data.configurations import ConfigurationsData
+
+#: Seconds between two looks at a fit that is followed.
+POLL = 2.0
+
+
+@click.command('fit')
+@click.argument('data', nargs=-1, required=True, metavar='DATA... [KEY=VALUE]...')
+@click.option('--test', 'held_out', metavar='DATA', help='Labelled configurations to measure on, never trained on.')
+@click.option(
+    '--hold-back',
+    type=click.FloatRange(0, 0.5),
+    default=0.1,
+    show_default=True,
+    help='Fraction of DATA that is held back to measure on, where there is no --test.',
+)
+@click.option('--continue', 'potential', metavar='PK', help='Continue from this potential: only new data cost.')
+@click.option('--code', metavar='LABEL', help='Code of pyacemaker-worker. [default: pyacemaker-worker@localhost]')
+@click.option('-o', '--output', type=click.Path(file_okay=False, path_type=Path), help='Folder for the results.')
+@profile_option
+def cmd_fit(
+    data: tuple[str, ...],
+    held_out: str | None,
+    hold_back: float,
+    potential: str | None,
+    code: str | None,
+    output: Path | None,
+    profile: str | None,
+) -> None:
+    """Fit an ACE potential to labelled configurations; nothing has to be set.
+
+    DATA are files (extended xyz, npz, anything that ASE reads) or PKs of configurations in AiiDA. KEY=VALUE sets what
+    else is chosen automatically, keys as in the section `train` of a run file: max_cost=0.2, mode=nonlinear.
+    """
+    with attempt():
+        parameters = read_overrides([item for item in data if is_override(item)])
+        names = [item for item in data if not is_override(item)]
+        if not names:
+            raise click.UsageError('name the files or PKs that hold the labelled configurations.')
+        profile_name = load_profile(profile)
+        check_ready(code)
+        target = output or Path(f'{Path(names[0]).stem}-potential')
+        if target.exists() and any(target.iterdir()):
+            raise ValueError(f'the folder {target} is not empty: name another one with --output')
+        node = submit(names, held_out, hold_back, potential, parameters, code)
+        click.echo(f'Submitted TrainWorkChain<{node.pk}> to the profile {profile_name}.')
+        follow(node)
+        finish(node, target)
+        sys.exit(0 if node.is_finished_ok else 1)
+
+
+def is_override(item: str) -> bool:
+    """Return whether an argument is KEY=VALUE and not the name of a file."""
+    return '=' in item and not Path(item).exists()
+
+
+def read_overrides(items: list[str]) -> dict[str, Any]:
+    """Return the training parameters that were given.
+
+    :raises ValueError: naming the key.
+    """
+    from aiida_pyacemaker.workflows.protocols.runfile import read_fit_parameters
+
+    return read_fit_parameters(items)
+
+
+def check_ready(code: str | None) -> None:
+    """:raises ValueError: if the code of the worker or the daemon is not there."""
+    from aiida_pyacemaker.workflows.preflight import check_code, check_daemon
+
+    check_code('worker', code or default_code())
+    check_daemon()
+
+
+def default_code() -> str:
+    """Return the code of the worker that the protocols name."""
+    from aiida_pyacemaker.workflows.protocols.runfile import default_codes
+
+    return default_codes()['worker']
+
+
+def submit(
+    names: list[str],
+    held_out: str | None,
+    hold_back: float,
+    potential: str | None,
+    parameters: dict[str, Any],
+    code: str | None,
+) -> WorkChainNode:
+    """Read the data, hold some back and submit the fit."""
+    from aiida import orm
+    from aiida.engine import submit as aiida_submit
+    from aiida.plugins import WorkflowFactory
+
+    from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
+    from aiida_pyacemaker.calculations.functions.split_configurations import split_configurations
+
+    sets = [load_data(name) for name in names]
+    test = load_data(held_out) if held_out is not None else None
+    parent = load_potential(potential) if potential is not None else None
+    data = (
+        sets[0] if len(sets) == 1 else merge_configurations(**{f'data_{k:03d}': s.store() for k, s in enumerate(sets)})
+    )
+    if test is None:
+        parts = split_configurations(data, orm.Float(hold_back), orm.Int(parameters.get('seed', 0)))
+        data, test = parts['train'], parts.get('test')
+    click.echo(f'{len(data)} configurations to train on, {len(test) if test else 0} held back')
+    elements = sorted(set(data.elements) | set(parent.elements if parent else []))
+    parameters = {'elements': elements, **parameters}
+    if parent is not None:
+        parameters['generation'] = (parent.generation or 0) + 1
+    builder = WorkflowFactory('pyacemaker.train').get_builder_from_protocol(
+        orm.load_code(code or default_code()), data, parameters, test=test, potential=parent
+    )
+    return aiida_submit(builder)
+
+
+def load_data(name: str) -> ConfigurationsData:
+    """Return labelled configurations: a node that is there, or a new one from a file.
+
+    :raises ValueError: if the name is neither.
+    """
+    from aiida import orm
+    from aiida.plugins import DataFactory
+
+    from aiida_pyacemaker.atomistics.datasets import read_labelled
+
+    configurations = DataFactory('pyacemaker.configurations')
+    path = Path(name).expanduser()
+    if path.is_file():
+        node = configurations(read_labelled(path))
+        node.label = path.name
+        return node
+    try:
+        node = orm.load_node(name)
+    except Exception:
+        raise ValueError(f'data: {name} is neither a file nor a node') from None
+    if not isinstance(node, configurations):
+        raise ValueError(f'data: node {name} is {type(node).__name__}, not a set of configurations')
+    return node
+
+
+def load_potential(pk: str) -> Any:
+    """:raises ValueError: if there is no such potential."""
+    from aiida import orm
+    from aiida.plugins import DataFactory
+
+    try:
+        node = orm.load_node(pk)
+    except Exception:
+        raise ValueError(f'--continue: there is no node {pk}') from None
+    if not isinstance(node, DataFactory('pyacemaker.potential')):
+        raise ValueError(f'--continue: node {pk} is {type(node).__name__}, not a potential')
+    return node
+
+
+def follow(node: WorkChainNode) -> None:
+    """Print what the fit says while it goes on."""
+    import time
+
+    from aiida_pyacemaker.workflows.report import while_unlocked
+
+    click.echo(f'Following it; Ctrl-C only stops looking, then: verdi process status {node.pk}')
+    shown = 0
+    is_terminated = while_unlocked(lambda: node.is_terminated)
+    try:
+        while True:
+            ended = is_terminated()
+            lines = while_unlocked(read_progress)(node)
+            for line in lines[shown:]:
+                click.echo(f'  {line}')
+            shown = max(shown, len(lines))
+            if ended:
+                return
+            time.sleep(POLL)
+    except KeyboardInterrupt:
+        click.echo('\nThe fit goes on.')
+        sys.exit(130)
+
+
+def read_progress(node: WorkChainNode) -> list[str]:
+    """Return the lines that the newest job of the fit has written so far."""
+    import tempfile
+
+    jobs = [called for called in node.called if 'remote_folder' in called.outputs]
+    if not jobs:
+        return []
+    job = max(jobs, key=lambda item: item.pk)
+    name = job.get_option('output_filename')
+    if 'retrieved' in job.outputs and name in job.outputs.retrieved.base.repository.list_object_names():
+        return job.outputs.retrieved.base.repository.get_object_content(name).splitlines()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        try:
+            job.outputs.remote_folder.getfile(name, str(path))
+        except OSError:  # not started yet
+            return []
+        return path.read_text(errors='replace').splitlines()
+
+
+def finish(node: WorkChainNode, target: Path) -> None:
+    """Write the potential, the numbers and the pictures, and say how good it is."""
+    from aiida_pyacemaker.workflows.pictures import draw_fit
+
+    from .data import format_error
+
+    if not node.is_finished_ok:
+        echo_error(f'the fit failed: {node.exit_message or node.process_state.value}')
+        return
+    results = node.outputs.results.get_dict()
+    node.outputs.potential.write_for_lammps(target)
+    (target / 'metrics.json').write_text(json.dumps(results, indent=2, sort_keys=True) + '\n', encoding='utf-8')
+    pictures = draw_fit(node, target)
+    for name, title in (('train', 'training'), ('test', 'held back')):
+        if results.get(name):
+            energy, forces = (format_error(results[name], key) for key in ('energy', 'forces'))
+            click.echo(f'Errors ({title:9}): {energy:>7} meV/atom, {forces:>7} meV/Å')
+    for warning in results.get('warnings', []):
+        click.secho(f'Note: {warning}', fg='yellow')
+    click.echo(f'Potential:   <{node.outputs.potential.pk}>, in {target}/ with in.lammps, metrics.json')
+    if pictures:
+        click.echo(f'Pictures:    {", ".join(pictures)}')
+    click.echo(f'Continue it: aiida-pyacemaker fit MORE_DATA --continue {node.outputs.potential.pk}')
