@@ -1,0 +1,445 @@
+"""What a fit computes once for every configuration, kept on disk: rows of the basis, baseline, shortest distances.
+
+A directory of it looks like this; every file is complete or not there, because it is renamed when it is written::
+
+    rows/
+        distances.npz                   shortest distances of the configurations
+        baseline-<hash>.npz             energies, forces and stresses of one baseline
+        <hash of the basis>/
+            <hash of a configuration>.rows
+            <kind>-<hash>.npz           whatever else was computed from the rows and is wanted again
+
+So a fit that was killed goes on from what is there, and a fit that continues another one (on the same machine) takes
+over what it needs by hard links. Nothing here is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from time import perf_counter
+from typing import Any, TypeVar
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+
+from ..baselines import Baseline
+from ..checks.overlap import Pair, shortest_distances
+from ..configurations import energy_counts, forces_count
+from .basis import functions_per_element
+from .rows import DesignMatrix, FrameRows
+
+T = TypeVar('T')
+
+#: Raised with every change of the layout of the files or of the meaning of the rows.
+FORMAT = 1
+#: Part of the file system that is left free.
+RESERVE = 0.03
+#: Seconds between two lines about the progress.
+REPORT_EVERY = 30.0
+Evaluation = tuple[float, np.ndarray, np.ndarray]
+
+
+class RowStore:
+    """The rows of configurations in one basis, each computed once; see :class:`~.rows.FrameRows`.
+
+    Energies, stresses and projections are kept in double, rows of forces in single precision, also where they had to be
+    computed again: so 20,000 configurations of 64 atoms take 15 GB with 1,000 functions, and a row is the same number
+    whenever it is asked for.
+
+    :param directory: what is kept goes below it, in a directory of this basis.
+    :param parent: `directory` of the store of a former fit; it may be missing, and is only read.
+    :param max_bytes: what the rows may take on disk; what does not fit, or would fill the disk, is computed again
+        whenever it is asked for.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        design: DesignMatrix,
+        parent: str | os.PathLike | None = None,
+        max_bytes: float | None = None,
+    ):
+        self.design = design
+        self.key = basis_key(design.basis)
+        self.directory = Path(directory) / self.key
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.parent = None if parent is None else Path(parent) / self.key
+        self.max_bytes = max_bytes
+        self._sizes = functions_per_element(design.basis)
+
+    @property
+    def number_of_functions(self) -> int:
+        return self.design.number_of_functions
+
+    def fill(
+        self, frames: Sequence[Atoms], processes: int = 2, report: Callable[[str], None] = print
+    ) -> dict[str, float]:
+        """Compute and keep the rows of the frames that are not there yet.
+
+        The processes write their files themselves, so whoever kills the fit finds them there.
+
+        :returns: numbers of configurations `computed` and `reused` (`linked` of them taken over from the parent),
+            `not_kept` for want of space, `bytes` of all of them and `seconds`.
+        :raises RuntimeError: if a process is killed, most often for want of memory.
+        """
+        start = perf_counter()
+        unique = {configuration_key(atoms): atoms for atoms in frames}
+        linked = sum(self._take_over(f'{key}.rows', self.size(atoms)) for key, atoms in unique.items())
+        missing = {key: atoms for key, atoms in unique.items() if not self._is_kept(key, atoms)}
+        reused = len(unique) - len(missing)
+        kept = sum(self.size(atoms) for key, atoms in unique.items() if key not in missing)
+        room = min(self._free(), np.inf if self.max_bytes is None else self.max_bytes - kept)
+        todo = []
+        for key, atoms in missing.items():
+            room -= self.size(atoms)
+            if room < 0:
+                break
+            todo.append((key, bare(atoms)))
+        written, due = 0, start + REPORT_EVERY
+        for done, size in enumerate(forked_map(self._compute, todo, processes), start=1):
+            written += size > 0
+            kept += size
+            if perf_counter() > due:
+                due += REPORT_EVERY
+                report(f'rows of {done} of {len(todo)} new configurations after {perf_counter() - start:.0f} s')
+        counts = {
+            'computed': written,
+            'reused': reused,
+            'linked': linked,
+            'not_kept': len(missing) - written,
+            'bytes': kept,
+            'seconds': perf_counter() - start,
+        }
+        report(
+            f'rows of {self.number_of_functions} functions: {written} configurations computed, {reused} taken over, '
+            f'{kept / 1e6:.0f} MB, {counts["seconds"]:.1f} s'
+        )
+        if counts['not_kept']:
+            report(
+                f'no room for the rows of {counts["not_kept"]} of {len(unique)} configurations: they are computed anew '
+                'whenever they are needed, which is slow; give more disk, or a smaller basis'
+            )
+        return counts
+
+    def get(self, atoms: Atoms, forces: bool = True) -> FrameRows:
+        """Return the rows of a frame, from disk or computed; the rows of forces are of single precision.
+
+        :param forces: whether the rows of the forces are wanted; without them much less is read.
+        """
+        path = self.directory / f'{configuration_key(atoms)}.rows'
+        try:
+            return self._read(path, atoms, forces)
+        except (FileNotFoundError, ValueError):
+            return self._rows(bare(atoms), forces)
+
+    def size(self, atoms: Atoms) -> int:
+        """Return the size of the file of a frame in bytes."""
+        return 8 * self._doubles(atoms) + 4 * 3 * len(atoms) * self.number_of_functions
+
+    def remember(self, kind: str, content: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Return arrays that `compute` returned once, in this fit or in one that it continues.
+
+        :param kind: a word for the name of the file.
+        :param content: everything the arrays depend on beside the basis, as text; its hash names the file.
+        """
+        name = f'{kind}-{hashlib.blake2b(content.encode(), digest_size=16).hexdigest()}.npz'
+        self._take_over(name)
+        arrays = load_arrays(self.directory / name)
+        if arrays is None:
+            arrays = compute()
+            with _out_of_space_is_no_error():
+                save_arrays(self.directory / name, arrays)
+        return arrays
+
+    def _compute(self, item: tuple[str, Atoms]) -> int:
+        """Compute and write the rows of a frame; return the bytes, 0 if there was no room."""
+        key, atoms = item
+        rows = self._rows(atoms, True)
+        parts = [rows.energy, *([] if rows.stress is None else [rows.stress.ravel()]), *rows.projections]
+        with _out_of_space_is_no_error(), atomic_file(self.directory / f'{key}.rows') as handle:
+            handle.write(np.concatenate(parts).astype('<f8').tobytes())
+            handle.write(np.ascontiguousarray(rows.forces, dtype='<f4').data)
+            return self.size(atoms)
+        return 0
+
+    def _rows(self, atoms: Atoms, forces: bool) -> FrameRows:
+        rows = self.design.rows(atoms, forces=forces, stress=bool(atoms.pbc.all()))
+        if rows.forces is not None:
+            rows.forces = rows.forces.astype(np.float32)
+        return rows
+
+    def _read(self, path: Path, atoms: Atoms, forces: bool) -> FrameRows:
+        """:raises ValueError: if the file does not hold rows of this frame."""
+        n, lengths = self.number_of_functions, [self._sizes[symbol] for symbol in atoms.get_chemical_symbols()]
+        with open(path, 'rb') as handle:
+            if os.fstat(handle.fileno()).st_size != self.size(atoms):
+                raise ValueError(f'{path} has not the size of its configuration')
+            doubles = np.fromfile(handle, '<f8', self._doubles(atoms))
+            gradient = np.fromfile(handle, '<f4').reshape(3 * len(atoms), n) if forces else None
+        has_stress = bool(atoms.pbc.all())
+        stress = doubles[n : 7 * n].reshape(6, n) if has_stress else None
+        projections = np.split(doubles[7 * n if has_stress else n :], np.cumsum(lengths)[:-1])
+        return FrameRows(doubles[:n], gradient, stress, projections)
+
+    def _doubles(self, atoms: Atoms) -> int:
+        """Number of values of double precision: energy, stress, projections."""
+        rows = (7 if atoms.pbc.all() else 1) * self.number_of_functions
+        return rows + sum(self._sizes[symbol] for symbol in atoms.get_chemical_symbols())
+
+    def _is_kept(self, key: str, atoms: Atoms) -> bool:
+        return _size(self.directory / f'{key}.rows') == self.size(atoms)
+
+    def _take_over(self, name: str, size: int | None = None) -> bool:
+        """Take a file of the parent over, if it is there and not here; a `size` says what it must be."""
+        target = self.directory / name
+        if self.parent is None or target.exists():
+            return False
+        source = self.parent / name
+        if not (found := _size(source)) or size not in (None, found):
+            return False
+        return link_or_copy(source, target)
+
+    def _free(self) -> float:
+        usage = shutil.disk_usage(self.directory)
+        return usage.free - RESERVE * usage.total
+
+
+class FrameCache:
+    """What a fit needs of every configuration beside the rows: distances, and the baseline.
+
+    :param directory: that of the rows. :param parent: that of a former fit; it may be missing, and is only read.
+    """
+
+    def __init__(self, directory: str | os.PathLike, parent: str | os.PathLike | None = None):
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.parent = None if parent is None else Path(parent)
+
+    def shortest_distances(self, frames: Sequence[Atoms], processes: int = 2) -> dict[Pair, float]:
+        """As :func:`~..checks.overlap.shortest_distances`, every frame being looked at once."""
+        pairs: dict[Pair, float] = {}
+        for row in self._table('distances.npz', frames, _distances, _mask_key, processes):
+            for first, second, distance in row.reshape(-1, 3):
+                pair = chemical_symbols[int(first)], chemical_symbols[int(second)]
+                pairs[pair] = min(pairs.get(pair, np.inf), float(distance))
+        return pairs
+
+    def baseline(self, frames: Sequence[Atoms], baseline: Baseline, processes: int = 2) -> list[Evaluation]:
+        """Return what :meth:`~..baselines.Baseline.evaluate` returns, for every frame."""
+
+        def evaluate(atoms: Atoms) -> np.ndarray:
+            energy, forces, stress = baseline.evaluate(atoms)
+            return np.concatenate([[energy], stress, forces.ravel()])
+
+        content = json.dumps(baseline.to_dict(), sort_keys=True)
+        name = f'baseline-{hashlib.blake2b(content.encode(), digest_size=16).hexdigest()}.npz'
+        rows = self._table(name, frames, evaluate, configuration_key, processes)
+        return [(float(row[0]), row[7:].reshape(-1, 3), row[1:7]) for row in rows]
+
+    def _table(
+        self,
+        name: str,
+        frames: Sequence[Atoms],
+        compute: Callable[[Atoms], np.ndarray],
+        get_key: Callable[[Atoms], str],
+        processes: int,
+    ) -> list[np.ndarray]:
+        """Return an array for every frame, from the file or computed; the file then holds those of these frames."""
+        known = _read_table(self.directory / name)
+        if self.parent is not None:
+            known = {**_read_table(self.parent / name), **known}
+        wanted = {get_key(atoms): atoms for atoms in frames}
+        missing = [key for key in wanted if key not in known]
+        if missing:
+            values = forked_map(compute, [wanted[key] for key in missing], processes)
+            known |= dict(zip(missing, values, strict=True))
+        if missing or _size(self.directory / name) is None:
+            keys = [key for key in known if key in wanted]
+            with _out_of_space_is_no_error():
+                save_arrays(
+                    self.directory / name,
+                    {
+                        'keys': np.array(keys, dtype='S32'),
+                        'lengths': np.array([known[key].size for key in keys], dtype=np.int64),
+                        'values': np.concatenate([known[key] for key in keys] or [np.zeros(0)]),
+                    },
+                )
+        return [known[get_key(atoms)] for atoms in frames]
+
+
+def basis_key(basis: Any) -> str:
+    """Return a hash of what the rows depend on: functions, radial part, cutoffs, inner cutoffs; no coefficients."""
+    blocks = []
+    for block in basis.to_BBasisConfiguration().funcspecs_blocks:
+        radial = {name: getattr(block, name) for name in RADIAL}
+        functions = [(f.elements, f.ns, f.ls, f.LS) for f in block.funcspecs]
+        blocks.append((block.elements_vec, radial, functions))
+    content = json.dumps([FORMAT, list(basis.elements_name), blocks], sort_keys=True)
+    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+
+#: Attributes of a block of functions that make its radial part.
+RADIAL = (
+    'radbase', 'radparameters', 'radcoefficients', 'nradbaseij', 'nradmaxi', 'lmaxi', 'rcutij', 'dcutij',
+    'NameOfCutoffFunctionij', 'r_in', 'delta_in', 'inner_cutoff_type',
+)  # fmt: skip
+
+
+def configuration_key(atoms: Atoms) -> str:
+    """Return a hash of elements, positions, cell and periodicity, bit for bit."""
+    digest = hashlib.blake2b(digest_size=16)
+    # adding zero turns -0.0 into 0.0
+    for array in (atoms.numbers, atoms.positions + 0.0, atoms.cell.array + 0.0, atoms.pbc.astype(int)):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def bare(atoms: Atoms) -> Atoms:
+    """Return a frame without labels and info."""
+    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+
+
+_job: tuple[Callable[[Any], Any], Sequence[Any]] | None = None
+
+
+def forked_map(function: Callable[[Any], T], items: Sequence[Any], processes: int = 2) -> Iterator[T]:
+    """Yield `function(item)` for all items in order, computed by forked processes.
+
+    The children inherit function and items, so only the results are pickled (a basis of python-ace cannot be).
+
+    :raises RuntimeError: if a process is killed; `multiprocessing.Pool` would wait for ever.
+    """
+    processes = min(processes, len(items))
+    if processes <= 1:
+        yield from map(function, items)
+        return
+    global _job
+    outer, _job = _job, (function, items)
+    # small blocks, so that all end at the same time
+    size = int(np.clip(len(items) // (16 * processes), 1, 16))
+    blocks = [range(first, min(first + size, len(items))) for first in range(0, len(items), size)]
+    try:
+        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context('fork')) as pool:
+            yield from _in_order(pool, blocks, 2 * processes)
+    except BrokenProcessPool as exception:
+        raise RuntimeError(
+            'a process of the fit was killed, most often because memory ran out: use fewer processes or functions'
+        ) from exception
+    finally:
+        _job = outer
+
+
+def _in_order(pool: ProcessPoolExecutor, blocks: list[range], ahead: int) -> Iterator[Any]:
+    """Yield the results of all blocks in order; only so many are computed ahead of what has been taken."""
+    waiting, results, next_block = {}, {}, 0
+    for index in range(len(blocks)):
+        while index not in results:
+            while next_block < len(blocks) and next_block < index + ahead:
+                waiting[pool.submit(_run_block, blocks[next_block])] = next_block
+                next_block += 1
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                results[waiting.pop(future)] = future.result()
+        yield from results.pop(index)
+
+
+def _run_block(block: range) -> list[Any]:
+    function, items = _job
+    return [function(items[index]) for index in block]
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Any]:
+    """Open a binary file that is there under its name only when it is complete."""
+    handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix='.', suffix='.tmp', delete=False)
+    try:
+        with handle:
+            yield handle
+        os.replace(handle.name, path)
+    except BaseException:
+        Path(handle.name).unlink(missing_ok=True)
+        raise
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an npz file, whole or not at all."""
+    with atomic_file(path) as handle:
+        np.savez(handle, **arrays)
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """Read an npz file; None if it is not there or broken."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def link_or_copy(source: Path, target: Path) -> bool:
+    """Make a file appear at another place; return whether it worked."""
+    try:
+        os.link(source.resolve(), target)
+        return True
+    except FileExistsError:
+        return True
+    except OSError:
+        # another file system, or one without hard links
+        try:
+            with open(source, 'rb') as origin, atomic_file(target) as handle:
+                shutil.copyfileobj(origin, handle, 1 << 20)
+            return True
+        except OSError:
+            return False
+
+
+def _read_table(path: Path) -> dict[str, np.ndarray]:
+    arrays = load_arrays(path)
+    if arrays is None or set(arrays) != {'keys', 'lengths', 'values'}:
+        return {}
+    keys, lengths = arrays['keys'].tolist(), arrays['lengths']
+    if len(keys) != len(lengths) or lengths.sum() != len(arrays['values']):
+        return {}
+    parts = np.split(arrays['values'], np.cumsum(lengths)[:-1])
+    return {key.decode(): part for key, part in zip(keys, parts, strict=True)}
+
+
+def _distances(atoms: Atoms) -> np.ndarray:
+    """Rows of two atomic numbers, symbols in alphabetical order, and their distance (Å); flat."""
+    found = shortest_distances([atoms])
+    return np.array([(*(atomic_numbers[name] for name in pair), value) for pair, value in found.items()]).ravel()
+
+
+def _mask_key(atoms: Atoms) -> str:
+    """Hash of the configuration and of what of it counts."""
+    counting = np.append(forces_count(atoms), energy_counts(atoms))
+    return hashlib.blake2b(configuration_key(atoms).encode() + counting.tobytes(), digest_size=16).hexdigest()
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def _out_of_space_is_no_error() -> Iterator[None]:
+    """Go on where there is no room for a file that is only kept to save time."""
+    try:
+        yield
+    except OSError as exception:
+        if exception.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
