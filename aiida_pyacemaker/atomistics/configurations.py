@@ -1,8 +1,8 @@
 """Frames (`list[ase.Atoms]`) as ragged arrays in one npz file, and back.
 
 A frame carries its labels in a `SinglePointCalculator` (energy in eV, forces in eV/Å, stress in eV/Å³, Voigt order
-xx, yy, zz, yz, xz, xy), optional per-atom arrays `force_weights`, `gamma`, `oxidation_states` and `magnetic_moments`
-(Bohr magnetons), and a JSON-able `info`.
+xx, yy, zz, yz, xz, xy), optional per-atom arrays `force_weights`, `gamma`, `force_std` (eV/Å), `oxidation_states` and
+`magnetic_moments` (Bohr magnetons), and a JSON-able `info`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-PER_ATOM = ('force_weights', 'gamma', 'oxidation_states', 'magnetic_moments')
+PER_ATOM = ('force_weights', 'gamma', 'force_std', 'oxidation_states', 'magnetic_moments')
 
 
 def labels(atoms: Atoms) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -15,7 +15,11 @@ from ase.calculators.calculator import Calculator, all_changes
 from .baselines import Baseline, baseline_from_dict
 from .errors import MissingEngineError
 
+if TYPE_CHECKING:
+    from .fitting.posterior import Posterior
+
 YAML, YACE, ASI, METADATA = 'potential.yaml', 'potential.yace', 'potential.asi', 'metadata.json'
+POSTERIOR = 'posterior.npz'
 
 
 class AcePotential:
@@ -23,10 +27,11 @@ class AcePotential:
 
     The directory holds `potential.yaml` (B-basis), `potential.yace` (for fast LAMMPS runs), `potential.asi` (inverse of
     the linear active set) and `metadata.json` (elements, cutoff, number_of_functions, baseline, reference_energies,
-    generation, fit, parameters, seed, versions).
+    generation, fit, parameters, seed, versions). A linear one also has `posterior.npz`, its error bars.
     """
 
     FILES = (YAML, YACE, ASI, METADATA)
+    OPTIONAL_FILES = (POSTERIOR,)
 
     def __init__(self, directory: str | os.PathLike):
         """:raises ValueError: if a file of the potential is missing or broken."""
@@ -51,15 +56,32 @@ class AcePotential:
     @cached_property
     def basis(self) -> Any:
         """The `pyace.ACEBBasisSet`, coefficients included."""
+        return self.read_basis()
+
+    def read_basis(self) -> Any:
+        """Return a `pyace.ACEBBasisSet` of one's own."""
         try:
             from pyace import ACEBBasisSet
         except ImportError as exception:
             raise MissingEngineError('python-ace is missing: pip install python-ace (not "pyace")') from exception
         return ACEBBasisSet(str(self.directory / YAML))
 
-    def calculator(self) -> AceCalculator:
-        """Return an ASE calculator; its `results['gamma']` is the extrapolation grade per atom."""
-        return AceCalculator(self)
+    @cached_property
+    def posterior(self) -> Posterior | None:
+        """How sure the potential is, where it says so.
+
+        :raises ValueError: if the file is broken.
+        """
+        from .fitting.posterior import Posterior
+
+        return Posterior.load(self.directory) if (self.directory / POSTERIOR).is_file() else None
+
+    def calculator(self, coefficients: np.ndarray | None = None) -> AceCalculator:
+        """Return an ASE calculator; its `results['gamma']` is the extrapolation grade per atom.
+
+        :param coefficients: other coefficients for the same functions, such as drawn from the posterior.
+        """
+        return AceCalculator(self, coefficients)
 
     def gamma(self, frames: list[Atoms]) -> list[np.ndarray]:
         """Return the extrapolation grade per atom of every frame."""
@@ -86,13 +108,15 @@ class AceCalculator(Calculator):
 
     implemented_properties = ['energy', 'free_energy', 'forces', 'stress']
 
-    def __init__(self, potential: AcePotential, **kwargs: Any):
+    def __init__(self, potential: AcePotential, coefficients: np.ndarray | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        potential.basis
+        basis = potential.basis if coefficients is None else potential.read_basis()
+        if coefficients is not None:
+            basis.basis_coeffs = coefficients
         from pyace import PyACECalculator
 
         self.potential = potential
-        self.ace = PyACECalculator(potential.basis)
+        self.ace = PyACECalculator(basis)
         self.ace.set_active_set(str(potential.directory / ASI))
 
     def calculate(self, atoms: Atoms | None = None, properties=('energy',), system_changes=all_changes) -> None:

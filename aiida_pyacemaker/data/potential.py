@@ -23,6 +23,7 @@ class AcePotentialData(orm.Data):
     """
 
     FILENAMES = ('potential.yaml', 'potential.yace', 'potential.asi', 'metadata.json')
+    OPTIONAL_FILENAMES = ('posterior.npz',)
     ATTRIBUTES = ('elements', 'cutoff', 'number_of_functions', 'generation', 'baseline', 'reference_energies', 'fit')
     REQUIRED = ('elements', 'cutoff', 'number_of_functions', 'baseline', 'reference_energies')
 
@@ -30,7 +31,8 @@ class AcePotentialData(orm.Data):
     def from_directory(cls, path: str | os.PathLike, **kwargs) -> AcePotentialData:
         """Return an unstored node with the potential in a directory.
 
-        :param path: directory with potential.yaml, potential.yace, potential.asi and metadata.json.
+        :param path: directory with potential.yaml, potential.yace, potential.asi and metadata.json; a posterior.npz
+            (error bars) is taken along.
         :raises ValueError: if a file is missing or empty, or the metadata are incomplete or not finite.
         """
         folder = Path(path)
@@ -39,7 +41,8 @@ class AcePotentialData(orm.Data):
                 raise ValueError(f'{folder} is not a potential: the file {filename} is missing or empty.')
         metadata = read_metadata((folder / 'metadata.json').read_text())
         node = cls(**kwargs)
-        for filename in cls.FILENAMES:
+        optional = [filename for filename in cls.OPTIONAL_FILENAMES if (folder / filename).is_file()]
+        for filename in (*cls.FILENAMES, *optional):
             node.base.repository.put_object_from_file(str(folder / filename), filename)
         node.base.attributes.set_many({key: metadata.get(key) for key in cls.ATTRIBUTES})
         return node
@@ -51,9 +54,15 @@ class AcePotentialData(orm.Data):
         :returns: the names of the files.
         """
         os.makedirs(directory, exist_ok=True)
-        for filename in self.FILENAMES:
+        for filename in self.filenames:
             Path(directory, filename).write_bytes(self.base.repository.get_object_content(filename, mode='rb'))
-        return list(self.FILENAMES)
+        return self.filenames
+
+    @property
+    def filenames(self) -> list[str]:
+        """Return the names of the files that this potential has."""
+        stored = self.base.repository.list_object_names()
+        return [*self.FILENAMES, *(filename for filename in self.OPTIONAL_FILENAMES if filename in stored)]
 
     @property
     def metadata(self) -> dict[str, Any]:

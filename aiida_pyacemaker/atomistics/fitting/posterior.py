@@ -1,0 +1,284 @@
+"""How sure a linear potential is: the posterior of its coefficients, calibrated on configurations it had not seen.
+
+Two things make a prediction wrong. The coefficients are known only as well as the data fix them: a Gaussian posterior,
+whose spread on a force is u. And no coefficients reproduce the labels exactly, because the basis is finite; with many
+data this misfit is nearly all of the error, the posterior knows nothing of it, and it is far larger in a melt than in a
+cold crystal. So the standard deviation of a force is written as
+
+    s² = a² + b² u² + c² |F|²
+
+with the force F that is predicted, which tells melt from crystal. The three factors are fitted to cross-validated
+residuals (maximum likelihood), and one more factor makes 95 % of those residuals lie within 1.96 s (split conformal
+prediction, V. Vovk et al., Algorithmic Learning in a Random World, 2005). The same is done for energies per atom. On
+the posterior of linear ACE: C. van der Oord et al., npj Comput. Mater. 9, 168 (2023).
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from scipy.optimize import minimize
+
+from ..potential import POSTERIOR
+from .rows import DesignMatrix, FrameRows
+from .store import forked_map
+
+if TYPE_CHECKING:
+    from ..potential import AceCalculator, AcePotential
+    from .equations import Solution, Target
+
+#: Half-width of the 95 % band in standard deviations of a normal distribution.
+BAND = 1.959964
+#: So many atoms are looked at to calibrate: the 95 % quantile of 12,000 components is known to 0.2 %.
+MAX_ATOMS = 4000
+#: The constant part of the error never falls below this part of the root mean square residual: an atom on which every
+#: force is zero by symmetry is no proof of a perfect fit.
+FLOOR = 0.01
+#: Fewer residuals than this say nothing about a 95 % quantile.
+MIN_RESIDUALS = 20
+
+
+@dataclass(frozen=True)
+class ErrorModel:
+    """Standard deviation of an error: `scale` * sqrt(sum of (`factors` * features)²) with features 1, u, size."""
+
+    factors: np.ndarray
+    scale: float
+
+    def __call__(self, spread: np.ndarray, size: np.ndarray) -> np.ndarray:
+        """Return the standard deviation (n,) for the posterior's spread (n,) and the size of what is predicted (n,)."""
+        return self.scale * np.sqrt(_features(spread, size) @ self.factors**2)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """`energy_std` (eV/atom) and `force_std` (n_atoms,) (eV/Å, of each component of an atom's force): the true values
+    are expected within +-1.96 of them in 95 of 100 cases."""
+
+    energy_std: float | None
+    force_std: np.ndarray
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Gaussian posterior of the coefficients (n,): covariance `factor` @ `factor`.T, and its calibration.
+
+    `energy` is None where too few energies were there to calibrate it.
+    `inflation` widens the posterior until it covers the misfit of the cross-validated energies too, for a committee.
+    """
+
+    coefficients: np.ndarray
+    factor: np.ndarray
+    energy: ErrorModel | None
+    forces: ErrorModel
+    inflation: float
+
+    def predict(self, rows: FrameRows) -> Prediction:
+        """Return how far off the prediction for a configuration may be, from its rows."""
+        forces = self.forces(*force_features(rows.forces, self.coefficients, self.factor))
+        if self.energy is None:
+            return Prediction(None, forces)
+        return Prediction(float(self.energy(*energy_features(rows, self.coefficients, self.factor))[0]), forces)
+
+    def sample(self, size: int, seed: int = 0) -> np.ndarray:
+        """Return coefficients (size, n) drawn from the widened posterior; the same for the same seed."""
+        noise = np.random.default_rng(seed).standard_normal((size, self.factor.shape[1]))
+        return self.coefficients + self.inflation * noise @ self.factor.T
+
+    def save(self, directory: str | os.PathLike) -> None:
+        """Write `posterior.npz` into the directory of the potential."""
+        models = {'energy': self.energy, 'forces': self.forces}
+        arrays = {key: np.append(model.factors, model.scale) for key, model in models.items() if model is not None}
+        with open(Path(directory, POSTERIOR), 'wb') as handle:
+            np.savez(handle, coefficients=self.coefficients, factor=self.factor, inflation=self.inflation, **arrays)
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike) -> Posterior:
+        """Read `posterior.npz` of the directory of a potential.
+
+        :raises ValueError: if it is not such a file.
+        """
+        path = Path(directory, POSTERIOR)
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                arrays = {key: np.asarray(data[key], dtype=float) for key in data.files}
+            forces = ErrorModel(arrays['forces'][:3], float(arrays['forces'][3]))
+            energy = ErrorModel(arrays['energy'][:3], float(arrays['energy'][3])) if 'energy' in arrays else None
+            coefficients, factor = arrays['coefficients'], arrays['factor']
+            inflation = float(arrays['inflation'])
+        except (OSError, zipfile.BadZipFile, KeyError, IndexError, EOFError, ValueError, TypeError) as exception:
+            raise ValueError(f'{path} is broken ({exception!r}): remove it, or fit the potential again') from exception
+        if (
+            factor.ndim != 2
+            or coefficients.shape != factor.shape[:1]
+            or not all(np.isfinite(array).all() for array in arrays.values())
+        ):
+            raise ValueError(f'{path} is broken (its arrays do not belong together): remove it, or fit again')
+        return cls(coefficients, factor, energy, forces, inflation)
+
+
+# Calibration ----------------------------------------------------------------------------------------------------------
+
+
+def calibrate(
+    store: Any,
+    frames: list[Atoms],
+    targets: list[Target],
+    solution: Solution,
+    seed: int = 0,
+    report: Callable[[str], None] = print,
+) -> Posterior | None:
+    """Return the posterior of a fit, calibrated on what each fold of its cross-validation had not seen.
+
+    :param store: gives the rows of a configuration: `store.get(atoms)`.
+    :param solution: the fit, with its folds.
+    :param seed: of the choice of `MAX_ATOMS` atoms, where there are more.
+    :returns: None where there are too few residuals: an error bar that nothing supports is worse than none.
+    """
+    energy, forces = _cross_validated(store, frames, targets, solution, np.random.default_rng(seed))
+    if 3 * len(forces) < MIN_RESIDUALS:
+        report(f'no error bars: {3 * len(forces)} cross-validated forces, at least {MIN_RESIDUALS} are needed')
+        return None
+    force_model, energy_model, inflation = fit_error_model(forces[:, :3], forces[:, 3], forces[:, 4]), None, 1.0
+    if len(energy) >= MIN_RESIDUALS:
+        energy_model = fit_error_model(energy[:, :1], energy[:, 1], energy[:, 2])
+        inflation = get_inflation(energy[:, 0], energy[:, 1])
+    return Posterior(solution.coefficients, solution.factor, energy_model, force_model, inflation)
+
+
+def _cross_validated(
+    store: Any, frames: list[Atoms], targets: list[Target], solution: Solution, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return residual, spread and size of energies (m, 3) per atom, and of forces (k, 5): 3 residuals per atom."""
+    counting = [np.flatnonzero(target.force_weights > 0) for target in targets]
+    total = sum(map(len, counting))
+    kept = generator.random(total) < MAX_ATOMS / max(total, 1)
+    chosen = [found[part] for found, part in zip(counting, _split(kept, counting), strict=True)]
+    energy, forces = [], [np.zeros((0, 5))]
+    for fold in solution.folds:
+        n = len(fold.coefficients)
+        for index in fold.members:
+            target, atoms, rows = targets[index], chosen[index], store.get(frames[index])
+            if target.energy is not None and target.energy_weight > 0:
+                residual = (rows.energy @ fold.coefficients - target.energy) / len(frames[index])
+                spread, size = energy_features(rows, fold.coefficients, fold.factor)
+                energy.append((residual, spread[0], size[0]))
+            if len(atoms):
+                part = rows.forces.reshape(-1, 3, n)[atoms].reshape(-1, n)
+                residuals = (part @ fold.coefficients).reshape(-1, 3) - target.forces[atoms]
+                forces.append(np.column_stack([residuals, *force_features(part, fold.coefficients, fold.factor)]))
+    return np.array(energy).reshape(-1, 3), np.concatenate(forces)
+
+
+def energy_features(rows: FrameRows, coefficients: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the posterior's spread of the energy (1,) in eV/atom, and the root mean square force (1,) in eV/Å."""
+    n_atoms = len(rows.projections)
+    spread = np.linalg.norm(rows.energy @ factor) / n_atoms
+    return np.array([spread]), np.array([np.sqrt(np.mean((rows.forces @ coefficients) ** 2))])
+
+
+def force_features(forces: np.ndarray, coefficients: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return per atom the posterior's spread of a force component, and the size of the force (both in eV/Å).
+
+    The spread is the root mean square over the three components, so that it does not depend on the orientation.
+
+    :param forces: rows (3 n_atoms, n).
+    """
+    spread = np.sqrt(np.mean(np.sum((forces @ factor) ** 2, axis=1).reshape(-1, 3), axis=1))
+    return spread, np.linalg.norm((forces @ coefficients).reshape(-1, 3), axis=1)
+
+
+def fit_error_model(residuals: np.ndarray, spread: np.ndarray, size: np.ndarray) -> ErrorModel:
+    """Fit the factors by maximum likelihood, and the scale so that 95 % of the residuals lie in the band.
+
+    :param residuals: (n, d): d residuals share one standard deviation. :param spread: (n,). :param size: (n,).
+    """
+    features, square = _features(spread, size), np.mean(residuals**2, axis=1)
+    mean = max(float(square.mean()), np.finfo(float).tiny)
+    # each feature alone explaining the mean is the unit of its factor; a feature that is zero everywhere gets none
+    unit = mean / np.maximum(features.mean(axis=0), np.finfo(float).tiny)
+    unit[features.mean(axis=0) == 0] = 0.0
+    floor = np.array([FLOOR**2, 0.0, 0.0])
+
+    def loss(logarithms: np.ndarray) -> tuple[float, np.ndarray]:
+        parts = np.exp(logarithms)
+        variance = features @ (unit * (parts + floor))
+        slope = (1 / variance - square / variance**2) @ features
+        return float(np.sum(np.log(variance) + square / variance)), slope * unit * parts
+
+    found = minimize(loss, np.log([0.1, 0.5, 0.5]), jac=True, method='L-BFGS-B', bounds=[(-20, 5)] * 3)
+    factors = np.sqrt(unit * (np.exp(found.x) + floor))
+    deviation = np.sqrt(features @ factors**2)
+    return ErrorModel(factors, _quantile(np.abs(residuals) / deviation[:, None]) / BAND)
+
+
+def get_inflation(residuals: np.ndarray, spread: np.ndarray) -> float:
+    """Return by how much to widen the posterior for its spread to cover 95 % of the residuals; at least 1."""
+    used = spread > 0
+    return max(1.0, _quantile(np.abs(residuals[used]) / spread[used]) / BAND) if used.any() else 1.0
+
+
+def _features(spread: np.ndarray, size: np.ndarray) -> np.ndarray:
+    return np.column_stack([np.ones(len(spread)), spread**2, size**2])
+
+
+def _quantile(values: np.ndarray) -> float:
+    """Return the 95 % quantile with the correction of conformal prediction for few values."""
+    level = min(1.0, 0.95 * (1 + 1 / values.size))
+    return float(np.quantile(values, level))
+
+
+def _split(values: np.ndarray, like: list[np.ndarray]) -> list[np.ndarray]:
+    return np.split(values, np.cumsum([len(part) for part in like])[:-1])
+
+
+# Use ------------------------------------------------------------------------------------------------------------------
+
+
+def add_uncertainty(potential: AcePotential, frames: list[Atoms], processes: int = 2) -> None:
+    """Put the per-atom array `force_std` (eV/Å) and the info `energy_std` (eV/atom) onto frames, in place.
+
+    Nothing happens where the potential has no posterior.
+    """
+    posterior = potential.posterior
+    if posterior is None:
+        return
+    design = DesignMatrix(potential.basis)
+    bare = [Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc) for atoms in frames]
+    predictions = forked_map(lambda atoms: posterior.predict(design.rows(atoms)), bare, processes)
+    for atoms, prediction in zip(frames, predictions, strict=True):
+        atoms.set_array('force_std', prediction.force_std)
+        if prediction.energy_std is not None:
+            atoms.info['energy_std'] = prediction.energy_std
+
+
+def committee(potential: AcePotential, size: int = 16, seed: int = 0) -> list[AceCalculator]:
+    """Return calculators of potentials drawn from the posterior; baseline and reference energies are the same in all.
+
+    :raises ValueError: if the potential has no posterior.
+    """
+    if potential.posterior is None:
+        raise ValueError(f'the potential has no {POSTERIOR}, so there is nothing to draw from: fit it again (linear)')
+    return [potential.calculator(coefficients) for coefficients in potential.posterior.sample(size, seed)]
+
+
+def with_error_bars(
+    potential: AcePotential, measure: Callable[[AceCalculator], dict[str, float]], size: int = 16, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Return name -> {'value', 'std'} of what `measure` finds with the potential, and how far the committee spreads.
+
+    :param measure: such as `partial(crystal_properties, atoms=atoms)` of `validation.crystal`.
+    """
+    value = measure(potential.calculator())
+    drawn = [measure(calculator) for calculator in committee(potential, size, seed)]
+    deviations = {name: np.array([found[name] for found in drawn]) - value[name] for name in value}
+    return {
+        name: {'value': float(value[name]), 'std': float(np.sqrt(np.mean(deviations[name] ** 2)))} for name in value
+    }
