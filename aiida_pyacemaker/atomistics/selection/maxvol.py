@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.linalg import eigh
+from scipy.linalg.blas import dger, idamax
 
 from .farthest_point import farthest_point
 from .greedy import BLOCK, Table, greedy
@@ -151,7 +152,7 @@ def square_maxvol(rows: np.ndarray, tolerance: float = TOLERANCE) -> tuple[list[
             break
         grades[chosen] = 0.0
         pool = np.sort(np.argsort(-grades, kind='stable')[:EXCHANGE])
-        chosen = _exchange(chosen, pool, rows[pool] @ inverse, tolerance)
+        chosen = exchange(chosen, pool, rows[pool] @ inverse, tolerance)
     else:
         leverages = _grades(rows, np.linalg.inv(rows[chosen].astype(float)))[1]
     return [int(index) for index in chosen], leverages
@@ -169,23 +170,28 @@ def _grades(rows: np.ndarray, inverse: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return grades, leverages
 
 
-def _exchange(chosen: np.ndarray, pool: np.ndarray, coefficients: np.ndarray, tolerance: float) -> np.ndarray:
+def exchange(chosen: np.ndarray, pool: np.ndarray, coefficients: np.ndarray, tolerance: float) -> np.ndarray:
     """Exchange chosen rows for rows of the pool until no exchange multiplies the determinant by more than tolerance.
 
-    :param coefficients: C (n_pool, n_chosen) of the pool in the chosen rows: with row i in place of the j-th, |det| is
+    :param chosen: (n,) indices of rows; :param pool: (n_pool,) indices of others.
+    :param coefficients: C (n_pool, n) of the pool in the chosen rows: with row i in place of the j-th, |det| is
         multiplied by |C_ij|.
+    :returns: (n,) indices.
     """
     candidates = np.concatenate([chosen, pool])
     chosen = chosen.copy()
-    coefficients = np.vstack([np.eye(len(chosen)), coefficients])
+    # Fortran's order, in which BLAS looks for the largest and updates in place
+    coefficients = np.asfortranarray(np.vstack([np.eye(len(chosen)), coefficients]))
+    entries = coefficients.reshape(-1, order='F')
     for _ in range(20 * len(candidates)):
-        i, j = np.unravel_index(np.argmax(np.abs(coefficients)), coefficients.shape)
-        if abs(coefficients[i, j]) <= tolerance:
+        j, i = divmod(int(idamax(entries)), len(candidates))
+        largest = coefficients[i, j]
+        if abs(largest) <= tolerance:
             break
         chosen[j] = candidates[i]
-        row = coefficients[i].copy()
+        column, row = coefficients[:, j].copy(), coefficients[i].copy()
         row[j] -= 1.0
-        coefficients -= np.outer(coefficients[:, j] / coefficients[i, j], row)
+        dger(-1.0 / largest, column, row, a=coefficients, overwrite_a=1)
     return chosen
 
 
