@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ase import Atoms
 
-from ..checks.overlap import covalent_distance, element_pairs, shortest_distances
+from ..checks.overlap import Pair, covalent_distance, element_pairs, shortest_distances
 from .base import Baseline
 from .lennard_jones import LennardJones
 from .zbl import ZBL
 
-__all__ = ('ZBL', 'Baseline', 'LennardJones', 'baseline_from_data', 'baseline_from_dict')
+__all__ = ('ZBL', 'Baseline', 'LennardJones', 'baseline_from_data', 'baseline_from_dict', 'baseline_from_distances')
 
 BASELINES: dict[str, type[Baseline]] = {'lj': LennardJones, 'zbl': ZBL}
 
@@ -31,9 +31,14 @@ def baseline_from_data(kind: str, elements: list[str], frames: list[Atoms]) -> B
     :param kind: 'zbl' or 'lj'.
     :raises ValueError: if the kind is unknown or no two atoms are within 6 Å of each other in the data.
     """
+    return baseline_from_distances(kind, elements, shortest_distances(frames))
+
+
+def baseline_from_distances(kind: str, elements: list[str], shortest: dict[Pair, float]) -> Baseline:
+    """Make a baseline from the shortest distances (Å) in the data; see :func:`baseline_from_data`."""
     cls = _class_of(kind)
     pairs = element_pairs(elements)
-    seen = {pair: distance for pair, distance in shortest_distances(frames).items() if pair in pairs}
+    seen = {pair: distance for pair, distance in shortest.items() if pair in pairs}
     if not seen:
         raise ValueError('no two atoms are within 6 Å of each other in the data: baseline ranges need condensed frames')
     ratio = min(distance / covalent_distance(pair) for pair, distance in seen.items())
