@@ -49,14 +49,15 @@ class WorkerParser(Parser):
         if not product.exists():
             return self.broken(f'{product.name} is missing')
         try:
-            name, node = self.parse_product(product)
+            nodes = self.parse_product(product)
         except (ValueError, KeyError, OSError) as exception:
             return self.broken(f'{product.name} cannot be read ({exception})')
-        self.out(name, node)
+        for name, node in nodes.items():
+            self.out(name, node)
         return None
 
-    def parse_product(self, product: Path) -> tuple[str, orm.Data]:
-        """Return the name of the output port and the node made of what the task produced.
+    def parse_product(self, product: Path) -> dict[str, orm.Data]:
+        """Return the nodes made of what the task produced, by output port.
 
         :param product: file or folder that the task wrote.
         :raises ValueError: if it is broken.
@@ -80,9 +81,9 @@ class ConfigurationsParser(WorkerParser):
     #: Name of the output port.
     OUTPUT = 'configurations'
 
-    def parse_product(self, product: Path) -> tuple[str, orm.Data]:
+    def parse_product(self, product: Path) -> dict[str, orm.Data]:
         """Return the configurations that the task wrote."""
-        return self.OUTPUT, ConfigurationsData.from_file(product)
+        return {self.OUTPUT: ConfigurationsData.from_file(product)}
 
 
 def without_not_finite(value: Any) -> Any:

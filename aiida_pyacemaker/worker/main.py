@@ -87,15 +87,17 @@ def run_select(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
 def run_evaluate(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Predict: `configurations.npz`, `potential/` -> `predictions.npz`; with labels also the errors."""
     from ..atomistics.configurations import labels, save_configurations
+    from ..atomistics.fitting.posterior import add_uncertainty
     from ..atomistics.fitting.references import align_energies
     from ..atomistics.fitting.train import predict
-    from ..atomistics.validation.errors import error_metrics, gamma_against_error
+    from ..atomistics.validation.errors import error_metrics, gamma_against_error, uncertainty_metrics
 
     potential = read_potential(directory)
     # labels of other settings than those of the potential's energies come onto its scale
     frames = align_energies(read_frames(directory / 'configurations.npz'), potential.metadata.get('energy_scales', []))
     potential.check_elements(frames)
     predictions = predict(potential, frames)
+    add_uncertainty(potential, predictions)
     save_configurations(directory / 'predictions.npz', predictions)
     labelled = [k for k, atoms in enumerate(frames) if labels(atoms)]
     pair = ([frames[k] for k in labelled], [predictions[k] for k in labelled])
@@ -103,6 +105,7 @@ def run_evaluate(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
         'number_of_configurations': len(frames),
         'metrics': error_metrics(*pair) if labelled else None,
         'gamma_against_error': gamma_against_error(*pair) if labelled else None,
+        'uncertainty': uncertainty_metrics(*pair) if labelled else None,
         'gamma_max': max(atoms.info['gamma_max'] for atoms in predictions),
     }
 

@@ -27,6 +27,7 @@ from ase import Atoms
 from scipy.optimize import minimize
 
 from ..potential import POSTERIOR
+from ..validation.errors import BAND
 from .rows import DesignMatrix, FrameRows
 from .store import forked_map
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from ..potential import AceCalculator, AcePotential
     from .equations import Solution, Target
 
-#: Half-width of the 95 % band in standard deviations of a normal distribution.
-BAND = 1.959964
 #: So many atoms are looked at to calibrate: the 95 % quantile of 12,000 components is known to 0.2 %.
 MAX_ATOMS = 4000
 #: The constant part of the error never falls below this part of the root mean square residual: an atom on which every
@@ -157,7 +156,7 @@ def _cross_validated(
     store: Any, frames: list[Atoms], targets: list[Target], solution: Solution, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return residual, spread and size of energies (m, 3) per atom, and of forces (k, 5): 3 residuals per atom."""
-    counting = [np.flatnonzero(target.force_weights > 0) for target in targets]
+    counting = [_counting(target) for target in targets]
     total = sum(map(len, counting))
     kept = generator.random(total) < MAX_ATOMS / max(total, 1)
     chosen = [found[part] for found, part in zip(counting, _split(kept, counting), strict=True)]
@@ -175,6 +174,13 @@ def _cross_validated(
                 residuals = (part @ fold.coefficients).reshape(-1, 3) - target.forces[atoms]
                 forces.append(np.column_stack([residuals, *force_features(part, fold.coefficients, fold.factor)]))
     return np.array(energy).reshape(-1, 3), np.concatenate(forces)
+
+
+def _counting(target: Target) -> np.ndarray:
+    """Return the indices of the atoms whose forces count."""
+    if target.forces is None:
+        return np.zeros(0, dtype=int)
+    return np.flatnonzero(np.ones(len(target.forces)) if target.force_weights is None else target.force_weights)
 
 
 def energy_features(rows: FrameRows, coefficients: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -242,17 +248,24 @@ def _split(values: np.ndarray, like: list[np.ndarray]) -> list[np.ndarray]:
 # Use ------------------------------------------------------------------------------------------------------------------
 
 
-def add_uncertainty(potential: AcePotential, frames: list[Atoms], processes: int = 2) -> None:
+def add_uncertainty(
+    potential: AcePotential,
+    frames: list[Atoms],
+    processes: int = 2,
+    rows: Callable[[Atoms], FrameRows] | None = None,
+) -> None:
     """Put the per-atom array `force_std` (eV/Å) and the info `energy_std` (eV/atom) onto frames, in place.
 
     Nothing happens where the potential has no posterior.
+
+    :param rows: gives the rows of a frame, where they are known already.
     """
     posterior = potential.posterior
     if posterior is None:
         return
-    design = DesignMatrix(potential.basis)
+    rows = rows or DesignMatrix(potential.basis).rows
     bare = [Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc) for atoms in frames]
-    predictions = forked_map(lambda atoms: posterior.predict(design.rows(atoms)), bare, processes)
+    predictions = forked_map(lambda atoms: posterior.predict(rows(atoms)), bare, processes)
     for atoms, prediction in zip(frames, predictions, strict=True):
         atoms.set_array('force_std', prediction.force_std)
         if prediction.energy_std is not None:

@@ -10,6 +10,9 @@ from ase import Atoms
 
 from ..configurations import energy_counts, forces_count, group_name, labels
 
+#: Half-width of the 95 % band in standard deviations of a normal distribution.
+BAND = 1.959964
+
 
 def statistics(differences: np.ndarray) -> dict[str, float] | None:
     """Return rmse, mae, max and p95 (95th percentile) of the absolute differences, `None` if there are none."""
@@ -69,6 +72,66 @@ def _compare(pairs: list[tuple[Atoms, Atoms]]) -> dict[str, Any]:
         'forces': statistics(np.concatenate(forces) if forces else np.zeros(0)),
         'stress': statistics(np.array(stress).ravel()),
     }
+
+
+def uncertainty_metrics(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, Any] | None:
+    """Compare the errors with what the predictions say of their own uncertainty. Labels of weight zero are left out.
+
+    :param predictions: the frames predicted, with `force_std` (and `gamma`) per atom and the info `energy_std`.
+    :returns: None without `force_std`; else `forces` and `energy` (None without it), each with `coverage` (part of the
+        errors within +-1.96 standard deviations: 0.95 at best), `n` and `rank_correlation` (Spearman, of the norm of an
+        atom's force error or of the energy error per atom) with `posterior` and `gamma` (None where there is nothing to
+        rank); and `by_family`: coverage of the forces.
+    """
+    pairs = [
+        (frame, predicted)
+        for frame, predicted in zip(frames, predictions, strict=True)
+        if 'force_std' in predicted.arrays and 'forces' in labels(frame) and not is_isolated_atom(frame)
+    ]
+    if not pairs:
+        return None
+    table = np.concatenate([force_errors(*pair) for pair in pairs])
+    families = np.repeat([group_name(frame) for frame, _ in pairs], [forces_count(frame).sum() for frame, _ in pairs])
+    inside = np.abs(table[:, :3]) <= BAND * table[:, 3:4]
+    size = np.linalg.norm(table[:, :3], axis=1)
+    ranks = {'posterior': rank_correlation(table[:, 3], size), 'gamma': rank_correlation(table[:, 4], size)}
+    return {
+        'forces': {'coverage': float(inside.mean()), 'n': inside.size, 'rank_correlation': ranks},
+        'energy': _energy_uncertainty(pairs),
+        'by_family': {family: float(inside[families == family].mean()) for family in sorted(set(families.tolist()))},
+    }
+
+
+def force_errors(frame: Atoms, predicted: Atoms) -> np.ndarray:
+    """Return of each atom whose forces count: the three errors, `force_std` (all eV/Å) and gamma (NaN if unknown)."""
+    counting = forces_count(frame)
+    errors = (labels(predicted)['forces'] - labels(frame)['forces'])[counting]
+    gamma = predicted.arrays.get('gamma', np.full(len(frame), np.nan))[counting]
+    return np.column_stack([errors, predicted.arrays['force_std'][counting], gamma])
+
+
+def rank_correlation(left: np.ndarray, right: np.ndarray) -> float | None:
+    """Return Spearman's rank correlation, None if one of the two does not vary or is unknown."""
+    from scipy.stats import spearmanr
+
+    if len(left) < 3 or not np.all(np.isfinite(left)) or np.ptp(left) == 0 or np.ptp(right) == 0:
+        return None
+    return float(spearmanr(left, right).statistic)
+
+
+def _energy_uncertainty(pairs: list[tuple[Atoms, Atoms]]) -> dict[str, Any] | None:
+    rows = []
+    for frame, predicted in pairs:
+        true, guess = labels(frame), labels(predicted)
+        if energy_counts(frame) and 'energy' in true and 'energy' in guess and 'energy_std' in predicted.info:
+            gamma = float(np.max(predicted.arrays.get('gamma', np.nan)))
+            error = abs(guess['energy'] - true['energy']) / len(frame)
+            rows.append((error, predicted.info['energy_std'], gamma))
+    if not rows:
+        return None
+    error, deviation, gamma = np.array(rows).T
+    ranks = {'posterior': rank_correlation(deviation, error), 'gamma': rank_correlation(gamma, error)}
+    return {'coverage': float(np.mean(error <= BAND * deviation)), 'n': len(rows), 'rank_correlation': ranks}
 
 
 #: Edges of the classes of gamma in `gamma_against_error`.
