@@ -47,6 +47,8 @@ T = TypeVar('T')
 FORMAT = 1
 #: Part of the file system that is left free.
 RESERVE = 0.03
+#: Where a fit finds the rows of the one that it continues, beside its own.
+PARENT_ROWS = 'rows_parent'
 #: Seconds between two lines about the progress.
 REPORT_EVERY = 30.0
 Evaluation = tuple[float, np.ndarray, np.ndarray]
@@ -76,7 +78,7 @@ class RowStore:
         self.key = basis_key(design.basis)
         self.directory = Path(directory) / self.key
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.parent = None if parent is None else Path(parent) / self.key
+        self.parents = [path / self.key for path in former(parent)]
         self.max_bytes = max_bytes
         self._sizes = functions_per_element(design.basis)
 
@@ -145,6 +147,14 @@ class RowStore:
         except (FileNotFoundError, ValueError):
             return self._rows(bare(atoms), forces)
 
+    def projections(self, atoms: Atoms) -> list[np.ndarray]:
+        """Return the B-projections of each atom; where they are not kept, nothing else is computed for them."""
+        path = self.directory / f'{configuration_key(atoms)}.rows'
+        try:
+            return self._read(path, atoms, forces=False).projections
+        except (FileNotFoundError, ValueError):
+            return self.design.rows(bare(atoms), forces=False).projections
+
     def size(self, atoms: Atoms) -> int:
         """Return the size of the file of a frame in bytes."""
         return 8 * self._doubles(atoms) + 4 * 3 * len(atoms) * self.number_of_functions
@@ -205,12 +215,13 @@ class RowStore:
     def _take_over(self, name: str, size: int | None = None) -> bool:
         """Take a file of the parent over, if it is there and not here; a `size` says what it must be."""
         target = self.directory / name
-        if self.parent is None or target.exists():
+        if not self.parents or target.exists():
             return False
-        source = self.parent / name
-        if not (found := _size(source)) or size not in (None, found):
-            return False
-        return link_or_copy(source, target)
+        for parent in self.parents:
+            found = _size(parent / name)
+            if found and size in (None, found) and link_or_copy(parent / name, target):
+                return True
+        return False
 
     def _free(self) -> float:
         usage = shutil.disk_usage(self.directory)
@@ -226,7 +237,7 @@ class FrameCache:
     def __init__(self, directory: str | os.PathLike, parent: str | os.PathLike | None = None):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.parent = None if parent is None else Path(parent)
+        self.parents = former(parent)
 
     def shortest_distances(self, frames: Sequence[Atoms], processes: int = 2) -> dict[Pair, float]:
         """As :func:`~..checks.overlap.shortest_distances`, every frame being looked at once."""
@@ -259,9 +270,9 @@ class FrameCache:
     ) -> list[np.ndarray]:
         """Return an array for every frame, from the file or computed; the file then holds those of these frames."""
         known = _read_table(self.directory / name)
-        if self.parent is not None:
-            known = {**_read_table(self.parent / name), **known}
         wanted = {get_key(atoms): atoms for atoms in frames}
+        for parent in self.parents:
+            known = {**_read_table(parent / name), **known}
         missing = [key for key in wanted if key not in known]
         if missing:
             values = forked_map(compute, [wanted[key] for key in missing], processes)
@@ -278,6 +289,17 @@ class FrameCache:
                     },
                 )
         return [known[get_key(atoms)] for atoms in frames]
+
+
+def former(parent: str | os.PathLike | None) -> list[Path]:
+    """Return the directories of rows that a fit may take over: the parent's, and its parent's.
+
+    A fit that was killed may not yet have taken over what it was to continue.
+    """
+    if parent is None:
+        return []
+    # not normalised: the parent may be a link into another directory, beside which its own parent is
+    return [path for path in (Path(parent), Path(parent, '..', PARENT_ROWS)) if path.is_dir()]
 
 
 def basis_key(basis: Any) -> str:
