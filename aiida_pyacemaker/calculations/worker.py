@@ -205,7 +205,7 @@ class WorkerCalculation(CalcJob):
             copies.append(self._copy_configurations('test', self.FILENAME_TEST))
         if 'potential' in self.inputs:
             potential = self.inputs.potential
-            copies += [(potential.uuid, name, f'{self.FOLDER_POTENTIAL}/{name}') for name in potential.FILENAMES]
+            copies += [(potential.uuid, name, f'{self.FOLDER_POTENTIAL}/{name}') for name in potential.filenames]
 
         codeinfo = CodeInfo()
         codeinfo.code_uuid = self.inputs.code.uuid

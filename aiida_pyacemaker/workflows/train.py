@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aiida import orm
+from aiida.engine import ProcessHandlerReport, process_handler
 from aiida.plugins import CalculationFactory
 
 from .restart import WorkerBaseWorkChain, get_options
@@ -11,7 +12,10 @@ PaceTrainCalculation = CalculationFactory('pyacemaker.pace_train')
 
 
 class TrainWorkChain(WorkerBaseWorkChain):
-    """Fit an ACE potential on a physical baseline, build its active set and measure it on a held-out set."""
+    """Fit an ACE potential on a physical baseline, build its active set and measure it on a held-out set.
+
+    A fit that continues a potential, or one that was killed, takes over what was computed there.
+    """
 
     _process_class = PaceTrainCalculation
 
@@ -35,4 +39,36 @@ class TrainWorkChain(WorkerBaseWorkChain):
             builder.job.test = test
         if potential is not None:
             builder.job.potential = potential
+            parent_folder = get_parent_folder(potential, code)
+            if parent_folder is not None:
+                builder.job.parent_folder = parent_folder
         return builder
+
+    @process_handler(
+        priority=500,
+        exit_codes=[
+            PaceTrainCalculation.exit_codes.ERROR_OUTPUT_MISSING,
+            PaceTrainCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_MEMORY,
+            PaceTrainCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME,
+            PaceTrainCalculation.exit_codes.ERROR_SCHEDULER_NODE_FAILURE,
+        ],
+    )
+    def handle_killed(self, calculation):
+        """Go on from what a fit that was killed has left."""
+        self.ctx.inputs.parent_folder = calculation.outputs.remote_folder
+        self.report_error_handled(calculation, 'it was killed: going on from what it has computed')
+        return ProcessHandlerReport(True)
+
+
+def get_parent_folder(potential, code) -> orm.RemoteData | None:
+    """Return where a potential was fitted, if the code runs on that machine.
+
+    It depends on nothing but the potential, so a run that is repeated or continued has the same inputs, and is cached.
+    """
+    creator = potential.creator
+    if creator is None or creator.process_type != PaceTrainCalculation.build_process_type():
+        return None
+    folder = creator.outputs.remote_folder if 'remote_folder' in creator.outputs else None
+    if folder is None or code.computer is None or folder.computer.uuid != code.computer.uuid:
+        return None
+    return folder
