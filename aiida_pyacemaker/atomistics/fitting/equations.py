@@ -1,9 +1,515 @@
-"""The normal equations of the linear fit."""
+"""The linear problem: its normal equations, block by block, and their solution with a posterior.
+
+Every quantity (energy per atom, forces, stress) and every fold of the cross-validation has its own Gram matrix, so any
+weights, any ridge and every left-out fold cost a Cholesky factorisation and no more reading of rows. A block of
+configurations that a former fit has seen as a whole is remembered by the store: a continued fit pays for its new data.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from ase import Atoms
+from scipy.linalg import cho_solve, eigh, lapack, solve_triangular
+
+from .rows import FrameRows
+from .store import configuration_key, forked_map
+from .weights import Hyperparameters, degrees, given_hyperparameters, objective, penalties, search
+
+if TYPE_CHECKING:
+    from .store import RowStore
+
+#: Folds of the cross-validation.
+FOLDS = 5
+#: Force rows of a block, in numbers of functions: what is remembered of a block is a tenth of its rows.
+BLOCK = 16
+MIN_BLOCK_ROWS = 4096
+#: Rows that are multiplied at once, in numbers (8 bytes each).
+CHUNK = 8_000_000
+QUANTITIES = ('energy', 'forces', 'stress')
+
+
+@dataclass
+class Target:
+    """What ACE has to give for one configuration: labels less references and baseline.
+
+    `energy` (eV), `forces` (n_atoms, 3) (eV/Å), `stress` (6,) (eV/Å³, Voigt); None where there is no label. The weights
+    multiply the rows, so their squares count; 0 is a mask. `group` is the family, for statistics. Configurations of the
+    same `fold` (a trajectory, a parent structure) are never both fitted and validated on.
+    """
+
+    energy: float | None
+    forces: np.ndarray | None
+    stress: np.ndarray | None = None
+    energy_weight: float = 1.0
+    force_weights: np.ndarray | None = None
+    stress_weight: float = 1.0
+    group: str = ''
+    fold: str = ''
+
+
+@dataclass
+class Fold:
+    """The solution without the configurations `members` (indices); see :class:`Solution`."""
+
+    members: np.ndarray
+    coefficients: np.ndarray
+    factor: np.ndarray
+
+
+@dataclass
+class Solution:
+    """Coefficients (n,) with their posterior covariance `factor` @ `factor`.T.
+
+    `noise`: standard deviation of a label by quantity, as the cross-validation (else the fit itself) found it, in
+    eV/atom, eV/Å, eV/Å³. `hyperparameters` repeat the fit without a search if given as its options. `validation`:
+    cross-validated root mean square errors, what was searched. `folds`: the solutions without each fold. `condition` is
+    that of the scaled matrix, ridge included.
+    """
+
+    coefficients: np.ndarray
+    factor: np.ndarray
+    noise: dict[str, float]
+    hyperparameters: dict[str, float]
+    validation: dict[str, Any]
+    condition: float
+    folds: list[Fold] = field(default_factory=list)
+
+
+@dataclass
+class Moments:
+    """Sums over weighted rows a and targets b: a a^T (n, n), a b (n,), b², weights²; and the number of rows."""
+
+    matrix: np.ndarray
+    vector: np.ndarray
+    square: float = 0.0
+    weight: float = 0.0
+    count: int = 0
+
+    @classmethod
+    def zeros(cls, size: int) -> Moments:
+        return cls(np.zeros((size, size)), np.zeros(size))
+
+    @classmethod
+    def of(cls, rows: np.ndarray, target: np.ndarray, weights: np.ndarray) -> Moments:
+        """:param rows: (m, n). :param target: (m,). :param weights: (m,), rows of weight 0 are not looked at."""
+        used = weights > 0
+        weighted = rows[used] * weights[used, None]
+        values = target[used] * weights[used]
+        return cls(
+            weighted.T @ weighted,
+            weighted.T @ values,
+            float(values @ values),
+            float(weights @ weights),
+            int(used.sum()),
+        )
+
+    def add(self, other: Moments) -> None:
+        self.matrix += other.matrix
+        self.vector += other.vector
+        self.square += other.square
+        self.weight += other.weight
+        self.count += other.count
+
+    def squares(self, coefficients: np.ndarray) -> float:
+        """Return the weighted sum of squared residuals."""
+        value = coefficients @ (self.matrix @ coefficients - 2 * self.vector) + self.square
+        return max(float(value), 1e-30 * self.square)
+
+    def columns(self, indices: np.ndarray) -> Moments:
+        return Moments(
+            self.matrix[np.ix_(indices, indices)], self.vector[indices], self.square, self.weight, self.count
+        )
+
+
+@dataclass
+class Sums:
+    """The normal equations: `moments[quantity][fold]`, those of the core rows, and the members of each fold."""
+
+    moments: dict[str, list[Moments]]
+    core: Moments
+    members: list[np.ndarray]
+
+    @property
+    def size(self) -> int:
+        return len(self.core.vector)
+
+    def total(self, quantity: str) -> Moments:
+        """Sum over the folds."""
+        total = Moments.zeros(self.size)
+        for moments in self.moments[quantity]:
+            total.add(moments)
+        return total
+
+    def columns(self, indices: np.ndarray) -> Sums:
+        """Return the equations of some of the functions only: what a smaller basis would give."""
+        moments = {name: [each.columns(indices) for each in folds] for name, folds in self.moments.items()}
+        return Sums(moments, self.core.columns(indices), self.members)
+
+
+def solve(
+    store: RowStore,
+    frames: Sequence[Atoms],
+    targets: Sequence[Target],
+    options: dict[str, Any],
+    processes: int = 2,
+    report: Callable[[str], None] = print,
+    core: Sequence[tuple[FrameRows, float]] = (),
+) -> Solution:
+    """Fit the coefficients to all targets.
+
+    :param store: gives the rows of every frame, see :class:`~.store.RowStore`.
+    :param options: energy_weight, stress_weight, ridge, smoothness (numbers are taken as they are, None is chosen by
+        grouped cross-validation), see :class:`~.weights.Hyperparameters`.
+    :param core: rows whose energy and forces are driven to zero, with their weights: a prior, no data.
+    :raises ValueError: if an option is out of range, or no label counts.
+    """
+    start = perf_counter()
+    sums = accumulate(store, frames, targets, processes, core)
+    report(f'normal equations of {sum(total_count(sums).values())} labels: {perf_counter() - start:.1f} s')
+    return solve_sums(sums, degrees(store.design.basis), options, processes, report)
+
+
+def total_count(sums: Sums) -> dict[str, int]:
+    """Return how many labels of each quantity count."""
+    return {name: sum(each.count for each in folds) for name, folds in sums.moments.items()}
+
+
+# --- accumulation -------------------------------------------------------------------------------------------------
+
+
+def accumulate(
+    store: RowStore,
+    frames: Sequence[Atoms],
+    targets: Sequence[Target],
+    processes: int = 2,
+    core: Sequence[tuple[FrameRows, float]] = (),
+) -> Sums:
+    """Sum the normal equations; the same bits whatever the number of processes.
+
+    :raises ValueError: if no label counts.
+    """
+    size = store.number_of_functions
+    members = assign_folds(targets)
+    sums = Sums(
+        {name: [Moments.zeros(size) for _ in members] for name in QUANTITIES}, core_moments(core, size), members
+    )
+    blocks = list(_blocks(frames, members, max(BLOCK * size, MIN_BLOCK_ROWS)))
+
+    def compute(block: _Block) -> list[Moments]:
+        parts = [(frames[index], targets[index]) for index in block.members]
+        return [_pack(moments) for moments in _block_moments(store, parts, block.complete)]
+
+    for block, found in zip(blocks, forked_map(compute, blocks, processes), strict=True):
+        for name, moments in zip(QUANTITIES, found, strict=True):
+            if moments.count:
+                sums.moments[name][block.fold].add(_unpack(moments))
+    if not any(total_count(sums).values()):
+        raise ValueError('no label of the training data counts: all weights are zero; give some configurations weight')
+    return sums
+
+
+def assign_folds(targets: Sequence[Target], number: int = FOLDS) -> list[np.ndarray]:
+    """Return the members (indices) of each fold of the cross-validation.
+
+    What belongs together stays together; each newcomer goes to the fold that has the fewest labels so far, so that
+    configurations that are appended later leave the others where they are. If all belong together, every configuration
+    stands for itself.
+
+    :returns: at most `number` folds; a single one means that there is nothing to validate on.
+    """
+    keys = [target.fold for target in targets]
+    if len(set(keys)) < 2:
+        keys = list(range(len(targets)))
+    number = min(number, len(set(keys)))
+    where: dict[Any, int] = {}
+    filled, folds = np.zeros(number), [[] for _ in range(number)]
+    for index, (key, target) in enumerate(zip(keys, targets, strict=True)):
+        fold = where.setdefault(key, int(np.argmin(filled)))
+        filled[fold] += 1 if target.forces is None else np.size(target.forces)
+        folds[fold].append(index)
+    return [np.array(found, dtype=int) for found in folds]
+
+
+def core_moments(core: Sequence[tuple[FrameRows, float]], size: int) -> Moments:
+    """Normal equations that drive the energy per atom and the forces of some frames to zero."""
+    total = Moments.zeros(size)
+    for rows, weight in core:
+        n_atoms = len(rows.forces) // 3
+        for part in (rows.energy[None, :] / n_atoms, np.asarray(rows.forces, dtype=float)):
+            total.add(Moments.of(part, np.zeros(len(part)), np.full(len(part), float(weight))))
+    return total
+
+
+@dataclass
+class _Block:
+    """Configurations of one fold that are summed together; it is `complete` if later ones would open a new block."""
+
+    fold: int
+    members: list[int]
+    complete: bool
+
+
+def _blocks(frames: Sequence[Atoms], folds: list[np.ndarray], max_rows: int) -> Iterator[_Block]:
+    for fold, indices in enumerate(folds):
+        members, rows = [], 0
+        for index in indices:
+            members.append(int(index))
+            rows += 3 * len(frames[index])
+            if rows >= max_rows:
+                yield _Block(fold, members, True)
+                members, rows = [], 0
+        if members:
+            yield _Block(fold, members, False)
+
+
+def _block_moments(store: RowStore, parts: list[tuple[Atoms, Target]], complete: bool) -> list[Moments]:
+    """Moments of energies, forces and stresses of a block.
+
+    What is remembered depends on the forces and their weights, but not on energies and stresses: references, and so the
+    energies to fit, may move with every new configuration.
+    """
+
+    def compute() -> dict[str, np.ndarray]:
+        return _block_arrays(store, parts)
+
+    arrays = store.remember('gram', _content(parts), compute) if complete else compute()
+    targets = [target for _, target in parts]
+    square, weight, count = arrays['scalars']
+    forces = Moments(arrays['matrix'], arrays['vector'], float(square), float(weight), int(count))
+    sizes = np.array([len(atoms) for atoms, _ in parts])
+    energies = np.array([0.0 if target.energy is None else target.energy for target in targets]) / sizes
+    weights = np.array([0.0 if target.energy is None else target.energy_weight for target in targets])
+    energy = Moments.of(arrays['energy'] / sizes[:, None], energies, weights)
+    periodic = [target for (atoms, target) in parts if atoms.pbc.all()]
+    stresses = [np.zeros(6) if target.stress is None else np.asarray(target.stress) for target in periodic]
+    weights = np.repeat([0.0 if target.stress is None else float(target.stress_weight) for target in periodic], 6)
+    stress = Moments.of(arrays['stress'], np.concatenate([*stresses, np.zeros(0)]), weights)
+    return [energy, _unpack(forces), stress]
+
+
+def _block_arrays(store: RowStore, parts: list[tuple[Atoms, Target]]) -> dict[str, np.ndarray]:
+    """Rows of energies (m, n) and stresses (6 m, n), and the moments of the forces, packed."""
+    size = store.number_of_functions
+    forces, energies, stresses, pending = Moments.zeros(size), [], [np.zeros((0, size))], []
+    for atoms, target in parts:
+        rows = store.get(atoms)
+        energies.append(rows.energy)
+        if atoms.pbc.all():
+            stresses.append(rows.stress)
+        if target.forces is not None:
+            weights = np.ones(len(atoms)) if target.force_weights is None else np.asarray(target.force_weights, float)
+            pending.append((rows.forces, np.asarray(target.forces, dtype=float).ravel(), np.repeat(weights, 3)))
+        if sum(part[0].size for part in pending) > CHUNK:
+            _flush(forces, pending)
+    _flush(forces, pending)
+    packed = _pack(forces)
+    return {
+        'energy': np.array(energies),
+        'stress': np.concatenate(stresses),
+        'matrix': packed.matrix,
+        'vector': packed.vector,
+        'scalars': np.array([packed.square, packed.weight, packed.count]),
+    }
+
+
+def _flush(moments: Moments, pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+    if pending:
+        rows, target, weights = (np.concatenate(parts) for parts in zip(*pending, strict=True))
+        moments.add(Moments.of(rows.astype(float), target, weights))
+        pending.clear()
+
+
+def _content(parts: list[tuple[Atoms, Target]]) -> str:
+    """Hash of the configurations, the forces and their weights."""
+    digest = hashlib.blake2b(digest_size=16)
+    for atoms, target in parts:
+        digest.update(configuration_key(atoms).encode())
+        for array in (target.forces, target.force_weights):
+            digest.update(b'-' if array is None else np.asarray(array, dtype=float).tobytes())
+    return digest.hexdigest()
+
+
+def _pack(moments: Moments) -> Moments:
+    """Keep the upper triangle of the matrix."""
+    triangle = moments.matrix[np.triu_indices(len(moments.vector))]
+    return Moments(triangle, moments.vector, moments.square, moments.weight, moments.count)
+
+
+def _unpack(moments: Moments) -> Moments:
+    size = len(moments.vector)
+    matrix = np.zeros((size, size))
+    matrix[np.triu_indices(size)] = moments.matrix
+    matrix += np.triu(matrix, 1).T
+    return Moments(matrix, moments.vector, moments.square, moments.weight, moments.count)
+
+
+# --- solution -----------------------------------------------------------------------------------------------------
+
+
+def solve_sums(
+    sums: Sums,
+    degree: np.ndarray,
+    options: dict[str, Any],
+    processes: int = 2,
+    report: Callable[[str], None] = print,
+    max_evaluations: int = 60,
+) -> Solution:
+    """Choose the hyperparameters and solve.
+
+    :param degree: (n,), how fast each function oscillates, see :func:`~.weights.degrees`.
+    :param options: see :func:`solve`.
+    :raises ValueError: if an option is out of range.
+    """
+    start = perf_counter()
+    hyper, free = given_hyperparameters(options)
+    problem = _Problem(sums, degree, processes)
+    if not problem.validates:
+        free = []
+    free = [name for name in free if not name.endswith('_weight') or problem.has[name.removesuffix('_weight')]]
+    hyper, tried = search(lambda point: objective(problem.validate(point)[0]), hyper, free, max_evaluations)
+    rmse, coefficients = problem.validate(hyper)
+    solution = problem.solve(hyper, rmse, coefficients)
+    solution.validation.update(evaluations=tried, seconds=perf_counter() - start)
+    report(_describe(solution, tried))
+    return solution
+
+
+class _Problem:
+    """The equations, ready to be solved with many hyperparameters."""
+
+    def __init__(self, sums: Sums, degree: np.ndarray, processes: int):
+        self.sums, self.processes = sums, processes
+        self.totals = {name: sums.total(name) for name in QUANTITIES}
+        self.has = {name: total.count > 0 for name, total in self.totals.items()}
+        self.names = [name for name in QUANTITIES if self.has[name]]
+        self.validates = len(sums.members) > 1
+        norms = sum(np.diag(total.matrix) / max(total.matrix.trace(), 1e-300) for total in self.totals.values())
+        #: a function that is zero in all data gets the coefficient 0
+        self.used = norms > 1e-24 * norms.max()
+        self.degree = degree
+
+    def normal(self, hyper: Hyperparameters, fold: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Matrix and vector of the normal equations, of all data or without one fold; without the ridge."""
+        matrix, vector = self.sums.core.matrix.copy(), self.sums.core.vector.copy()
+        weights = hyper.row_weights()
+        for name in self.names:
+            parts = [self.totals[name]] if fold is None else self._without(name, fold)
+            for part in parts:
+                matrix += weights[name] ** 2 * part.matrix
+                vector += weights[name] ** 2 * part.vector
+        return matrix, vector
+
+    def _without(self, name: str, fold: int) -> list[Moments]:
+        return [moments for index, moments in enumerate(self.sums.moments[name]) if index != fold and moments.count]
+
+    def ridge(self, hyper: Hyperparameters) -> np.ndarray:
+        """Diagonal of the prior: the ridge in units of the squared column norms of all data."""
+        norms = np.diag(self.sums.core.matrix).copy()
+        for name, weight in hyper.row_weights().items():
+            norms += weight**2 * np.diag(self.totals[name].matrix)
+        return hyper.ridge * norms * penalties(self.degree, hyper.smoothness)
+
+    def validate(self, hyper: Hyperparameters) -> tuple[dict[str, float], list[np.ndarray]]:
+        """Return the root mean square errors of what was left out, and the coefficients without each fold."""
+        if not self.validates:
+            return {name: float('nan') for name in QUANTITIES}, []
+        ridge = self.ridge(hyper)
+
+        def one(fold: int) -> tuple[np.ndarray, dict[str, float]]:
+            matrix, vector = self.normal(hyper, fold)
+            coefficients = _Factor(matrix, ridge, self.used).solve(vector)
+            return coefficients, {name: self.sums.moments[name][fold].squares(coefficients) for name in self.names}
+
+        with ThreadPoolExecutor(max(1, self.processes)) as pool:
+            results = list(pool.map(one, range(len(self.sums.members))))
+        rmse = {name: float('nan') for name in QUANTITIES}
+        for name in self.names:
+            rmse[name] = float(np.sqrt(sum(squares[name] for _, squares in results) / self.totals[name].weight))
+        return rmse, [coefficients for coefficients, _ in results]
+
+    def solve(self, hyper: Hyperparameters, rmse: dict[str, float], left_out: list[np.ndarray]) -> Solution:
+        """Solve with all data."""
+        ridge = self.ridge(hyper)
+        matrix, vector = self.normal(hyper)
+        factor = _Factor(matrix, ridge, self.used)
+        coefficients = factor.solve(vector)
+        fitted = {name: self._rmse(name, coefficients) for name in self.names}
+        noise = {name: fitted[name] if np.isnan(rmse[name]) else rmse[name] for name in self.names}
+        # the noise of a row of weight 1, which is one of forces wherever there are forces
+        name = 'forces' if self.has['forces'] else self.names[0]
+        scale = noise[name] * hyper.row_weights()[name]
+        folds = [
+            Fold(members, found, scale * _Factor(self.normal(hyper, index)[0], ridge, self.used).root())
+            for index, (members, found) in enumerate(zip(self.sums.members, left_out, strict=False))
+        ]
+        validation = {'rmse': {name: rmse[name] for name in self.names}, 'train_rmse': fitted, 'folds': len(folds)}
+        return Solution(
+            coefficients, scale * factor.root(), noise, hyper.to_dict(), validation, factor.condition(), folds
+        )
+
+    def _rmse(self, name: str, coefficients: np.ndarray) -> float:
+        total = self.totals[name]
+        return float(np.sqrt(total.squares(coefficients) / total.weight))
+
+
+class _Factor:
+    """Cholesky factor of the scaled matrix plus ridge, of the functions in use."""
+
+    def __init__(self, matrix: np.ndarray, ridge: np.ndarray, used: np.ndarray):
+        self.used = used
+        if not used.all():
+            matrix, ridge = matrix[np.ix_(used, used)], ridge[used]
+        diagonal = np.diag(matrix) + ridge
+        diagonal[diagonal <= 0] = 1.0
+        self.scale = 1 / np.sqrt(diagonal)
+        matrix = matrix * self.scale[:, None]
+        matrix *= self.scale
+        np.fill_diagonal(matrix, 1.0)
+        self.norm = np.abs(matrix).sum(axis=0).max()
+        # the transposed view is in Fortran's order: no copy
+        self.lower, failed = lapack.dpotrf(matrix.T, lower=1, clean=1, overwrite_a=0)
+        if failed:
+            self.lower = _semidefinite_root(matrix)
+
+    def solve(self, vector: np.ndarray) -> np.ndarray:
+        solution = np.zeros(len(self.used))
+        solution[self.used] = self.scale * cho_solve((self.lower, True), self.scale * vector[self.used])
+        return solution
+
+    def root(self) -> np.ndarray:
+        """Return F (n, n) with the inverse of the matrix F F^T."""
+        root = np.zeros((len(self.used), len(self.used)))
+        inverse = solve_triangular(self.lower, np.diag(self.scale), lower=True)
+        root[np.ix_(self.used, self.used)] = inverse.T
+        return root
+
+    def condition(self) -> float:
+        reciprocal, _ = lapack.dpocon(self.lower, self.norm, uplo='L')
+        return float(1 / max(reciprocal, 1e-300))
+
+
+def _semidefinite_root(matrix: np.ndarray) -> np.ndarray:
+    """Lower triangular root of a matrix that rounding made indefinite: its smallest eigenvalues are raised."""
+    values, vectors = eigh(matrix)
+    values = np.maximum(values, 1e-14 * values.max())
+    return np.linalg.qr((vectors * np.sqrt(values)).T, mode='r').T
+
+
+def _describe(solution: Solution, tried: int) -> str:
+    units = {'energy': ('meV/atom', 1e3), 'forces': ('meV/Å', 1e3), 'stress': ('meV/Å³', 1e3)}
+    errors = ', '.join(
+        f'{name} {units[name][1] * value:.3g} {units[name][0]}' for name, value in solution.noise.items()
+    )
+    chosen = ', '.join(f'{name} {value:.3g}' for name, value in solution.hyperparameters.items())
+    how = f'chosen by {tried} trials' if tried else 'as given'
+    return f'{chosen} ({how}); cross-validated errors: {errors}'
 
 
 class NormalEquations:
