@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
 
 from .basis import functions_per_element, import_pyace
-
-#: Strain of the differences: the error is about 1e-7 of the row.
-STRAIN = 2e-4
 
 
 @dataclass
@@ -32,19 +30,24 @@ class FrameRows:
 
 
 class DesignMatrix:
-    """Computes the rows of the linear problem; the same numbers as `pyace.linearacefit.LinearACEDataset`.
+    """Computes the rows of the linear problem, those of `pyace.linearacefit.LinearACEDataset` and the stress.
 
-    Own loop, because that class returns silently with rows of zeros when a child process dies, and throws away the
-    projections per atom, which the active set needs again.
+    The basis is python-ace's, the sums over neighbours are done by :mod:`.kernel`. Making one imports numba and
+    compiles the kernel (or reads it from numba's cache), so do that before processes are forked.
     """
 
     def __init__(self, basis: Any):
         import_pyace()
-        from pyace import ACEBEvaluator, ACECalculator
+        from . import kernel
 
         self.basis = basis
-        self._evaluator = ACEBEvaluator(basis)
-        self._calculator = ACECalculator(self._evaluator)
+        kernel.warm_up()
+        self._evaluate = kernel.evaluate
+        self._plan, self._splines = kernel.make_plan(basis)
+        self._numbers = np.full(len(chemical_symbols), -1)
+        for symbol, index in basis.elements_to_index_map.items():
+            self._numbers[atomic_numbers[symbol]] = index
+        self._cutoffs = np.array(basis.radial_functions.cut, dtype=float)
         self._sizes = list(functions_per_element(basis).values())
         self._shifts = np.concatenate([[0], np.cumsum(self._sizes)])
 
@@ -55,40 +58,68 @@ class DesignMatrix:
     def rows(self, atoms: Atoms, forces: bool = True, stress: bool = False) -> FrameRows:
         """Rows of one frame.
 
-        :raises ValueError: if the frame is periodic in some directions only (python-ace knows all or none).
+        :param stress: whether to return them where the frame is periodic; they come with the forces at no cost.
+        :raises ValueError: if the frame is periodic in some directions only (python-ace knows all or none), has an
+            element that the basis has not, or atoms on top of each other.
         """
-        from pyace.atomicenvironment import aseatoms_to_atomicenvironment
-
-        environment = aseatoms_to_atomicenvironment(
-            atoms, cutoff=self.basis.cutoffmax, elements_mapper_dict=self.basis.elements_to_index_map
+        elements = self._elements(atoms)
+        starts, neighbours, vectors = self._neighbours(atoms, elements)
+        stress = stress and bool(atoms.pbc.all())
+        found, gradient, virial = self._evaluate(
+            self._plan, self._splines, len(self._sizes), elements, starts, neighbours, vectors, forces or stress
         )
-        self._calculator.compute(environment, compute_projections=True, compute_b_grad=forces)
-        n_atoms = len(atoms)
-        projections = [np.array(p, dtype=float).ravel() for p in self._calculator.projections[:n_atoms]]
+        projections = [row[: self._sizes[element]] for element, row in zip(elements, found, strict=True)]
         energy = np.zeros(self.number_of_functions)
-        for species, values in zip(environment.species_type[:n_atoms], projections, strict=True):
-            energy[self._shifts[species] : self._shifts[species] + len(values)] += values
-        gradient = None
-        if forces:
-            # (n_atoms, n_functions, 3) -> force components as rows
-            gradient = np.array(self._calculator.forces_bfuncs)[:n_atoms].transpose(0, 2, 1)
-            gradient = np.ascontiguousarray(gradient).reshape(3 * n_atoms, -1)
-        return FrameRows(energy, gradient, self._stress(atoms) if stress and atoms.pbc.all() else None, projections)
+        for element, (begin, end) in enumerate(zip(self._shifts[:-1], self._shifts[1:], strict=True)):
+            energy[begin:end] = found[elements == element, : end - begin].sum(axis=0)
+        return FrameRows(
+            energy,
+            # (functions, 3, atoms) to force components, atom by atom
+            np.ascontiguousarray(gradient.transpose(2, 1, 0)).reshape(-1, len(energy)) if forces else None,
+            virial.T / atoms.get_volume() if stress else None,
+            projections,
+        )
 
-    def _stress(self, atoms: Atoms) -> np.ndarray:
-        """Central differences over strains: python-ace has no virial of single functions."""
-        rows, voigt = [], [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
-        for i, j in voigt:
-            ends = []
-            for sign in (1, -1):
-                strain = np.eye(3)
-                strain[i, j] += sign * STRAIN / 2
-                strain[j, i] += sign * STRAIN / 2
-                strained = Atoms(atoms.numbers, cell=atoms.cell, pbc=True, positions=atoms.positions)
-                strained.set_cell(atoms.cell.array @ strain, scale_atoms=True)
-                ends.append(self.rows(strained, forces=False).energy)
-            rows.append((ends[0] - ends[1]) / (2 * STRAIN * atoms.get_volume()))
-        return np.array(rows)
+    def _elements(self, atoms: Atoms) -> np.ndarray:
+        """Return the number of each atom's element in the basis."""
+        if atoms.pbc.any() and not atoms.pbc.all():
+            raise ValueError(
+                f'{atoms.get_chemical_formula()} is periodic in some directions only, which python-ace does not know: '
+                'make it fully periodic, with vacuum'
+            )
+        elements = self._numbers[atoms.numbers]
+        if (elements < 0).any():
+            unknown = atoms.symbols[int(np.argmax(elements < 0))]
+            known = ', '.join(self.basis.elements_name)
+            raise ValueError(f'{atoms.get_chemical_formula()} has {unknown}, the basis has {known} only')
+        return elements
+
+    def _neighbours(self, atoms: Atoms, elements: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return where the neighbours of each atom begin, which atoms they are, and the vectors to them (Å)."""
+        from pymatgen.optimization.neighbors import find_points_in_spheres
+
+        positions = np.ascontiguousarray(atoms.positions, dtype=float)
+        cell = np.ascontiguousarray(atoms.cell.array, dtype=float)
+        periodic = bool(atoms.pbc.all())
+        if not periodic:
+            # the finder sorts points by a cell even where there is none
+            positions = positions - positions.min(axis=0)
+            cell = np.diag(positions.max(axis=0) + 1.0)
+        centres, others, images, _ = find_points_in_spheres(
+            positions, positions, float(self._cutoffs.max()), np.full(3, periodic, dtype=np.int64), cell
+        )
+        vectors = positions[others] + images @ cell - positions[centres]
+        distances = np.linalg.norm(vectors, axis=1)
+        itself = (centres == others) & ~images.any(axis=1)
+        pair = elements[centres], elements[others]
+        near = ~itself & (distances < self._cutoffs[pair])
+        # nearer than the first node python-ace does not compute either
+        if (distances[near] * self._splines.scale.min() < 1).any():
+            raise ValueError(f'{atoms.get_chemical_formula()} has atoms on top of each other: remove one of them')
+        order = np.flatnonzero(near)
+        order = order[np.lexsort((others[order], pair[1][order], centres[order]))]
+        starts = np.searchsorted(centres[order], np.arange(len(atoms) + 1))
+        return starts, others[order], vectors[order]
 
     def all_rows(self, frames: list[Atoms], forces: bool = True, processes: int = 2) -> list[FrameRows]:
         """Rows of many frames, in order, by `processes` processes."""
