@@ -62,6 +62,12 @@ class PaceTrainCalculation(WorkerCalculation):
             'configurations and basis is not computed again. The results are those of a fit without it.',
         )
         spec.output('potential', valid_type=AcePotentialData, help='The fitted potential with its active set.')
+        spec.output(
+            'predictions',
+            valid_type=ConfigurationsData,
+            required=False,
+            help='The test configurations as the potential predicts them.',
+        )
 
     @classmethod
     def validate_inputs(cls, inputs: dict[str, Any], ctx: Any) -> str | None:
@@ -80,6 +86,8 @@ class PaceTrainCalculation(WorkerCalculation):
         :param folder: the sandbox folder.
         """
         calcinfo = super().prepare_for_submission(folder)
+        # there from the start: beside it the fit after a killed one finds what that one was to continue
+        folder.get_subfolder(self.FOLDER_ROWS, create=True)
         if 'parent_folder' in self.inputs:
             parent = self.inputs.parent_folder
             rows = PurePosixPath(parent.get_remote_path(), self.FOLDER_ROWS)

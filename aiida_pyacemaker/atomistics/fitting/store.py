@@ -28,7 +28,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from time import perf_counter
+from threading import Thread
+from time import perf_counter, sleep
 from typing import Any, TypeVar
 
 import numpy as np
@@ -354,7 +355,8 @@ def forked_map(function: Callable[[Any], T], items: Sequence[Any], processes: in
     size = int(np.clip(len(items) // (16 * processes), 1, 16))
     blocks = [range(first, min(first + size, len(items))) for first in range(0, len(items), size)]
     try:
-        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context('fork')) as pool:
+        context = multiprocessing.get_context('fork')
+        with ProcessPoolExecutor(processes, context, initializer=_follow, initargs=(os.getpid(),)) as pool:
             yield from _in_order(pool, blocks, 2 * processes)
     except BrokenProcessPool as exception:
         raise RuntimeError(
@@ -375,6 +377,17 @@ def _in_order(pool: ProcessPoolExecutor, blocks: list[range], ahead: int) -> Ite
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 results[waiting.pop(future)] = future.result()
         yield from results.pop(index)
+
+
+def _follow(parent: int) -> None:
+    """End this process soon after its parent: who is killed cannot tell its children."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            sleep(1.0)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _run_block(block: range) -> list[Any]:
