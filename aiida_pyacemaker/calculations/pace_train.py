@@ -27,17 +27,21 @@ class PaceTrainCalculation(WorkerCalculation):
     FOLDER_PARENT_ROWS = 'rows_parent'
     PARAMETERS = {
         'elements': chemical_elements,
+        'mode': one_of('linear', 'nonlinear'),
+        'baseline': one_of('zbl', 'lj'),
         'cutoff': at_least(0, strict=True),
         'number_of_functions': at_least(1, numbers.Integral),
-        'mode': one_of('linear', 'nonlinear'),
+        'max_cost': at_least(0, strict=True),
         'energy_weight': at_least(0, strict=True),
+        'stress_weight': at_least(0),
         'ridge': at_least(0),
-        'baseline': one_of('zbl', 'lj'),
+        'smoothness': at_least(0),
+        'core_weight': at_least(0),
         'seed': at_least(0, numbers.Integral),
         'generation': at_least(0, numbers.Integral),
-        'core_weight': at_least(0),
         'processes': at_least(1, numbers.Integral),
         'max_iterations': at_least(1, numbers.Integral),
+        'max_rows_gb': at_least(0, strict=True),
         'mix_settings': one_of(True, False),
     }
     REQUIRED_PARAMETERS = ('elements',)
