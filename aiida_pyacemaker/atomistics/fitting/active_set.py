@@ -38,9 +38,12 @@ TOLERANCE = 1.001
 #: Environments in a chunk, and in a block of one matrix product, which stays in the cache.
 CHUNK, BLOCK = 4096, 512
 #: So many environments, or this many per function, are the first sample; a pass exchanges in no more than these.
-POOL, POOL_PER_FUNCTION = 2048, 4
-#: A pass makes the volume larger or is the last one; rounding must not make it go on for ever.
-PASSES = 60
+POOL, POOL_PER_FUNCTION = 2048, 8
+#: A pass makes the volume larger or is the last one; rounding must not make it go on for ever. Nor must it make the
+#: exchanges in a pool, which lose digits and are begun again from the inverse.
+PASSES, ROUNDS = 50, 20
+#: Environments with a gamma above this may soon be worth an exchange.
+PROMISING = 0.5
 #: An environment of the former set has this gamma in it, up to rounding, and zero in all other coefficients.
 SAME = 1e-5
 #: Passes with fewer multiplications than this are not worth other processes.
@@ -120,7 +123,7 @@ class StoredEnvironments:
             return self._kept[number]
         found: dict[str, list[np.ndarray]] = {element: [] for element in self.sizes}
         for index in self._parts[number]:
-            projections = self._store.get(self._frames[index]).projections
+            projections = self._store.projections(self._frames[index])
             for element, rows in found.items():
                 rows += [projections[atom] for atom in np.flatnonzero(self._picked(index, element))]
         chunk = {
@@ -167,7 +170,7 @@ def choose_active_sets(
 ) -> dict[str, ActiveSet]:
     """Choose the active set of every element among all training environments whose forces count.
 
-    :param store: has `get(atoms)`, which returns an object with the `projections` of each atom, and `design.basis`.
+    :param store: a `RowStore`, or what has its `design.basis` and `projections(atoms)`.
     :param former: inverse active sets of the former fit, see :func:`load_active_sets`. Where its environments are found
         in the data the choice goes on from them. One of another basis does no harm.
     :param max_memory: bytes of projections kept in memory; what is more is read again in each pass.
@@ -201,44 +204,71 @@ class _Found:
 
 
 class _State:
-    """The set of one element while it is chosen."""
+    """The set of one element while it is chosen. Rows are in units of the scale of each function."""
 
     def __init__(self, size: int):
         self.size = size
         self.pool_size = max(POOL, POOL_PER_FUNCTION * size)
         self.inverse: np.ndarray | None = None
         self.scale = np.ones(size)
+        self.matrix = np.zeros((0, size))
         #: of the rows of the set: the number of the environment, or -1 for a unit row
-        self.numbers = np.full(size, -1)
-        self.condition = 1.0
+        self.numbers = np.zeros(0, dtype=int)
+        #: environments outside the set of the largest gamma, known from former passes
+        self.pool, self.pool_numbers = np.zeros((0, size)), np.zeros(0, dtype=int)
         self.grade = 0.0
         self.passes = 0
         self.done = False
 
-    def set_scale(self, largest: np.ndarray) -> None:
+    def start(self, rows: np.ndarray, numbers: np.ndarray, largest: np.ndarray) -> None:
+        """Choose among `rows` and the unit rows by pivoted QR, which takes the row of the largest part beyond those
+        taken.
+
+        :param rows: in natural units. :param largest: value of each function in all data.
+        """
         # A function that is zero in all data: any value of it is new. Its scale is that of the weakest function seen.
         seen = largest > ZERO * max(largest.max(initial=0.0), np.finfo(float).tiny)
         self.scale = np.where(seen, largest, largest[seen].min() if seen.any() else 1.0)
+        table = np.vstack([self._units(), rows / self.scale])
+        numbers = np.concatenate([np.full(self.size, -1), numbers])
+        chosen = qr(table.T, mode='r', pivoting=True)[1][: self.size]
+        self._take(table, numbers, chosen)
 
-    def choose(self, rows: np.ndarray, numbers: np.ndarray, pool: np.ndarray, pool_numbers: np.ndarray) -> None:
-        """Make the set anew: a start from `rows` and the unit rows, by pivoted QR, which takes the row of the largest
-        part beyond those taken; then exchanges of these and of the pool (both in natural units)."""
-        table = np.vstack([rows, pool]) / self.scale
-        table = np.vstack([REGULARISATION * np.eye(self.size), table])
-        numbers = np.concatenate([np.full(self.size, -1), numbers, pool_numbers])
-        chosen = qr(table[: self.size + len(rows)].T, mode='r', pivoting=True)[1][: self.size]
-        for _ in range(PASSES):
-            # twice at least: the coefficients lose digits in many exchanges
-            others = np.setdiff1d(np.arange(len(table)), chosen)
-            coefficients = table[others] @ np.linalg.inv(table[chosen])
-            if np.abs(coefficients).max(initial=0.0) <= TOLERANCE:
+    def exchange(self, rows: np.ndarray, numbers: np.ndarray) -> None:
+        """Exchange `rows` (in natural units), the pool and unit rows for those of the set.
+
+        Each environment may be in once only: more would be exchanged for each other, up to rounding.
+        """
+        table = np.vstack([self.matrix, self._units(), self.pool, rows / self.scale])
+        numbers = np.concatenate([self.numbers, np.full(self.size, -1), self.pool_numbers, numbers])
+        chosen = np.arange(self.size)
+        for _ in range(ROUNDS):
+            coefficients = table @ np.linalg.inv(table[chosen])
+            grades = np.maximum(coefficients.max(axis=1), -coefficients.min(axis=1))
+            if grades.max() <= TOLERANCE:
                 break
-            chosen = exchange(chosen, others, coefficients, TOLERANCE)
-        chosen = np.sort(chosen)
+            grades[chosen] = 0.0
+            others = np.flatnonzero(grades > PROMISING)
+            chosen = exchange(chosen, others, coefficients[others], TOLERANCE)
+        self._take(table, numbers, chosen)
+        grades[chosen] = 0.0
+        outside = np.flatnonzero((grades > PROMISING) & (numbers >= 0))
+        best = np.sort(outside[np.argsort(-grades[outside], kind='stable')[: self.pool_size]])
+        self.pool, self.pool_numbers = table[best], numbers[best]
+
+    def result(self, ids: np.ndarray) -> ActiveSet:
+        chosen = self.numbers[self.numbers >= 0]
+        condition = float(np.linalg.cond(self.matrix))
+        return ActiveSet(self.inverse, ids[chosen], self.size - len(chosen), condition, self.grade, self.passes)
+
+    def _units(self) -> np.ndarray:
+        return REGULARISATION * np.eye(self.size)
+
+    def _take(self, table: np.ndarray, numbers: np.ndarray, chosen: np.ndarray) -> None:
+        chosen = chosen[np.argsort(numbers[chosen], kind='stable')]
+        self.matrix, self.numbers = table[chosen], numbers[chosen]
         # gamma = max |p S^-1 M^-1| with S the scales
-        self.inverse = np.linalg.inv(table[chosen]) / self.scale[:, None]
-        self.numbers = numbers[chosen]
-        self.condition = float(np.linalg.cond(table[chosen]))
+        self.inverse = np.linalg.inv(self.matrix) / self.scale[:, None]
 
 
 class _Choice:
@@ -253,48 +283,39 @@ class _Choice:
                 state.inverse = former[element]
 
     def choose(self, report: Callable[[str], None]) -> dict[str, ActiveSet]:
-        self._start()
-        for _ in range(PASSES):
-            open_states = [element for element, state in self.states.items() if not state.done]
-            if not open_states:
-                break
-            found = self._pass(open_states)
-            for element in open_states:
-                self._exchange(element, found[element])
-            told = ', '.join(f'{element} {self.states[element].grade:.3g}' for element in open_states)
-            report(f'active set: largest gamma of the training environments {told}')
-        return {element: self._result(element) for element in self.states}
-
-    def _start(self) -> None:
-        """First pass: the scales, and the environments of the former set or a sample."""
         found = self._pass(list(self.states))
         for element, state in self.states.items():
-            state.set_scale(found[element].largest)
-            if found[element].members:
-                numbers = np.array(list(found[element].members.values()))
-                extrapolating = found[element].extrapolating
-            else:
-                count = len(self.environments.ids[element])
-                numbers = np.arange(0, count, max(1, -(-count // state.pool_size)))
-                extrapolating = np.zeros(0, dtype=int)
-            state.choose(self._rows(element, numbers), numbers, self._rows(element, extrapolating), extrapolating)
+            self._start(element, state, found[element])
+        for _ in range(PASSES):
+            left = [element for element, state in self.states.items() if not state.done]
+            if not left:
+                break
+            found = self._pass(left)
+            for element in left:
+                self._exchange(element, self.states[element], found[element])
+        told = ', '.join(f'{element} {state.grade:.4g}' for element, state in self.states.items())
+        report(f'active set: largest gamma of the training environments {told}')
+        return {element: state.result(self.environments.ids[element]) for element, state in self.states.items()}
 
-    def _exchange(self, element: str, found: _Found) -> None:
-        state = self.states[element]
+    def _start(self, element: str, state: _State, found: _Found) -> None:
+        """After the first pass: start from the environments of the former set, if they were found, or from a sample."""
+        state.passes = 1
+        if found.members:
+            numbers, others = np.array(sorted(found.members.values())), found.extrapolating
+        else:
+            count = len(self.environments.ids[element])
+            numbers = others = np.arange(0, count, max(1, -(-count // state.pool_size)))
+        state.start(self._rows(element, numbers), numbers, found.largest)
+        state.exchange(self._rows(element, others), others)
+
+    def _exchange(self, element: str, state: _State, found: _Found) -> None:
+        """After another pass: nothing left to exchange, or the environments it found."""
         state.passes += 1
         state.grade = found.grade
-        if not len(found.extrapolating):
-            state.done = True
-            return
-        numbers = state.numbers[state.numbers >= 0]
-        extrapolating = found.extrapolating
-        state.choose(self._rows(element, numbers), numbers, self._rows(element, extrapolating), extrapolating)
-
-    def _result(self, element: str) -> ActiveSet:
-        state = self.states[element]
-        numbers = state.numbers[state.numbers >= 0]
-        rows, missing = self.environments.ids[element][numbers], state.size - len(numbers)
-        return ActiveSet(state.inverse, rows, missing, state.condition, state.grade, state.passes)
+        state.done = not len(found.extrapolating)
+        if not state.done:
+            new = found.extrapolating[~np.isin(found.extrapolating, state.pool_numbers)]
+            state.exchange(self._rows(element, new), new)
 
     def _rows(self, element: str, numbers: np.ndarray) -> np.ndarray:
         """Projections of environments by their numbers."""
@@ -348,7 +369,7 @@ class _Choice:
             coefficients = rows[first : first + BLOCK] @ state.inverse
             block = np.maximum(coefficients.max(axis=1), -coefficients.min(axis=1))
             grades[first : first + BLOCK] = block
-            if state.passes == 0:
+            if state.passes == 0:  # by the former set
                 _note_members(coefficients, block, begin + first, found.members)
         found.grade = float(grades.max())
         extrapolating = np.flatnonzero(grades > TOLERANCE)
