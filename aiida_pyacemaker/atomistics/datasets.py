@@ -18,8 +18,6 @@ NAMES = {
     'stress': ('stress', 'REF_stress', 'dft_stress'),
     'virial': ('virial', 'REF_virial', 'virials', 'dft_virial'),
 }
-#: What tells which configurations belong together, the most telling first.
-GROUPS = ('trajectory', 'parent', 'group')
 
 
 def read_labelled(path: Path) -> list[Atoms]:
@@ -85,8 +83,17 @@ def is_plain(value: object) -> bool:
     return isinstance(value, (str, bool, int, float, list, dict, np.ndarray, np.generic))
 
 
+def get_trajectory(atoms: Atoms) -> str | None:
+    """Return the name of the simulation that a frame is from: frames of one are correlated, and never told apart.
+
+    It is what the info `trajectory` says, or the `parent` of what our own simulations left.
+    """
+    name = atoms.info.get('trajectory', atoms.info.get('parent') if 'role' in atoms.info else None)
+    return None if name is None else f'trajectory {name}'
+
+
 def split(frames: list[Atoms], fraction: float, seed: int) -> tuple[list[Atoms], list[Atoms]]:
-    """Hold back a fraction of the configurations, whole groups of them where they tell their trajectory or parent.
+    """Hold back a fraction of the configurations, whole trajectories of them, see :func:`get_trajectory`.
 
     Free atoms are never held back, and what the info `split` calls 'test' always is; if there is any such, nothing
     more is drawn.
@@ -100,8 +107,7 @@ def split(frames: list[Atoms], fraction: float, seed: int) -> tuple[list[Atoms],
     groups: dict[str, list[int]] = {}
     for index, atoms in enumerate(rest):
         if not is_isolated_atom(atoms):
-            key = next((f'{name} {atoms.info[name]}' for name in GROUPS if atoms.info.get(name) is not None), None)
-            groups.setdefault(key or f'frame {index}', []).append(index)
+            groups.setdefault(get_trajectory(atoms) or f'frame {index}', []).append(index)
     wanted, held = fraction * sum(map(len, groups.values())), set()
     order = list(groups.values())
     np.random.default_rng(seed).shuffle(order)

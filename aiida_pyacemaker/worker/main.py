@@ -59,13 +59,17 @@ def run_task(task: Any, directory: Path) -> dict[str, Any]:
 
 
 def run_train(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Fit: `configurations.npz` (and `test.npz`, and a parent in `potential/`) -> `potential_out/`."""
+    """Fit: `configurations.npz` (and `test.npz`, a parent in `potential/` and `rows_parent/`) -> `potential_out/`."""
     from ..atomistics.fitting.train import train
 
     test = read_frames(directory / 'test.npz') if (directory / 'test.npz').exists() else None
     parent = read_potential(directory) if (directory / 'potential').exists() else None
     frames = read_frames(directory / 'configurations.npz')
-    return train(frames, parameters, directory / 'potential_out', parent=parent, test=test, report=say)
+    former = directory / 'rows_parent'
+    return train(
+        frames, parameters, directory / 'potential_out', parent=parent, test=test, report=say,
+        rows=directory / 'rows', parent_rows=former if former.is_dir() else None,
+    )  # fmt: skip
 
 
 def run_select(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -88,8 +92,8 @@ def run_evaluate(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Predict: `configurations.npz`, `potential/` -> `predictions.npz`; with labels also the errors."""
     from ..atomistics.configurations import labels, save_configurations
     from ..atomistics.fitting.posterior import add_uncertainty
+    from ..atomistics.fitting.predictions import predict
     from ..atomistics.fitting.references import align_energies
-    from ..atomistics.fitting.train import predict
     from ..atomistics.validation.errors import error_metrics, gamma_against_error, uncertainty_metrics
 
     potential = read_potential(directory)

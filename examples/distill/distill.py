@@ -24,7 +24,7 @@ from ase.io import write
 from tabulate import tabulate
 
 from aiida_pyacemaker.atomistics.configurations import group_name
-from aiida_pyacemaker.atomistics.fitting.train import predict
+from aiida_pyacemaker.atomistics.fitting.predictions import predict
 from aiida_pyacemaker.atomistics.lammps import mass_lines, pair_lines
 from aiida_pyacemaker.atomistics.potential import AcePotential
 from aiida_pyacemaker.atomistics.validation.errors import error_metrics

@@ -64,20 +64,6 @@ def test_same_seed_same_bytes(trained, training, testing, tmp_path):
         assert (tmp_path / name).read_bytes() == (potential.directory / name).read_bytes()
 
 
-def test_design_matrix_is_that_of_python_ace(training):
-    import pandas as pd
-    from pyace.linearacefit import LinearACEDataset
-
-    basis = build_basis(['Al'], 5.0, 30, {('Al', 'Al'): (1.7, 0.5)})
-    frames = training[-3:]
-    dataset = LinearACEDataset(basis, pd.DataFrame({'ase_atoms': [atoms.copy() for atoms in frames]}))
-    dataset.construct_design_matrix(max_workers=1)
-    rows = DesignMatrix(basis).all_rows(frames, processes=2)
-    own = [row.energy[None] / len(atoms) for row, atoms in zip(rows, frames, strict=True)]
-    own += [row.forces for row in rows]
-    np.testing.assert_allclose(np.vstack(own), dataset.design_matrix, atol=1e-12)
-
-
 def embedded(frames: list[Atoms], forces: float = 0.0, energy: float = 0.0) -> list[Atoms]:
     """Copies of which the last six are as cut out of larger cells: every third atom masked, no energy, no stress.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -12,35 +14,48 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..baselines import Baseline, baseline_from_data
-from ..checks.overlap import shortest_distances
-from ..configurations import check_labelled, energy_counts, forces_count, labels, set_labels
+from ..baselines import Baseline, baseline_from_distances
+from ..configurations import check_labelled, energy_counts, forces_count, save_configurations
 from ..labelling.settings import check_consistent
 from ..potential import ASI, YACE, YAML, AcePotential
-from ..validation.errors import error_metrics, is_isolated_atom
-from .active_set import ActiveSet, active_set, save_active_sets
+from ..validation.errors import error_metrics, is_isolated_atom, uncertainty_metrics
+from .active_set import ActiveSet, choose_active_sets, load_active_sets, save_active_sets
 from .basis import build_basis, functions_per_element
-from .equations import NormalEquations, frame_weights
-from .nonlinear import fit_nonlinear
+from .equations import Solution, solve
+from .nonlinear import check_nonlinear
+from .posterior import Posterior, add_uncertainty, calibrate
+from .predictions import cold_start, largest_gamma, predict, predict_from_rows
 from .references import align_energies, energy_scales, reference_energies
 from .rows import DesignMatrix, FrameRows
+from .store import FrameCache, RowStore
+from .targets import make_targets
 
 DEFAULTS: dict[str, Any] = {
-    'cutoff': 6.0,
-    'number_of_functions': 150,
     'mode': 'linear',
-    'energy_weight': 100.0,
-    'ridge': 1e-9,
     'baseline': 'zbl',
+    'cutoff': None,
+    'number_of_functions': None,
+    'max_cost': None,
+    'energy_weight': None,
+    'stress_weight': None,
+    'ridge': None,
+    'smoothness': None,
     'core_weight': 0.1,
     'seed': 0,
     'generation': 0,
     'processes': 2,
     'max_iterations': 500,
+    'max_rows_gb': None,
     'mix_settings': False,
 }
-#: Above this median gamma on held-out rattled cells the active set is called degenerate.
-DEGENERATE_GAMMA = 10.0
+BASIS = ('cutoff', 'number_of_functions')
+DEFAULT_BASIS = {'cutoff': 6.0, 'number_of_functions': 150}
+HYPERPARAMETERS = ('energy_weight', 'stress_weight', 'ridge', 'smoothness')
+#: Growth of the data since the last search above which hyperparameters, or the basis, are chosen anew.
+SEARCH_AGAIN, CHOOSE_AGAIN = 1.2, 2.0
+#: Name of the file with the held-out configurations as the potential predicts them.
+PREDICTIONS = 'test_predictions.npz'
+Report = Callable[[str], None]
 
 
 def train(
@@ -49,7 +64,9 @@ def train(
     out_dir: str | os.PathLike,
     parent: AcePotential | None = None,
     test: list[Atoms] | None = None,
-    report: Callable[[str], None] = print,
+    report: Report = print,
+    rows: str | os.PathLike | None = None,
+    parent_rows: str | os.PathLike | None = None,
 ) -> dict[str, Any]:
     """Fit a potential and write it to a directory.
 
@@ -58,102 +75,194 @@ def train(
     for, their energies are moved onto one scale, see :func:`~.references.energy_scales`.
 
     The baseline is the parent's if all data lie where its ACE acts fully, else its ranges are made anew from the data.
+    A fit that continues a parent keeps what was chosen for it (basis, weights, regularisation) until the data have
+    grown, so that it pays for the new data only.
 
-    :param parameters: elements and any of `DEFAULTS`: cutoff (Å), number_of_functions (per element), mode ('linear' or
-        'nonlinear'), energy_weight (of an energy-per-atom row relative to a force row), ridge, baseline ('zbl' or
-        'lj'), core_weight (of the rows that keep ACE quiet below the data, see `add_core_rows`), seed, generation,
-        processes, max_iterations (of the nonlinear fit), mix_settings (whether labels of different settings may meet).
+    :param parameters: elements and any of `DEFAULTS`. Those of :class:`~.parameters.Fit` are explained there; besides:
+        core_weight (of the rows that keep ACE quiet below the data, see `core_rows`), seed, generation, processes,
+        max_iterations (of the nonlinear refinement), max_rows_gb (disk that the rows may take), mix_settings (whether
+        labels of different settings may meet).
     :param test: labelled frames that are never trained on.
-    :returns: `train` and `test` metrics, `cold_start` (gamma on the test frames), `unsupported_functions`,
-        `timings` (s) and more numbers about the fit; JSON-able.
+    :param rows: directory where the rows of the configurations are kept, for a restart or the next fit.
+    :param parent_rows: that of the fit that is continued.
+    :returns: `train` and `test` metrics, `cold_start` (gamma on the test frames), `unsupported_functions`, `warnings`
+        about the data, `timings` (s) and more numbers about the fit; JSON-able.
     :raises ValueError: if the data or the parameters cannot be used; the message says why.
     """
-    clock = _Clock()
-    values = check_parameters(parameters)
-    elements, test = values['elements'], test or []
-    check_data(frames, test, elements, values['mix_settings'])
-    scales = energy_scales(frames, elements)
-    frames, test = align_energies(frames, scales), align_energies(test, scales)
-    condensed = get_condensed(frames)
-    references, reference_kind = reference_energies(frames, elements, parent, scales[0]['settings'])
-    baseline, baseline_kept = choose_baseline(values['baseline'], elements, condensed, parent)
-    report(f'{len(condensed)} configurations, {sum(map(len, condensed))} atoms, baseline {values["baseline"]}')
-    targets = [subtract(atoms, references, baseline) for atoms in condensed]
-
-    out = Path(out_dir)
-    out.mkdir(parents=True, exist_ok=True)
-    fit: dict[str, Any] = {}
-    if values['mode'] == 'linear':
-        basis = build_basis(elements, values['cutoff'], values['number_of_functions'], baseline.inner_cutoffs())
-        design = DesignMatrix(basis)
-        rows = design.all_rows(condensed, processes=values['processes'])
+    clock = Clock()
+    values, test, out = check_parameters(parameters), test or [], Path(out_dir)
+    if values['mode'] == 'nonlinear':
+        check_nonlinear()
+    check_data(frames, test, values['elements'], values['mix_settings'])
+    with _directory(rows) as directory:
+        cache = FrameCache(directory, parent_rows)
+        fit = _Fit(frames, test, values, parent, cache, report)
+        clock.lap('data')
+        chosen = fit.choose_basis()
+        basis = build_basis(fit.elements, inner_cutoffs=fit.baseline.inner_cutoffs(), **chosen)
+        clock.lap('basis')
+        limit = values['max_rows_gb']
+        store = RowStore(directory, DesignMatrix(basis), parent_rows, None if limit is None else 1e9 * limit)
+        kept = store.fill(fit.frames, fit.processes, report)
         clock.lap('design_matrix')
-        report(f'design matrix of {design.number_of_functions} functions: {clock.timings["design_matrix"]:.1f} s')
-        coefficients, fit = solve_linear(design, rows, condensed, targets, baseline, values)
-        basis.basis_coeffs = coefficients
-    else:
-        same = parent is not None and baseline_kept and _same_basis(parent.metadata['parameters'], values)
-        basis = fit_nonlinear(
-            condensed, targets, values, baseline.inner_cutoffs(), out.with_name(f'{out.name}_pacemaker'),
-            parent_yaml=parent.directory / YAML if same else None, report=report,
-        )  # fmt: skip
-        rows = DesignMatrix(basis).all_rows(condensed, forces=False, processes=values['processes'])
-    clock.lap('fit')
-    sets = choose_active_sets(condensed, rows, basis)
-    clock.lap('active_set')
-    unsupported = sum(entry.unsupported for entry in sets.values())
-    report(f'active set: {unsupported} unsupported functions, {clock.timings["active_set"]:.1f} s')
-
-    basis.save(str(out / YAML))
-    basis.to_ACECTildeBasisSet().save_yaml(str(out / YACE))
-    save_active_sets(out / ASI, sets)
-    metadata = {
-        'elements': elements,
-        'cutoff': values['cutoff'],
-        'number_of_functions': sum(functions_per_element(basis).values()),
-        'baseline': baseline.to_dict(),
-        'baseline_kept': baseline_kept,
-        'reference_energies': references,
-        'reference_kind': reference_kind,
-        'settings': scales[0]['settings'],
-        'energy_scales': scales,
-        'generation': int(values['generation']),
-        'parameters': values,
-        'seed': values['seed'],
-        'versions': versions(),
-        'fit': {},
-    }
-    AcePotential.write_metadata(out, metadata)
-    potential = AcePotential(out)
-    predictions = predict(potential, condensed)
-    results = {
-        'train': error_metrics(condensed, predictions),
-        'test': None,
-        'cold_start': None,
-        'unsupported_functions': unsupported,
-        'active_set_condition': max(entry.condition for entry in sets.values()),
-        'train_gamma_max': _largest_gamma(condensed, predictions),
-        'baseline_kept': baseline_kept,
-        'reference_kind': reference_kind,
-        'reference_energies': references,
-        'energy_scales': scales,
-        'number_of_functions': metadata['number_of_functions'],
-        'generation': metadata['generation'],
-        'n_atoms_by_element': _count(condensed),
-        **fit,
-    }
-    if test:
-        predicted = predict(potential, test)
-        results['test'] = error_metrics(test, predicted)
-        results['cold_start'] = cold_start(predicted)
-    clock.lap('evaluate')
-    metadata['fit'] = {key: results[key] for key in ('train', 'test', 'cold_start', 'unsupported_functions')}
-    AcePotential.write_metadata(out, metadata)
+        solution = fit.solve(store)
+        basis.basis_coeffs = solution.coefficients
+        clock.lap('fit')
+        sets = fit.choose_active_sets(store)
+        clock.lap('active_set')
+        posterior = calibrate(store, fit.frames, fit.targets, solution, values['seed'], report)
+        clock.lap('posterior')
+        potential = fit.write(out, basis, chosen, solution, sets, posterior)
+        training = fit.predict_training(store, solution.coefficients, sets)
+        results = {**fit.measure(potential, training, sets), 'rows': {key: value for key, value in kept.items() if key != 'seconds'}, 'condition': solution.condition}
+        clock.lap('evaluate')
     results['timings'] = {**clock.timings, 'total': clock.total()}
-    for name in ('train', 'test'):
-        if results[name]:
-            report(f'{name}: {summary(results[name])}')
     return results
+
+
+class _Fit:
+    """What is fitted, to what, and what it became."""
+
+    def __init__(
+        self,
+        frames: list[Atoms],
+        test: list[Atoms],
+        values: dict[str, Any],
+        parent: AcePotential | None,
+        cache: FrameCache,
+        report: Report,
+    ):
+        self.values, self.parent, self.report = values, parent, report
+        self.elements, self.processes = values['elements'], values['processes']
+        self.scales = energy_scales(frames, self.elements)
+        frames, self.test = align_energies(frames, self.scales), align_energies(test, self.scales)
+        self.frames = get_condensed(frames)
+        settings = self.scales[0]['settings']
+        self.references, self.reference_kind = reference_energies(frames, self.elements, parent, settings)
+        shortest = cache.shortest_distances(self.frames, self.processes)
+        self.baseline, self.baseline_kept = choose_baseline(values['baseline'], self.elements, shortest, parent)
+        self.evaluations = cache.baseline(self.frames, self.baseline, self.processes)
+        self.targets = make_targets(self.frames, self.references, self.evaluations)
+        report(f'{len(self.frames)} configurations, {sum(map(len, self.frames))} atoms, baseline {values["baseline"]}')
+
+    def choose_basis(self) -> dict[str, Any]:
+        """Return what the basis is made with: what was asked for, the parent's, or what pays on the data."""
+        asked = {key: self.values[key] for key in BASIS}
+        former = self.inherited('basis', CHOOSE_AGAIN)
+        if former is not None and all(value in (None, former[key]) for key, value in asked.items()):
+            return {key: former[key] for key in BASIS}
+        return {key: DEFAULT_BASIS[key] if value is None else value for key, value in asked.items()}
+
+    def inherited(self, name: str, growth: float) -> dict[str, Any] | None:
+        """Return what was chosen for the parent, unless the data have grown too much since."""
+        chosen = (self.parent.metadata.get('chosen') or {}).get(name) if self.parent is not None else None
+        if chosen is None or len(self.frames) > growth * chosen['n_configurations']:
+            return None
+        return chosen
+
+    def solve(self, store: RowStore) -> Solution:
+        """Fit the coefficients, with the parent's weights and regularisation while they are good enough."""
+        options = {key: self.values[key] for key in HYPERPARAMETERS}
+        former = self.inherited('hyperparameters', SEARCH_AGAIN)
+        if former is not None:
+            options = {key: former.get(key) if value is None else value for key, value in options.items()}
+        core = core_rows(store.design, self.baseline, self.values['core_weight'])
+        return solve(store, self.frames, self.targets, options, self.processes, self.report, core)
+
+    def choose_active_sets(self, store: RowStore) -> dict[str, ActiveSet]:
+        """Return the active set of every element, going on from the parent's."""
+        former = load_active_sets(self.parent.directory / ASI) if self.parent is not None else None
+        return choose_active_sets(store, self.frames, self.elements, former, self.processes, report=self.report)
+
+    def write(
+        self,
+        out: Path,
+        basis: Any,
+        chosen: dict[str, Any],
+        solution: Solution,
+        sets: dict[str, ActiveSet],
+        posterior: Posterior | None,
+    ) -> AcePotential:
+        """Write the files of the potential and return it."""
+        out.mkdir(parents=True, exist_ok=True)
+        basis.save(str(out / YAML))
+        basis.to_ACECTildeBasisSet().save_yaml(str(out / YACE))
+        save_active_sets(out / ASI, sets)
+        if posterior is not None:
+            posterior.save(out)
+        metadata = {
+            'elements': self.elements,
+            'cutoff': chosen['cutoff'],
+            'number_of_functions': sum(functions_per_element(basis).values()),
+            'baseline': self.baseline.to_dict(),
+            'baseline_kept': self.baseline_kept,
+            'reference_energies': self.references,
+            'reference_kind': self.reference_kind,
+            'settings': self.scales[0]['settings'],
+            'energy_scales': self.scales,
+            'generation': int(self.values['generation']),
+            'parameters': self.values,
+            'chosen': self.get_chosen(chosen, solution),
+            'seed': self.values['seed'],
+            'versions': versions(),
+            'fit': {},
+        }
+        AcePotential.write_metadata(out, metadata)
+        return AcePotential(out)
+
+    def get_chosen(self, basis: dict[str, Any], solution: Solution) -> dict[str, Any]:
+        """Return what repeats or continues the fit without a search, and for how many configurations it was chosen."""
+        number = len(self.frames)
+        basis_for, search_for = (
+            (self.inherited(name, growth) or {}).get('n_configurations', number)
+            for name, growth in (('basis', CHOOSE_AGAIN), ('hyperparameters', SEARCH_AGAIN))
+        )
+        return {
+            'basis': {**basis, 'n_configurations': basis_for},
+            'hyperparameters': {**solution.hyperparameters, 'n_configurations': search_for},
+        }
+
+    def predict_training(self, store: RowStore, coefficients: np.ndarray, sets: dict[str, ActiveSet]) -> list[Atoms]:
+        """Return the training frames as the linear potential predicts them."""
+        return [
+            predict_from_rows(atoms, store.get(atoms), coefficients, sets, self.references, evaluation)
+            for atoms, evaluation in zip(self.frames, self.evaluations, strict=True)
+        ]
+
+    def measure(self, potential: AcePotential, training: list[Atoms], sets: dict[str, ActiveSet]) -> dict[str, Any]:
+        """Return the errors and what else is to be known, and write the predictions of the held-out frames."""
+        results = {
+            'train': error_metrics(self.frames, training),
+            'test': None,
+            'cold_start': None,
+            'uncertainty': None,
+            'unsupported_functions': sum(entry.unsupported for entry in sets.values()),
+            'active_set_condition': max(entry.condition for entry in sets.values()),
+            'train_gamma_max': largest_gamma(training),
+            'baseline_kept': self.baseline_kept,
+            'reference_kind': self.reference_kind,
+            'reference_energies': self.references,
+            'energy_scales': self.scales,
+            'number_of_functions': potential.metadata['number_of_functions'],
+            'cutoff': potential.metadata['cutoff'],
+            'generation': potential.metadata['generation'],
+            'chosen': potential.metadata['chosen'],
+            'n_atoms_by_element': _count(self.frames),
+        }
+        if self.test:
+            predicted = predict(potential, self.test)
+            add_uncertainty(potential, predicted, self.processes)
+            save_configurations(potential.directory / PREDICTIONS, predicted)
+            results['test'] = error_metrics(self.test, predicted)
+            results['cold_start'] = cold_start(predicted)
+            results['uncertainty'] = uncertainty_metrics(self.test, predicted)
+        keys = ('train', 'test', 'cold_start', 'uncertainty', 'unsupported_functions')
+        potential.metadata['fit'] = {key: results[key] for key in keys}
+        AcePotential.write_metadata(potential.directory, potential.metadata)
+        for name in ('train', 'test'):
+            if results[name]:
+                self.report(f'{name}: {summary(results[name])}')
+        return results
 
 
 def check_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -168,13 +277,22 @@ def check_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     if not values.get('elements'):
         raise ValueError('training parameter elements is missing: give the list of elements of the potential')
     values['elements'] = sorted(set(values['elements']))
-    for name in ('cutoff', 'number_of_functions', 'energy_weight', 'processes', 'max_iterations'):
-        if not values[name] > 0:
+    positive = (
+        'cutoff',
+        'number_of_functions',
+        'max_cost',
+        'energy_weight',
+        'processes',
+        'max_iterations',
+        'max_rows_gb',
+    )
+    for name in positive:
+        if values[name] is not None and not values[name] > 0:
             raise ValueError(f'training parameter {name} is {values[name]}: it must be positive')
     if not isinstance(values['mix_settings'], bool):
         raise ValueError(f'training parameter mix_settings is {values["mix_settings"]!r}: it must be true or false')
-    for name in ('ridge', 'core_weight'):
-        if not values[name] >= 0:
+    for name in ('ridge', 'core_weight', 'stress_weight', 'smoothness'):
+        if values[name] is not None and not values[name] >= 0:
             raise ValueError(f'training parameter {name} is {values[name]}: it must not be negative')
     if values['mode'] not in ('linear', 'nonlinear'):
         raise ValueError(f'training parameter mode is {values["mode"]!r}: choose linear or nonlinear')
@@ -219,48 +337,16 @@ def get_condensed(frames: list[Atoms]) -> list[Atoms]:
 
 
 def choose_baseline(
-    kind: str, elements: list[str], condensed: list[Atoms], parent: AcePotential | None
+    kind: str, elements: list[str], shortest: dict[tuple[str, str], float], parent: AcePotential | None
 ) -> tuple[Baseline, bool]:
-    """Return the baseline, and whether it is the parent's unchanged."""
+    """Return the baseline for data with these shortest distances (Å), and whether it is the parent's unchanged."""
     if parent is not None and parent.baseline.kind == kind and set(elements) <= set(parent.baseline.elements):
-        if parent.baseline.covers(shortest_distances(condensed)):
+        if parent.baseline.covers(shortest):
             return parent.baseline, True
-    return baseline_from_data(kind, elements, condensed), False
+    return baseline_from_distances(kind, elements, shortest), False
 
 
-def subtract(atoms: Atoms, references: dict[str, float], baseline: Baseline) -> tuple[float, np.ndarray]:
-    """Return energy (eV) and forces (eV/Å) that ACE has to give: labels less free atoms and baseline.
-
-    What does not count is zero, whatever the label is: nobody after this sees it.
-    """
-    found, counting = labels(atoms), forces_count(atoms)
-    energy, forces, _ = baseline.evaluate(atoms)
-    forces = np.where(counting[:, None], np.asarray(found['forces'], dtype=float) - forces, 0.0)
-    if not energy_counts(atoms):
-        return 0.0, forces
-    return float(found['energy']) - sum(references[symbol] for symbol in atoms.get_chemical_symbols()) - energy, forces
-
-
-def solve_linear(
-    design: DesignMatrix,
-    rows: list[FrameRows],
-    frames: list[Atoms],
-    targets: list[tuple[float, np.ndarray]],
-    baseline: Baseline,
-    parameters: dict[str, Any],
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Return the coefficients of the linear fit, and numbers about it."""
-    equations = NormalEquations(design.number_of_functions)
-    for atoms, row, (energy, forces) in zip(frames, rows, targets, strict=True):
-        w_energy, w_forces = frame_weights(atoms, parameters['energy_weight'])
-        equations.add(row.energy[None, :] / len(atoms), np.array([energy / len(atoms)]), w_energy)
-        equations.add(row.forces, forces.ravel(), w_forces)
-    add_core_rows(equations, design, baseline, parameters['core_weight'])
-    coefficients, condition = equations.solve(parameters['ridge'])
-    return coefficients, {'condition': condition}
-
-
-def add_core_rows(equations: NormalEquations, design: DesignMatrix, baseline: Baseline, weight: float) -> None:
+def core_rows(design: DesignMatrix, baseline: Baseline, weight: float) -> list[tuple[FrameRows, float]]:
     """Ask ACE not to act on a pair of atoms closer than the data ever show.
 
     Between the shortest distance in the data and the distance where ACE ends, nothing but extrapolation fixes ACE, and
@@ -268,55 +354,13 @@ def add_core_rows(equations: NormalEquations, design: DesignMatrix, baseline: Ba
     zero with a small weight: a prior, not data, and no part of the active set.
     """
     if weight == 0:
-        return
+        return []
+    found = []
     for pair, (r_in, delta_in) in baseline.inner_cutoffs().items():
         for distance in np.linspace(r_in - delta_in, baseline.pairs[pair]['shortest'], 13)[1:]:
             dimer = Atoms(list(pair), [[0, 0, 0], [0, 0, distance]], cell=[50.0] * 3, pbc=False)
-            row = design.rows(dimer)
-            equations.add(row.energy[None, :] / 2, np.zeros(1), weight)
-            equations.add(row.forces, np.zeros(6), weight)
-
-
-def choose_active_sets(frames: list[Atoms], rows: list[FrameRows], basis: Any) -> dict[str, ActiveSet]:
-    """Active set of every element from all training environments whose forces count."""
-    by_element: dict[str, list[np.ndarray]] = {element: [] for element in basis.elements_name}
-    for atoms, row in zip(frames, rows, strict=True):
-        counting = forces_count(atoms)
-        for symbol, projection, counts in zip(atoms.get_chemical_symbols(), row.projections, counting, strict=True):
-            if counts:
-                by_element[symbol].append(projection)
-    sizes = functions_per_element(basis)
-    return {element: active_set(np.array(found).reshape(-1, sizes[element])) for element, found in by_element.items()}
-
-
-def predict(potential: AcePotential, frames: list[Atoms]) -> list[Atoms]:
-    """Return copies of the frames with predicted labels, gamma per atom and `gamma_max` (over atoms without a mask)."""
-    calculator = potential.calculator()
-    predictions = []
-    for atoms in frames:
-        predicted = atoms.copy()
-        calculator.calculate(predicted)
-        results = calculator.results
-        predicted.set_array('gamma', results['gamma'].copy())
-        counting = forces_count(atoms)
-        predicted.info['gamma_max'] = float(results['gamma'][counting if counting.any() else slice(None)].max())
-        set_labels(predicted, results['energy'], results['forces'], results.get('stress'))
-        predictions.append(predicted)
-    return predictions
-
-
-def cold_start(predictions: list[Atoms]) -> dict[str, Any] | None:
-    """Gamma on unseen frames: a set of too few low-symmetry cells shows here, before any simulation."""
-    largest = [atoms.info['gamma_max'] for atoms in predictions if not is_isolated_atom(atoms)]
-    if not largest:
-        return None
-    median = float(np.median(largest))
-    return {
-        'median_gamma': median,
-        'max_gamma': float(max(largest)),
-        'degenerate': median > DEGENERATE_GAMMA,
-        'n_frames': len(largest),
-    }
+            found.append((design.rows(dimer), weight))
+    return found
 
 
 def versions() -> dict[str, str]:
@@ -342,25 +386,12 @@ def summary(metrics: dict[str, Any]) -> str:
     return ', '.join(parts)
 
 
-def _largest_gamma(frames: list[Atoms], predictions: list[Atoms]) -> float:
-    """Largest gamma over the training environments that may enter the active set."""
-    largest = 0.0
-    for atoms, predicted in zip(frames, predictions, strict=True):
-        gamma = predicted.arrays['gamma'][forces_count(atoms)]
-        largest = max(largest, float(gamma.max(initial=0.0)))
-    return largest
-
-
-def _same_basis(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    return all(old.get(key) == new[key] for key in ('elements', 'cutoff', 'number_of_functions', 'mode'))
-
-
 def _count(frames: list[Atoms]) -> dict[str, int]:
     symbols = [symbol for atoms in frames for symbol in atoms.get_chemical_symbols()]
     return {symbol: symbols.count(symbol) for symbol in sorted(set(symbols))}
 
 
-class _Clock:
+class Clock:
     """Wall times of the steps."""
 
     def __init__(self) -> None:
@@ -374,3 +405,13 @@ class _Clock:
 
     def total(self) -> float:
         return perf_counter() - self.start
+
+
+@contextlib.contextmanager
+def _directory(given: str | os.PathLike | None) -> Iterator[Path]:
+    """A directory for the rows: the one that was given, or one that is gone afterwards."""
+    if given is not None:
+        yield Path(given)
+        return
+    with tempfile.TemporaryDirectory(prefix='pyacemaker-rows-') as folder:
+        yield Path(folder)
