@@ -9,11 +9,10 @@ World Scientific (2010), 247.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -22,6 +21,7 @@ from scipy.linalg import qr
 from ..configurations import forces_count
 from ..selection.maxvol import exchange
 from .basis import functions_per_element
+from .store import RowStore, forked_map
 
 #: Weight of the unit rows, relative to the largest value of each B-function in the training data. See `ActiveSet`.
 #: Measured on aluminium (EMT, 150 functions, 11 small symmetric cells and n rattled cells of 32 atoms; the median over
@@ -96,7 +96,7 @@ class StoredEnvironments:
     Masked atoms (`force_weights` of zero) are no training environments.
     """
 
-    def __init__(self, store: Any, frames: list[Atoms], elements: list[str], max_bytes: float):
+    def __init__(self, store: RowStore, frames: list[Atoms], elements: list[str], max_bytes: float):
         self._store, self._frames = store, frames
         self._counting = [forces_count(atoms) for atoms in frames]
         self._symbols = [np.array(atoms.get_chemical_symbols()) for atoms in frames]
@@ -112,28 +112,28 @@ class StoredEnvironments:
             self.ids[element] = np.stack([np.repeat(np.arange(len(frames)), counts), np.concatenate([*picked, []])], 1)
             self.ids[element] = self.ids[element].astype(np.int32)
             self.offsets[element] = np.cumsum([0, *(counts[part.start : part.stop].sum() for part in self._parts)])
-        self._kept: dict[int, dict[str, np.ndarray]] = {}
-        self._left = max_bytes
+        # read here, and not by the processes of a pass: what they keep is lost with them
+        self._kept: list[dict[str, np.ndarray]] = []
+        left = max_bytes
+        while left > 0 and len(self._kept) < len(self._parts):
+            self._kept.append(self._read(len(self._kept)))
+            left -= sum(rows.nbytes for rows in self._kept[-1].values())
 
     def _picked(self, index: int, element: str) -> np.ndarray:
         return (self._symbols[index] == element) & self._counting[index]
 
     def chunk(self, number: int) -> dict[str, np.ndarray]:
-        if number in self._kept:
-            return self._kept[number]
+        return self._kept[number] if number < len(self._kept) else self._read(number)
+
+    def _read(self, number: int) -> dict[str, np.ndarray]:
         found: dict[str, list[np.ndarray]] = {element: [] for element in self.sizes}
         for index in self._parts[number]:
             projections = self._store.projections(self._frames[index])
             for element, rows in found.items():
                 rows += [projections[atom] for atom in np.flatnonzero(self._picked(index, element))]
-        chunk = {
+        return {
             element: np.array(rows, dtype=float).reshape(-1, self.sizes[element]) for element, rows in found.items()
         }
-        size = sum(rows.nbytes for rows in chunk.values())
-        if size <= self._left:
-            self._kept[number] = chunk
-            self._left -= size
-        return chunk
 
 
 class TableOfEnvironments:
@@ -160,7 +160,7 @@ def active_set(projections: np.ndarray) -> ActiveSet:
 
 
 def choose_active_sets(
-    store: Any,
+    store: RowStore,
     frames: list[Atoms],
     elements: list[str],
     former: dict[str, np.ndarray] | None = None,
@@ -170,7 +170,6 @@ def choose_active_sets(
 ) -> dict[str, ActiveSet]:
     """Choose the active set of every element among all training environments whose forces count.
 
-    :param store: a `RowStore`, or what has its `design.basis` and `projections(atoms)`.
     :param former: inverse active sets of the former fit, see :func:`load_active_sets`. Where its environments are found
         in the data the choice goes on from them. One of another basis does no harm.
     :param max_memory: bytes of projections kept in memory; what is more is read again in each pass.
@@ -332,10 +331,7 @@ class _Choice:
         chunks = len(next(iter(self.environments.offsets.values()), [0])) - 1
         work = sum(len(self.environments.ids[element]) * self.states[element].size ** 2 for element in elements)
         processes = min(self.processes, chunks) if work > SMALL_WORK else 1
-        if processes > 1:
-            parts = _forked(self, elements, chunks, processes)
-        else:
-            parts = [self.look(number, elements) for number in range(chunks)]
+        parts = list(forked_map(lambda number: self.look(number, elements), range(chunks), processes))
         return {element: self._join(element, [part[element] for part in parts]) for element in elements}
 
     def _join(self, element: str, parts: list[_Found]) -> _Found:
@@ -385,22 +381,3 @@ def _note_members(coefficients: np.ndarray, grades: np.ndarray, begin: int, memb
         position = int(np.argmax(values))
         if position not in members and np.abs(values).sum() - values[position] < SAME * len(values):
             members[position] = begin + int(row)
-
-
-_shared: tuple[_Choice, list[str]] | None = None
-
-
-def _forked(choice: _Choice, elements: list[str], chunks: int, processes: int) -> list[dict[str, _Found]]:
-    """Look at all chunks by processes that inherit the store and what is in memory."""
-    global _shared
-    _shared = (choice, elements)
-    try:
-        with multiprocessing.get_context('fork').Pool(processes) as pool:
-            return pool.map(_look_at, range(chunks))
-    finally:
-        _shared = None
-
-
-def _look_at(number: int) -> dict[str, _Found]:
-    choice, elements = _shared
-    return choice.look(number, elements)
