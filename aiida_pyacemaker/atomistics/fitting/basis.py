@@ -6,12 +6,10 @@ a part of a larger one, and the rows of the larger one hold those of the smaller
 
 from __future__ import annotations
 
-import pickle
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,7 +77,7 @@ def build_basis(
     number_of_functions: int,
     inner_cutoffs: dict[tuple[str, str], tuple[float, float]],
     mode: str = 'linear',
-    radial: Radial | None = None,
+    radial: Radial | dict[str, Any] | None = None,
     order: Order | None = None,
 ) -> Any:
     """Return a `pyace.ACEBBasisSet` with coefficients zero; its elements are in alphabetical order.
@@ -91,7 +89,8 @@ def build_basis(
     """
     pyace = import_pyace()
     elements = sorted(elements)
-    radial, order = radial or Radial(), order or Order()
+    radial = Radial(**radial) if isinstance(radial, dict) else radial or Radial()
+    order = order or Order()
     if number_of_functions < len(elements):
         raise ValueError(
             f'number_of_functions is {number_of_functions}: {len(elements)} elements need at least as many per element'
@@ -158,7 +157,7 @@ def first_functions(n_elements: int, number: int, order: Order) -> list[Function
 
 def _functions_to(n_elements: int, bound: float, order: Order) -> Iterator[Function]:
     """All functions up to a degree."""
-    known = _couplings()
+    known = _couplings(order.lmax)
     for rank, lmax in enumerate(order.lmax, start=1):
         largest = int(bound - rank * order.factor - (rank - 1))  # n of one factor if all others have n = 1
         single = [(species, n) for species in range(n_elements) for n in range(1, largest + 1)]
@@ -167,7 +166,7 @@ def _functions_to(n_elements: int, bound: float, order: Order) -> Iterator[Funct
                 degree = rank * order.factor + sum(n for _, n in pairs) + order.angular * sum(ls)
                 if max(ls) <= lmax and degree <= bound:
                     factors = tuple((*pair, momentum) for pair, momentum in zip(pairs, ls, strict=True))
-                    yield Function(degree, rank, factors, tuple(couplings))
+                    yield Function(degree, rank, factors, couplings)
 
 
 def _multisets(single: list[tuple[int, int]], size: int, budget: float, start: int = 0) -> Iterator[tuple]:
@@ -188,13 +187,22 @@ def _pattern(pairs: tuple) -> tuple[int, ...]:
     return tuple(names[pair] for pair in pairs)
 
 
-@lru_cache(maxsize=1)
-def _couplings() -> dict[tuple[int, ...], list]:
-    """python-ace's table: pattern -> its linearly independent (ls, couplings)."""
-    from pyace.multispecies_basisextension import default_mus_ns_uni_to_rawlsLS_np_rank_filename as path
+@lru_cache(maxsize=4)
+def _couplings(lmax: tuple[int, ...]) -> dict[tuple[int, ...], list[tuple[tuple[int, ...], tuple[int, ...]]]]:
+    """python-ace's table of linearly independent couplings: pattern of equal factors -> its (ls, couplings).
 
-    # The pickle is part of the installed python-ace, which reads it in the same way.
-    return pickle.loads(Path(path).read_bytes())
+    It is read off the functions that python-ace makes for one element with as many n as there are factors.
+    """
+    settings = basis_configuration(['H'], 6.0, {('H', 'H'): (1.0, 0.5)}, 'linear', Radial())
+    settings['functions']['ALL'] = {
+        'nradmax_by_orders': list(range(1, len(lmax) + 1)),
+        'lmax_by_orders': list(lmax),
+    }
+    table = defaultdict(list)
+    for function in import_pyace().create_multispecies_basis_config(settings).funcspecs_blocks[0].funcspecs:
+        if set(function.ns) == set(range(1, max(function.ns) + 1)):
+            table[tuple(n - 1 for n in function.ns)].append((tuple(function.ls), tuple(function.LS)))
+    return dict(table)
 
 
 def _fill(configuration: Any, elements: list[str], functions: list[Function], n_densities: int) -> None:

@@ -1,0 +1,360 @@
+"""Which basis pays: cutoff and number of functions, by validation error against the cost of a simulation.
+
+All sizes of one cutoff are parts of the largest, so its rows on a sample of the data, summed into normal equations,
+serve every rung of the ladder. A rung pays if halving its cost would not be worth the accuracy that is lost with it,
+see `THRIFT`. The folds of the validation hold whole trajectories apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+from scipy.linalg import cho_factor, cho_solve
+
+from .basis import Radial, build_basis, columns_within, import_pyace
+from .equations import Moments, Sums, Target, accumulate, solve_sums
+from .rows import DesignMatrix, FrameRows
+from .weights import Hyperparameters, degrees, penalties
+
+#: Functions per element.
+RUNGS = (30, 50, 80, 120, 180, 270, 400, 600)
+#: Cutoffs are the distances within which the median atom has so many neighbours: the same physics in all substances.
+NEIGHBOURS = (32, 56, 88, 130)
+#: Where they are looked for (Å), and what is taken if there are none (molecules, clusters).
+FARTHEST, FALLBACK = 9.0, 6.0
+#: A simulation that costs c times as much must bring errors c^THRIFT times smaller: 10 % for twice the cost.
+THRIFT = 0.15
+#: Atoms of the sample, columns of the largest rung, and labels that a column needs at least.
+SAMPLE_ATOMS, MAX_COLUMNS, LABELS_PER_COLUMN = 1500, 1200, 2.0
+#: Trials of weights and regularisation on a rung.
+MAX_EVALUATIONS = 30
+#: Cost of the evaluator (µs per atom on one core): per neighbour, per neighbour and radial-angular product, per product
+#: in a function; fitted by `tests/benchmarks/bench_ladder.py`.
+COST = (0.2, 0.012, 0.06)
+
+
+@dataclass
+class BasisChoice:
+    """What pays. `cost_us` is in µs per atom and step of a simulation on one core of this machine; `pareto` lists all
+    that was tried: cutoff (Å), number_of_functions (per element), cost_us, energy_rmse (eV/atom), force_rmse (eV/Å),
+    stress_rmse (eV/Å³) in cross-validation on the sample, score, and whether it was chosen."""
+
+    cutoff: float
+    number_of_functions: int
+    radial: Radial
+    cost_us: float
+    pareto: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what :func:`~.basis.build_basis` needs beside elements and inner cutoffs, JSON-able."""
+        return {
+            'cutoff': self.cutoff,
+            'number_of_functions': self.number_of_functions,
+            'radial': asdict(self.radial),
+        }
+
+
+def choose_basis(
+    frames: Sequence[Atoms],
+    targets: Sequence[Target],
+    elements: list[str],
+    inner_cutoffs: dict[tuple[str, str], tuple[float, float]],
+    options: dict[str, Any],
+    processes: int = 2,
+    report: Callable[[str], None] = print,
+) -> BasisChoice:
+    """Return the basis that pays on the data.
+
+    Without `max_cost` the choice depends on the data alone, not on the speed or the load of the machine.
+
+    :param frames: configurations to fit. :param targets: what ACE has to give for them.
+    :param options: cutoff (Å), number_of_functions (per element), radial (dict or `Radial`), taken as they are if
+        given; max_cost (µs per atom and step, one core).
+    :raises ValueError: if nothing on the ladder is within `max_cost`.
+    """
+    start = perf_counter()
+    radial = options.get('radial') or Radial()
+    radial = radial if isinstance(radial, Radial) else Radial(**radial)
+    ladder = _Ladder(frames, targets, sorted(elements), inner_cutoffs, radial, options, processes)
+    cutoffs = [float(options['cutoff'])] if options.get('cutoff') else candidate_cutoffs(ladder.frames)
+    for cutoff in _climb(cutoffs, ladder.best_score):
+        best = min(ladder.tried[cutoff], key=lambda rung: rung['score'])
+        report(f'cutoff {cutoff} Å: {_describe(best)}')
+    pareto = [rung for cutoff in sorted(ladder.tried) for rung in ladder.tried[cutoff]]
+    allowed = [rung for rung in pareto if rung['cost_us'] <= (options.get('max_cost') or np.inf)]
+    if not allowed:
+        cheapest = min(rung['cost_us'] for rung in pareto)
+        raise ValueError(
+            f'max_cost is {options["max_cost"]} µs/atom/step, but the cheapest basis here costs {cheapest:.0f}: '
+            'raise max_cost, or give a shorter cutoff'
+        )
+    best = min(allowed, key=lambda rung: rung['score'])
+    best['chosen'] = True
+    report(f'chosen: cutoff {best["cutoff"]} Å, {_describe(best)}; {perf_counter() - start:.1f} s')
+    return BasisChoice(best['cutoff'], best['number_of_functions'], radial, best['cost_us'], pareto)
+
+
+def _climb(cutoffs: list[float], score: Callable[[float], float]) -> list[float]:
+    """Try the second cutoff and its neighbours, and go on in the direction that improves the score."""
+    at = min(1, len(cutoffs) - 1)
+    order = [cutoffs[at]]
+    best = score(cutoffs[at])
+    for direction in (1, -1):
+        place, improved = at + direction, False
+        while 0 <= place < len(cutoffs):
+            order.append(cutoffs[place])
+            value = score(cutoffs[place])
+            if value >= best:
+                break
+            best, improved, place = value, True, place + direction
+        if improved:
+            break
+    return order
+
+
+class _Ladder:
+    """The rungs of all cutoffs that were tried."""
+
+    def __init__(
+        self,
+        frames: Sequence[Atoms],
+        targets: Sequence[Target],
+        elements: list[str],
+        inner_cutoffs: dict[tuple[str, str], tuple[float, float]],
+        radial: Radial,
+        options: dict[str, Any],
+        processes: int,
+    ):
+        members = sample(frames, targets)
+        self.frames, self.targets = [frames[i] for i in members], [targets[i] for i in members]
+        self.elements, self.inner_cutoffs, self.radial = elements, inner_cutoffs, radial
+        self.options, self.processes = options, processes
+        self.numbers = self._numbers()
+        self.tried: dict[float, list[dict[str, Any]]] = {}
+        self._speed: float | None = None
+
+    def _numbers(self) -> list[int]:
+        """Rungs that the data can carry."""
+        if self.options.get('number_of_functions'):
+            return [int(self.options['number_of_functions'])]
+        n_labels = sum(len(target.forces) * 3 for target in self.targets if target.forces is not None)
+        columns = min(MAX_COLUMNS, n_labels / LABELS_PER_COLUMN)
+        fitting = [number for number in RUNGS if len(self.elements) <= number <= columns / len(self.elements)]
+        return fitting or [max(RUNGS[0], len(self.elements))]
+
+    def build(self, cutoff: float, number: int) -> Any:
+        return build_basis(self.elements, cutoff, number, self.inner_cutoffs, radial=self.radial)
+
+    def best_score(self, cutoff: float) -> float:
+        """Validate all rungs of a cutoff and return the best score."""
+        largest = self.build(cutoff, self.numbers[-1])
+        sums = accumulate(_RowsOnDemand(DesignMatrix(largest)), self.frames, self.targets, self.processes)
+        n_neighbours = mean_neighbours(self.frames, cutoff)
+        rungs = []
+        for number in self.numbers:
+            basis = self.build(cutoff, number)
+            part = sums.columns(columns_within(largest, basis))
+            found = solve_sums(part, degrees(basis), {}, self.processes, _quiet, MAX_EVALUATIONS)
+            cost = cost_model(basis, n_neighbours) * self.speed(basis)
+            rungs.append(_rung(cutoff, number, cost, found.noise))
+        self.tried[cutoff] = rungs
+        return min(rung['score'] for rung in rungs)
+
+    def speed(self, basis: Any) -> float:
+        """Return by how much this machine is slower than the cost model, measured once."""
+        if self._speed is None:
+            frame = max(self.frames, key=len)
+            modelled = cost_model(basis, mean_neighbours([frame], basis.cutoffmax))
+            self._speed = measure_cost(basis, frame) / modelled
+        return self._speed
+
+
+class _RowsOnDemand:
+    """A store that keeps nothing: the rows of the sample are summed and never needed again."""
+
+    def __init__(self, design: DesignMatrix):
+        self.design = design
+        self.number_of_functions = design.number_of_functions
+
+    def get(self, atoms: Atoms) -> FrameRows:
+        return self.design.rows(atoms, stress=True)
+
+    def remember(self, kind: str, content: str, compute: Callable[[], dict]) -> dict:
+        return compute()
+
+
+def _rung(cutoff: float, number: int, cost: float, noise: dict[str, float]) -> dict[str, Any]:
+    errors = [noise[name] for name in ('energy', 'forces') if name in noise]
+    return {
+        'cutoff': cutoff,
+        'number_of_functions': number,
+        'cost_us': cost,
+        'energy_rmse': noise.get('energy'),
+        'force_rmse': noise.get('forces'),
+        'stress_rmse': noise.get('stress'),
+        'score': float(np.mean(np.log(np.maximum(errors, 1e-300))) + THRIFT * np.log(cost)),
+        'chosen': False,
+    }
+
+
+def _describe(rung: dict[str, Any]) -> str:
+    parts = [f'{rung["number_of_functions"]} functions per element']
+    for key, name, unit in (('energy_rmse', 'energy', 'meV/atom'), ('force_rmse', 'forces', 'meV/Å')):
+        if rung[key] is not None:
+            parts.append(f'{name} {1e3 * rung[key]:.3g} {unit}')
+    return ', '.join([*parts, f'{rung["cost_us"]:.0f} µs/atom/step'])
+
+
+def _quiet(message: str) -> None:
+    """Report nothing."""
+
+
+# --- sample and cutoffs -------------------------------------------------------------------------------------------
+
+
+def sample(frames: Sequence[Atoms], targets: Sequence[Target], max_atoms: int = SAMPLE_ATOMS) -> list[int]:
+    """Return the indices of about `max_atoms` atoms worth of configurations, evenly from all folds."""
+    order = sorted(range(len(frames)), key=lambda index: (targets[index].fold, index))
+    n_atoms = np.array([len(frames[index]) for index in order])
+    begins = np.cumsum(n_atoms) - n_atoms
+    step = max(1.0, n_atoms.sum() / max_atoms)
+    # the first configuration of every interval of `step` mean sizes
+    _, first = np.unique(begins // (step * n_atoms.mean()), return_index=True)
+    return sorted(order[place] for place in first)
+
+
+def candidate_cutoffs(frames: Sequence[Atoms]) -> list[float]:
+    """Return cutoffs (Å, rounded to 0.1) that hold the numbers of neighbours `NEIGHBOURS` of the median atom."""
+    distances = []
+    for atoms in _some(frames):
+        centres, found = neighbor_list('id', atoms, FARTHEST)
+        order = np.lexsort((found, centres))
+        begins = np.searchsorted(centres[order], np.arange(len(atoms) + 1))
+        for begin, end in pairwise(begins):
+            shells = np.full(NEIGHBOURS[-1], np.inf)
+            nearest = found[order[begin:end]][: NEIGHBOURS[-1]]
+            shells[: len(nearest)] = nearest
+            distances.append(shells)
+    medians = np.median(distances, axis=0)
+    cutoffs = {round(float(medians[number - 1]), 1) for number in NEIGHBOURS if np.isfinite(medians[number - 1])}
+    return sorted(cutoffs) or [FALLBACK]
+
+
+def mean_neighbours(frames: Sequence[Atoms], cutoff: float) -> float:
+    """Return the mean number of neighbours of an atom within a cutoff (Å)."""
+    some = _some(frames)
+    return sum(len(neighbor_list('i', atoms, cutoff)) for atoms in some) / sum(map(len, some))
+
+
+def _some(frames: Sequence[Atoms], number: int = 12) -> list[Atoms]:
+    """Return a few frames from all over the list."""
+    return [frames[index] for index in np.unique(np.linspace(0, len(frames) - 1, number).astype(int))]
+
+
+# --- cost ---------------------------------------------------------------------------------------------------------
+
+
+def cost_features(basis: Any, n_neighbours: float) -> np.ndarray:
+    """Return what the cost per atom is linear in: neighbours; neighbours times products of radial and spherical
+    functions; products in the functions, by mean over the elements."""
+    products, work = [], []
+    for one, more in zip(basis.basis_rank1, basis.basis, strict=True):
+        shapes = {(max(f.ns), max(f.ls)) for f in more}
+        n_max, l_max = (max(values) for values in zip(*shapes, strict=True)) if shapes else (0, 0)
+        products.append(n_max * (l_max + 1) * (l_max + 2) / 2)
+        # functions that differ in their couplings only are one function in a simulation
+        merged = {(tuple(f.mus), tuple(f.ns), tuple(f.ls)): f.num_ms_combs * f.rank for f in more}
+        work.append(len(one) + sum(merged.values()))
+    return np.array([n_neighbours, n_neighbours * np.mean(products), np.mean(work)])
+
+
+def cost_model(basis: Any, n_neighbours: float) -> float:
+    """Return the cost (µs per atom and step) of a basis on the core that `COST` was measured on."""
+    return float(np.dot(COST, cost_features(basis, n_neighbours)))
+
+
+def measure_cost(basis: Any, atoms: Atoms, repeats: int = 5) -> float:
+    """Return the processor time (µs per atom) of energy and forces by python-ace's evaluator for simulations, on one
+    core: the fastest of some repeats."""
+    import_pyace()
+    from pyace import ACECalculator, ACECTildeEvaluator
+    from pyace.atomicenvironment import aseatoms_to_atomicenvironment
+
+    environment = aseatoms_to_atomicenvironment(
+        atoms, cutoff=basis.cutoffmax, elements_mapper_dict=basis.elements_to_index_map
+    )
+    # python-ace does not keep what it is given alive: each needs a name
+    simulated = basis.to_ACECTildeBasisSet()
+    evaluator = ACECTildeEvaluator(simulated)
+    calculator = ACECalculator(evaluator)
+    times = []
+    for _ in range(repeats):
+        start = process_time()
+        calculator.compute(environment)
+        times.append(process_time() - start)
+    return 1e6 * min(times) / len(atoms)
+
+
+# --- learning curve -----------------------------------------------------------------------------------------------
+
+
+def learning_curve(
+    sums: Sums, degree: np.ndarray, hyperparameters: dict[str, float], n_configurations: int
+) -> list[dict[str, float]]:
+    """Return the error against the number of configurations, from normal equations that are there anyway.
+
+    With K folds, k of them (k = 1 to K - 1) are fitted and the others predicted, for every cyclic choice.
+
+    :param degree: see :func:`~.weights.degrees`.
+    :param hyperparameters: those of the fit.
+    :returns: n_configurations, energy_rmse (eV/atom), force_rmse (eV/Å), stress_rmse (eV/Å³; None without labels).
+    """
+    hyper = Hyperparameters(**{name: hyperparameters[name] for name in asdict(Hyperparameters())})
+    n_folds = len(sums.members)
+    curve = []
+    for size in range(1, n_folds):
+        squares = {name: [0.0, 0.0] for name in sums.moments}
+        for shift in range(n_folds):
+            fitted = [(shift + step) % n_folds for step in range(n_folds)]
+            coefficients = _solve_folds(sums, fitted[:size], hyper, degree)
+            for name, folds in sums.moments.items():
+                for fold in fitted[size:]:
+                    squares[name][0] += folds[fold].squares(coefficients)
+                    squares[name][1] += folds[fold].weight
+        rmse = {
+            name: float(np.sqrt(total / weight)) if weight > 0 else None for name, (total, weight) in squares.items()
+        }
+        curve.append(
+            {
+                'n_configurations': round(n_configurations * size / n_folds),
+                'energy_rmse': rmse['energy'],
+                'force_rmse': rmse['forces'],
+                'stress_rmse': rmse['stress'],
+            }
+        )
+    return curve
+
+
+def _solve_folds(sums: Sums, folds: list[int], hyper: Hyperparameters, degree: np.ndarray) -> np.ndarray:
+    """Return the coefficients that fit some folds only."""
+    total = Moments.zeros(sums.size)
+    total.add(sums.core)
+    for name, weight in hyper.row_weights().items():
+        for fold in folds:
+            moments = sums.moments[name][fold]
+            total.matrix += weight**2 * moments.matrix
+            total.vector += weight**2 * moments.vector
+    norms = np.diag(total.matrix).copy()
+    norms[norms <= 1e-24 * norms.max()] = 1.0  # a function that is zero in these folds: its coefficient is 0
+    scale = 1 / np.sqrt(norms)
+    matrix = total.matrix * np.outer(scale, scale)
+    # rounding of the sums, above which the few data of a fold must be regularised
+    matrix[np.diag_indices(sums.size)] += np.maximum(hyper.ridge * penalties(degree, hyper.smoothness), 1e-12)
+    return scale * cho_solve(cho_factor(matrix, lower=True), scale * total.vector)
