@@ -7,7 +7,7 @@ from itertools import combinations_with_replacement, product
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers, covalent_radii
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from ase.neighborlist import neighbor_list
 
 from ..configurations import energy_counts, forces_count
@@ -42,16 +42,15 @@ def shortest_distances(frames: list[Atoms], cutoff: float = 6.0) -> dict[Pair, f
     """
     shortest: dict[Pair, float] = {}
     for atoms in frames:
-        first, second, distances = neighbor_list('ijd', atoms, cutoff)
+        first, second, _, distances = periodic_pairs(atoms.positions, atoms.cell.complete().array, atoms.pbc, cutoff)
         if not energy_counts(atoms):
             counting = forces_count(atoms)
             seen = counting[first] | counting[second]
             first, second, distances = first[seen], second[seen], distances[seen]
-        symbols = np.array(atoms.get_chemical_symbols())
-        names = np.char.add(np.char.add(symbols[first], ' '), symbols[second]) if len(first) else []
-        for name in np.unique(names):
-            pair = tuple(sorted(str(name).split()))
-            closest = float(distances[names == name].min())
+        numbers = np.sort([atoms.numbers[first], atoms.numbers[second]], axis=0)
+        for one, other in np.unique(numbers, axis=1).T:
+            pair = tuple(sorted((chemical_symbols[one], chemical_symbols[other])))
+            closest = float(distances[(numbers[0] == one) & (numbers[1] == other)].min())
             shortest[pair] = min(shortest.get(pair, np.inf), closest)
     return shortest
 
