@@ -81,7 +81,9 @@ class RowStore:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.parents = [path / self.key for path in former(parent)]
         self.max_bytes = max_bytes
-        self._sizes = functions_per_element(design.basis)
+        self._sizes = np.zeros(len(chemical_symbols), dtype=int)
+        for element, number in functions_per_element(design.basis).items():
+            self._sizes[atomic_numbers[element]] = number
 
     @property
     def number_of_functions(self) -> int:
@@ -194,21 +196,22 @@ class RowStore:
 
     def _read(self, path: Path, atoms: Atoms, forces: bool) -> FrameRows:
         """:raises ValueError: if the file does not hold rows of this frame."""
-        n, lengths = self.number_of_functions, [self._sizes[symbol] for symbol in atoms.get_chemical_symbols()]
+        n, has_stress = self.number_of_functions, bool(atoms.pbc.all())
         with open(path, 'rb') as handle:
             if os.fstat(handle.fileno()).st_size != self.size(atoms):
                 raise ValueError(f'{path} has not the size of its configuration')
             doubles = np.fromfile(handle, '<f8', self._doubles(atoms))
-            gradient = np.fromfile(handle, '<f4').reshape(3 * len(atoms), n) if forces else None
-        has_stress = bool(atoms.pbc.all())
+            gradient = np.fromfile(handle, '<f4').reshape(-1, n) if forces else None
         stress = doubles[n : 7 * n].reshape(6, n) if has_stress else None
-        projections = np.split(doubles[7 * n if has_stress else n :], np.cumsum(lengths)[:-1])
+        lengths = self._sizes[atoms.numbers]
+        ends = np.cumsum(lengths) + (7 * n if has_stress else n)
+        projections = [doubles[begin:end] for begin, end in zip((ends - lengths).tolist(), ends.tolist(), strict=True)]
         return FrameRows(doubles[:n], gradient, stress, projections)
 
     def _doubles(self, atoms: Atoms) -> int:
         """Number of values of double precision: energy, stress, projections."""
         rows = (7 if atoms.pbc.all() else 1) * self.number_of_functions
-        return rows + sum(self._sizes[symbol] for symbol in atoms.get_chemical_symbols())
+        return rows + int(self._sizes[atoms.numbers].sum())
 
     def _is_kept(self, key: str, atoms: Atoms) -> bool:
         return _size(self.directory / f'{key}.rows') == self.size(atoms)
