@@ -34,9 +34,12 @@ class Order:
     `lmax` bounds l by the number of factors (correlation order), one entry per order; there are no more orders.
     """
 
-    factor: float = 1.0
-    angular: float = 1.0
+    factor: float = 0.0
+    angular: float = 1.5
     lmax: tuple[int, ...] = (0, 4, 3, 2, 1)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'lmax', tuple(self.lmax))  # a list, if it comes from JSON
 
 
 @dataclass(frozen=True, order=True)
@@ -78,7 +81,7 @@ def build_basis(
     inner_cutoffs: dict[tuple[str, str], tuple[float, float]],
     mode: str = 'linear',
     radial: Radial | dict[str, Any] | None = None,
-    order: Order | None = None,
+    order: Order | dict[str, Any] | None = None,
 ) -> Any:
     """Return a `pyace.ACEBBasisSet` with coefficients zero; its elements are in alphabetical order.
 
@@ -90,7 +93,7 @@ def build_basis(
     pyace = import_pyace()
     elements = sorted(elements)
     radial = Radial(**radial) if isinstance(radial, dict) else radial or Radial()
-    order = order or Order()
+    order = Order(**order) if isinstance(order, dict) else order or default_order(len(elements))
     if number_of_functions < len(elements):
         raise ValueError(
             f'number_of_functions is {number_of_functions}: {len(elements)} elements need at least as many per element'
@@ -100,6 +103,12 @@ def build_basis(
     configuration = pyace.create_multispecies_basis_config(settings)
     _fill(configuration, elements, functions, settings['embeddings']['ALL']['ndensity'])
     return pyace.ACEBBasisSet(configuration)
+
+
+def default_order(n_elements: int) -> Order:
+    """Return the order that suits a number of elements: with more of them, functions of many bodies are so many more
+    that they must wait (measured, see the explanation of the fit)."""
+    return Order(factor=float(min(n_elements - 1, 4)))
 
 
 def basis_configuration(

@@ -18,7 +18,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from scipy.linalg import cho_factor, cho_solve
 
-from .basis import Radial, build_basis, columns_within, import_pyace
+from .basis import Order, Radial, build_basis, columns_within, default_order, import_pyace
 from .equations import Moments, Sums, Target, accumulate, solve_sums
 from .rows import DesignMatrix, FrameRows
 from .weights import Hyperparameters, degrees, penalties
@@ -29,26 +29,33 @@ RUNGS = (30, 50, 80, 120, 180, 270, 400, 600)
 NEIGHBOURS = (32, 56, 88, 130)
 #: Where they are looked for (Å), and what is taken if there are none (molecules, clusters).
 FARTHEST, FALLBACK = 9.0, 6.0
+#: What a factor adds to the degree of a function: the larger, the fewer functions of many bodies, see `basis.Order`.
+#: The search starts at one less than there are elements: with more elements, functions of many bodies are so many more.
+FACTORS = (0.0, 1.0, 2.0, 3.0, 4.0)
 #: A simulation that costs c times as much must bring errors c^THRIFT times smaller: 10 % for twice the cost.
 THRIFT = 0.15
 #: Atoms of the sample, columns of the largest rung, and labels that a column needs at least.
-SAMPLE_ATOMS, MAX_COLUMNS, LABELS_PER_COLUMN = 1500, 1200, 2.0
+SAMPLE_ATOMS, MAX_COLUMNS, LABELS_PER_COLUMN = 3000, 1200, 4.0
 #: Trials of weights and regularisation on a rung.
 MAX_EVALUATIONS = 30
 #: Cost of the evaluator (µs per atom on one core): per neighbour, per neighbour and radial-angular product, per product
 #: in a function; fitted by `tests/benchmarks/bench_ladder.py`.
-COST = (0.2, 0.012, 0.06)
+COST = (0.106, 0.00694, 0.0157)
 
 
 @dataclass
 class BasisChoice:
-    """What pays. `cost_us` is in µs per atom and step of a simulation on one core of this machine; `pareto` lists all
-    that was tried: cutoff (Å), number_of_functions (per element), cost_us, energy_rmse (eV/atom), force_rmse (eV/Å),
-    stress_rmse (eV/Å³) in cross-validation on the sample, score, and whether it was chosen."""
+    """What pays.
+
+    `cost_us` is in µs per atom and step of a simulation on one core of this machine. `pareto` lists all that was tried:
+    cutoff (Å), factor (of the order), number_of_functions (per element), cost_us, energy_rmse (eV/atom), force_rmse
+    (eV/Å), stress_rmse (eV/Å³), all by cross-validation on the sample, score, and whether it was chosen.
+    """
 
     cutoff: float
     number_of_functions: int
     radial: Radial
+    order: Order
     cost_us: float
     pareto: list[dict[str, Any]] = field(default_factory=list)
 
@@ -58,6 +65,7 @@ class BasisChoice:
             'cutoff': self.cutoff,
             'number_of_functions': self.number_of_functions,
             'radial': asdict(self.radial),
+            'order': {**asdict(self.order), 'lmax': list(self.order.lmax)},
         }
 
 
@@ -72,7 +80,8 @@ def choose_basis(
 ) -> BasisChoice:
     """Return the basis that pays on the data.
 
-    Without `max_cost` the choice depends on the data alone, not on the speed or the load of the machine.
+    Without `max_cost` the choice depends on the data alone, not on the speed or the load of the machine. Where cutoff
+    and number of functions are given there is nothing to choose, and nothing is computed.
 
     :param frames: configurations to fit. :param targets: what ACE has to give for them.
     :param options: cutoff (Å), number_of_functions (per element), radial (dict or `Radial`), taken as they are if
@@ -80,43 +89,43 @@ def choose_basis(
     :raises ValueError: if nothing on the ladder is within `max_cost`.
     """
     start = perf_counter()
-    radial = options.get('radial') or Radial()
-    radial = radial if isinstance(radial, Radial) else Radial(**radial)
-    ladder = _Ladder(frames, targets, sorted(elements), inner_cutoffs, radial, options, processes)
+    ladder = _Ladder(frames, targets, sorted(elements), inner_cutoffs, options, processes)
     cutoffs = [float(options['cutoff'])] if options.get('cutoff') else candidate_cutoffs(ladder.frames)
-    for cutoff in _climb(cutoffs, ladder.best_score):
-        best = min(ladder.tried[cutoff], key=lambda rung: rung['score'])
-        report(f'cutoff {cutoff} Å: {_describe(best)}')
-    pareto = [rung for cutoff in sorted(ladder.tried) for rung in ladder.tried[cutoff]]
-    allowed = [rung for rung in pareto if rung['cost_us'] <= (options.get('max_cost') or np.inf)]
-    if not allowed:
-        cheapest = min(rung['cost_us'] for rung in pareto)
-        raise ValueError(
-            f'max_cost is {options["max_cost"]} µs/atom/step, but the cheapest basis here costs {cheapest:.0f}: '
-            'raise max_cost, or give a shorter cutoff'
-        )
-    best = min(allowed, key=lambda rung: rung['score'])
+    first = FACTORS.index(default_order(len(elements)).factor)
+    if options.get('cutoff') and options.get('number_of_functions'):
+        return ladder.as_asked(cutoffs[0], FACTORS[first])
+
+    def score(cutoff: float, factor: float) -> float:
+        best = ladder.best([(cutoff, factor)])
+        report(f'cutoff {cutoff} Å, factor {factor:g}: {_describe(best)}')
+        return ladder.value(best)
+
+    cutoff = _search(cutoffs, min(1, len(cutoffs) - 1), lambda cutoff: score(cutoff, FACTORS[first]))
+    if not options.get('order'):
+        _search(FACTORS, first, lambda factor: score(cutoff, factor))
+    best = ladder.best(list(ladder.tried))
+    if best['cost_us'] > ladder.max_cost:
+        raise ladder.too_expensive(best['cost_us'])
     best['chosen'] = True
+    pareto = [rung for place in sorted(ladder.tried) for rung in ladder.tried[place]]
     report(f'chosen: cutoff {best["cutoff"]} Å, {_describe(best)}; {perf_counter() - start:.1f} s')
-    return BasisChoice(best['cutoff'], best['number_of_functions'], radial, best['cost_us'], pareto)
+    order = ladder.order(best['factor'])
+    return BasisChoice(best['cutoff'], best['number_of_functions'], ladder.radial, order, best['cost_us'], pareto)
 
 
-def _climb(cutoffs: list[float], score: Callable[[float], float]) -> list[float]:
-    """Try the second cutoff and its neighbours, and go on in the direction that improves the score."""
-    at = min(1, len(cutoffs) - 1)
-    order = [cutoffs[at]]
-    best = score(cutoffs[at])
+def _search(values: Sequence[float], start: int, score: Callable[[float], float]) -> float:
+    """Return the value of the best (lowest) score, going from `start` up, else down, as long as the score improves."""
+    scores = {start: score(values[start])}
     for direction in (1, -1):
-        place, improved = at + direction, False
-        while 0 <= place < len(cutoffs):
-            order.append(cutoffs[place])
-            value = score(cutoffs[place])
-            if value >= best:
+        place = start + direction
+        while 0 <= place < len(values):
+            scores[place] = score(values[place])
+            if scores[place] >= scores[place - direction]:
                 break
-            best, improved, place = value, True, place + direction
-        if improved:
+            place += direction
+        if min(scores, key=scores.get) != start:
             break
-    return order
+    return values[min(scores, key=scores.get)]
 
 
 class _Ladder:
@@ -128,16 +137,18 @@ class _Ladder:
         targets: Sequence[Target],
         elements: list[str],
         inner_cutoffs: dict[tuple[str, str], tuple[float, float]],
-        radial: Radial,
         options: dict[str, Any],
         processes: int,
     ):
         members = sample(frames, targets)
         self.frames, self.targets = [frames[i] for i in members], [targets[i] for i in members]
-        self.elements, self.inner_cutoffs, self.radial = elements, inner_cutoffs, radial
+        self.elements, self.inner_cutoffs = elements, inner_cutoffs
+        radial = options.get('radial') or Radial()
+        self.radial = radial if isinstance(radial, Radial) else Radial(**radial)
         self.options, self.processes = options, processes
+        self.max_cost = float(options.get('max_cost') or np.inf)
         self.numbers = self._numbers()
-        self.tried: dict[float, list[dict[str, Any]]] = {}
+        self.tried: dict[tuple[float, float], list[dict[str, Any]]] = {}
         self._speed: float | None = None
 
     def _numbers(self) -> list[int]:
@@ -149,23 +160,53 @@ class _Ladder:
         fitting = [number for number in RUNGS if len(self.elements) <= number <= columns / len(self.elements)]
         return fitting or [max(RUNGS[0], len(self.elements))]
 
-    def build(self, cutoff: float, number: int) -> Any:
-        return build_basis(self.elements, cutoff, number, self.inner_cutoffs, radial=self.radial)
+    def as_asked(self, cutoff: float, factor: float) -> BasisChoice:
+        """Return the only basis that the options leave."""
+        basis = self.build(cutoff, factor, self.numbers[0])
+        cost = cost_model(basis, mean_neighbours(self.frames, cutoff)) * self.speed(basis)
+        if cost > self.max_cost:
+            raise self.too_expensive(cost)
+        return BasisChoice(cutoff, self.numbers[0], self.radial, self.order(factor), cost)
 
-    def best_score(self, cutoff: float) -> float:
-        """Validate all rungs of a cutoff and return the best score."""
-        largest = self.build(cutoff, self.numbers[-1])
+    def too_expensive(self, cost: float) -> ValueError:
+        return ValueError(
+            f'max_cost is {self.max_cost:g} µs/atom/step, but the cheapest basis here costs {cost:.0f}: '
+            'raise max_cost, or give a shorter cutoff or a smaller number_of_functions'
+        )
+
+    def order(self, factor: float) -> Order:
+        given = self.options.get('order')
+        return given if isinstance(given, Order) else Order(**given) if given else Order(factor=factor)
+
+    def build(self, cutoff: float, factor: float, number: int) -> Any:
+        return build_basis(
+            self.elements, cutoff, number, self.inner_cutoffs, radial=self.radial, order=self.order(factor)
+        )
+
+    def climb(self, cutoff: float, factor: float) -> list[dict[str, Any]]:
+        """Return all rungs of a cutoff and an order, validated."""
+        if (cutoff, factor) in self.tried:
+            return self.tried[cutoff, factor]
+        largest = self.build(cutoff, factor, self.numbers[-1])
         sums = accumulate(_RowsOnDemand(DesignMatrix(largest)), self.frames, self.targets, self.processes)
         n_neighbours = mean_neighbours(self.frames, cutoff)
         rungs = []
         for number in self.numbers:
-            basis = self.build(cutoff, number)
+            basis = self.build(cutoff, factor, number)
             part = sums.columns(columns_within(largest, basis))
             found = solve_sums(part, degrees(basis), {}, self.processes, _quiet, MAX_EVALUATIONS)
             cost = cost_model(basis, n_neighbours) * self.speed(basis)
-            rungs.append(_rung(cutoff, number, cost, found.noise))
-        self.tried[cutoff] = rungs
-        return min(rung['score'] for rung in rungs)
+            rungs.append(_rung(cutoff, factor, number, cost, found.noise))
+        self.tried[cutoff, factor] = rungs
+        return rungs
+
+    def value(self, rung: dict[str, Any]) -> float:
+        """Return the score; what is too expensive comes after all that is not, and the cheaper the better."""
+        return rung['score'] if rung['cost_us'] <= self.max_cost else 1e3 + float(np.log(rung['cost_us']))
+
+    def best(self, places: list[tuple[float, float]]) -> dict[str, Any]:
+        """Return the best rung of some cutoffs and orders."""
+        return min((rung for place in places for rung in self.climb(*place)), key=self.value)
 
     def speed(self, basis: Any) -> float:
         """Return by how much this machine is slower than the cost model, measured once."""
@@ -190,10 +231,11 @@ class _RowsOnDemand:
         return compute()
 
 
-def _rung(cutoff: float, number: int, cost: float, noise: dict[str, float]) -> dict[str, Any]:
+def _rung(cutoff: float, factor: float, number: int, cost: float, noise: dict[str, float]) -> dict[str, Any]:
     errors = [noise[name] for name in ('energy', 'forces') if name in noise]
     return {
         'cutoff': cutoff,
+        'factor': factor,
         'number_of_functions': number,
         'cost_us': cost,
         'energy_rmse': noise.get('energy'),
