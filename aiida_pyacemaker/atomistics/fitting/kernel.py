@@ -179,55 +179,71 @@ def warm_up() -> None:
 
 @njit(cache=True, fastmath=FAST)
 def evaluate(plan, splines, n_elements, elements, starts, neighbours, vectors, gradients):
-    """Return projections, gradients and virials of all functions in a configuration.
+    """Return the projections of all functions in a configuration, and the sums of their gradients.
 
-    :param elements: (n_atoms,) numbers of the elements. :param starts: (n_atoms + 1,) where the neighbours of each atom
-        begin. :param neighbours: (n_pairs,) atoms, ordered by element and then by number. :param vectors: (n_pairs, 3)
-        from the atom to its neighbours, Å. :param gradients: whether to compute more than projections.
-    :returns: (n_atoms, largest number of functions of an element); force on each atom (n_functions, 3, n_atoms), 1/Å;
-        derivative by strain (n_functions, 6), xx, yy, zz, yz, xz, xy.
+    :param elements: (n_atoms,) numbers of the elements, in ascending order. :param starts: (n_atoms + 1,) where the
+        neighbours of each atom begin. :param neighbours: (n_pairs,) atoms, in ascending order for each atom.
+        :param vectors: (n_pairs, 3) from the atom to its neighbours, Å. :param gradients: whether to compute them.
+    :returns: (n_atoms, largest number of functions of an element) and (n_functions, 3 n_atoms + EXTRA n_elements), see
+        :func:`places`.
     """
-    n_atoms = len(elements)
-    n_functions = len(plan.rank)
-    n_rows = 0
-    largest_l = 0
+    n_atoms, n_functions = len(elements), len(plan.rank)
+    n_rows, largest_l = 0, 0
     for degree in plan.channel_l:
         n_rows += 2 * degree + 1
         largest_l = max(largest_l, degree)
     most = _most(starts)
+    # In a small cell a line of all atoms is not much longer than one of the neighbours, and spares a scatter per line.
+    whole = n_atoms * n_atoms <= 2 * len(neighbours)
+    width = max(most, n_atoms) if whole else most
     projections = np.zeros((n_atoms, _most(plan.first)))
-    forces = np.zeros((n_functions if gradients else 0, 3, n_atoms))
-    virials = np.zeros((n_functions if gradients else 0, 6))
+    sums = np.zeros((n_functions if gradients else 0, 3 * n_atoms + EXTRA * n_elements))
 
     n_radial = splines.nodes.shape[2]
     values, slopes = np.empty((n_radial, most)), np.empty((n_radial, most))
     harmonics = np.empty(((largest_l + 1) * (largest_l + 2) // 2, 8, most))
-    units = np.empty((6, most))
+    units = np.empty((7, most))
     base_real, base_imaginary = np.zeros(n_elements * n_rows), np.zeros(n_elements * n_rows)
-    columns = np.empty((n_rows if gradients else 0, 3 * most + EXTRA * n_elements))
+    columns = np.empty((n_elements, n_rows if gradients else 0, 3 * width + EXTRA))
     scratch = np.empty((3, most))
-    out = np.empty(3 * most + EXTRA)
-    weights = np.empty(_most(plan.component))
-    block, targets, groups = np.empty(n_elements + 1, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
-    species_end = np.empty(n_elements + 1, np.int64)
+    out = np.empty(3 * width + EXTRA)
+    weights = np.empty(len(plan.row))
+    targets, groups = np.empty(most, np.int64), np.empty(most, np.int64)
+    first_atom = np.searchsorted(elements, np.arange(n_elements + 1))
+    block = first_atom.copy()
 
     for i in range(n_atoms):
-        begin, n = starts[i], starts[i + 1] - starts[i]
-        _group(elements, neighbours[begin : begin + n], n_elements, block, targets, groups, species_end)
-        _radial(splines, elements[i] * n_elements, elements, neighbours[begin : begin + n],
-                vectors[begin : begin + n], units, values, slopes)  # fmt: skip
-        _harmonics(largest_l, n, units, harmonics)
-        _base(plan, n_elements, n_rows, species_end, values, harmonics, base_real, base_imaginary)
+        near = neighbours[starts[i] : starts[i + 1]]
+        ends = np.searchsorted(near, first_atom)
+        if whole:
+            groups[: len(near)] = near
+        else:
+            _group(near, ends, block, targets, groups)
+        _radial(splines, elements[i] * n_elements, elements, near, vectors[starts[i] : starts[i + 1]],
+                units, values, slopes)  # fmt: skip
+        _harmonics(largest_l, len(near), units, harmonics)
+        _base(plan, n_elements, n_rows, ends, values, harmonics, base_real, base_imaginary)
         if gradients:
             for mu in range(n_elements):
-                _gradients(plan, species_end[mu], species_end[mu + 1], block[mu], block[mu + 1], groups, units, values,
-                           slopes, harmonics, scratch, columns, 3 * block[mu] + EXTRA * mu)  # fmt: skip
-        first = plan.first[elements[i]]
-        for f in range(first, plan.first[elements[i] + 1]):
-            projections[i, f - first] = _function(plan, f, base_real, base_imaginary, weights)
-            if gradients:
-                _derivatives(plan, f, i, weights, columns, block, targets, out, forces, virials)
-    return projections, forces, virials
+                _gradients(plan, ends[mu], ends[mu + 1], block[mu], block[mu + 1], groups, units, values, slopes,
+                           harmonics, scratch, columns[mu])  # fmt: skip
+        _functions(plan, elements[i], base_real, base_imaginary, projections[i], weights)
+        if gradients:
+            _derivatives(plan, i, elements[i], weights, columns, whole, block, targets, first_atom, out, sums)
+    return projections, sums
+
+
+def places(elements: np.ndarray, n_elements: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the columns of the sums of :func:`evaluate`: of the force on each atom (n_atoms, 3), and of minus the
+    derivative by strain (n_elements, 6), xx, yy, zz, yz, xz, xy, where each element's neighbours have a part.
+
+    :param elements: (n_atoms,), in ascending order.
+    """
+    first = np.searchsorted(elements, np.arange(n_elements + 1))
+    shift = 3 * first + EXTRA * np.arange(n_elements + 1)
+    width = np.diff(first)[elements]
+    forces = (shift[elements] + np.arange(len(elements)) - first[elements])[:, None] + width[:, None] * np.arange(3)
+    return forces, shift[1:, None] - 6 + np.arange(6)
 
 
 @njit
@@ -240,33 +256,32 @@ def _most(starts):
 
 
 @njit
-def _group(elements, neighbours, n_elements, block, targets, groups, species_end):
+def _group(neighbours, ends, block, targets, groups):
     """Number the distinct atoms among the ordered neighbours.
 
-    Fills `groups` (number of the atom of each neighbour), `targets` (those atoms), `block` (where the atoms of each
-    element begin among the targets) and `species_end` (the same among the neighbours).
+    Fills `groups` (number of the atom of each neighbour), `targets` (those atoms) and `block` (where the atoms of each
+    element begin among the targets).
     """
-    count, element = 0, -1
+    count, element = 0, 0
     for k in range(len(neighbours)):
-        while element < elements[neighbours[k]]:
+        while ends[element] <= k:
+            block[element] = count
             element += 1
-            block[element], species_end[element] = count, k
         if k == 0 or neighbours[k] != neighbours[k - 1]:
             targets[count] = neighbours[k]
             count += 1
         groups[k] = count - 1
-    while element < n_elements:
-        element += 1
-        block[element], species_end[element] = count, len(neighbours)
+    block[element:] = count
 
 
 @njit(fastmath=FAST)
 def _radial(splines, shift, elements, neighbours, vectors, units, values, slopes):
-    """Fill `units` (x/r, y/r, z/r, 1/r, r) and the radial functions and their derivatives for all neighbours."""
+    """Fill `units` (x/r, y/r, z/r, 1/r, x, y, z) and the radial functions and their derivatives for all neighbours."""
     for k in range(len(neighbours)):
         x, y, z = vectors[k, 0], vectors[k, 1], vectors[k, 2]
         r = np.sqrt(x * x + y * y + z * z)
-        units[0, k], units[1, k], units[2, k], units[3, k], units[4, k] = x / r, y / r, z / r, 1 / r, r
+        units[0, k], units[1, k], units[2, k], units[3, k] = x / r, y / r, z / r, 1 / r
+        units[4, k], units[5, k], units[6, k] = x, y, z
         pair = shift + elements[neighbours[k]]
         place = r * splines.scale[pair]
         node = int(place)
@@ -329,7 +344,7 @@ def _harmonics(largest_l, n, units, out):
 
 
 @njit(fastmath=FAST)
-def _base(plan, n_elements, n_rows, species_end, values, harmonics, real, imaginary):
+def _base(plan, n_elements, n_rows, ends, values, harmonics, real, imaginary):
     """Fill the atomic base: for each element, channel and m = -l to l the sum of R Y over the neighbours."""
     for mu in range(n_elements):
         place = mu * n_rows
@@ -339,7 +354,7 @@ def _base(plan, n_elements, n_rows, species_end, values, harmonics, real, imagin
             for m in range(degree + 1):
                 y = harmonics[degree * (degree + 1) // 2 + m]
                 a, b = 0.0, 0.0
-                for k in range(species_end[mu], species_end[mu + 1]):
+                for k in range(ends[mu], ends[mu + 1]):
                     a += radial[k] * y[0, k]
                     b += radial[k] * y[1, k]
                 real[place + degree + m], imaginary[place + degree + m] = a, b
@@ -350,9 +365,9 @@ def _base(plan, n_elements, n_rows, species_end, values, harmonics, real, imagin
 
 
 @njit(fastmath=FAST)
-def _gradients(plan, start, end, low, high, groups, units, values, slopes, harmonics, scratch, columns, shift):
-    """Fill, for the neighbours `start` to `end` of one element, the rows of `columns` from column `shift` on: gradient
-    of R Y by x of each distinct atom `low` to `high`, by y, by z; their sums; the virial."""
+def _gradients(plan, start, end, low, high, groups, units, values, slopes, harmonics, scratch, columns):
+    """Fill, for the neighbours `start` to `end` of one element, the rows of `columns`: gradient of R Y by x of each
+    distinct atom `low` to `high`, by y, by z; their sums; the virial."""
     width = high - low
     gx, gy, gz = scratch[0], scratch[1], scratch[2]
     row = 0
@@ -375,14 +390,14 @@ def _gradients(plan, start, end, low, high, groups, units, values, slopes, harmo
                     sum_x += ax
                     sum_y += ay
                     sum_z += az
-                    dx, dy, dz = units[0, k] * units[4, k], units[1, k] * units[4, k], units[2, k] * units[4, k]
+                    dx, dy, dz = units[4, k], units[5, k], units[6, k]
                     xx += ax * dx
                     yy += ay * dy
                     zz += az * dz
                     yz += ay * dz
                     xz += ax * dz
                     xy += ax * dy
-                line = columns[row, shift : shift + 3 * width + 9]
+                line = columns[row, : 3 * width + EXTRA]
                 line[: 3 * width] = 0.0
                 for k in range(start, end):
                     u = groups[k] - low
@@ -396,65 +411,88 @@ def _gradients(plan, start, end, low, high, groups, units, values, slopes, harmo
 
 
 @njit(fastmath=FAST)
-def _function(plan, f, base_real, base_imaginary, weights):
-    """Return the value of a function; fill `weights` with its derivatives by the real components of A."""
-    rank, shift = plan.rank[f], plan.term[f]
-    weights[: plan.component[f + 1] - plan.component[f]] = 0.0
-    value = 0.0
-    for combination in range(plan.combination[f], plan.combination[f + 1]):
-        for t in range(rank):
-            # the product of all others
-            a, b = 1.0, 0.0
-            for s in range(rank):
-                if s != t:
-                    p, q = base_real[plan.atomic[shift + s]], base_imaginary[plan.atomic[shift + s]]
-                    a, b = a * p - b * q, a * q + b * p
-            weights[plan.real[shift + t]] += plan.times_real[shift + t] * a
-            weights[plan.imaginary[shift + t]] += plan.times_imaginary[shift + t] * b
-        p, q = base_real[plan.atomic[shift + rank - 1]], base_imaginary[plan.atomic[shift + rank - 1]]
-        value += plan.factor[combination] * (a * p - b * q)
-        shift += rank
-    return value
+def _functions(plan, element, base_real, base_imaginary, values, weights):
+    """Fill in the values of the functions of an element, and the weights of their components: derivatives by A."""
+    begin = plan.first[element]
+    for f in range(begin, plan.first[element + 1]):
+        rank, shift, component = plan.rank[f], plan.term[f], plan.component[f]
+        weights[component : plan.component[f + 1]] = 0.0
+        value = 0.0
+        for combination in range(plan.combination[f], plan.combination[f + 1]):
+            for t in range(rank):
+                # the product of all others
+                a, b = 1.0, 0.0
+                for s in range(rank):
+                    if s != t:
+                        p, q = base_real[plan.atomic[shift + s]], base_imaginary[plan.atomic[shift + s]]
+                        a, b = a * p - b * q, a * q + b * p
+                weights[component + plan.real[shift + t]] += plan.times_real[shift + t] * a
+                weights[component + plan.imaginary[shift + t]] += plan.times_imaginary[shift + t] * b
+            p, q = base_real[plan.atomic[shift + rank - 1]], base_imaginary[plan.atomic[shift + rank - 1]]
+            value += plan.factor[combination] * (a * p - b * q)
+            shift += rank
+        values[f - begin] = value
 
 
 @njit(fastmath=FAST)
-def _derivatives(plan, f, i, weights, columns, block, targets, out, forces, virials):
-    """Add the derivatives of function `f` of atom `i` to the forces and the virial."""
-    start, end = plan.component[f], plan.component[f + 1]
-    first = start
-    while first < end:
-        mu = plan.species[first]
-        last = first
-        while last < end and plan.species[last] == mu:
-            last += 1
-        low, width = block[mu], block[mu + 1] - block[mu]
-        shift, size = 3 * low + 9 * mu, 3 * width + 9
-        line = out[:size]
-        _combine(plan.row[first:last], weights[first - start : last - start], columns[:, shift : shift + size], line)
-        for axis in range(3):
-            target = forces[f, axis]
-            for u in range(width):
-                target[targets[low + u]] -= line[axis * width + u]
-            target[i] += line[3 * width + axis]
-        for k in range(6):
-            virials[f, k] += line[3 * width + 3 + k]
-        first = last
+def _derivatives(plan, i, element, weights, columns, whole, block, targets, first_atom, out, sums):
+    """Subtract the derivatives of the functions of atom `i`, of `element`, from their lines of sums."""
+    width = first_atom[element + 1] - first_atom[element]
+    own = 3 * first_atom[element] + EXTRA * element + i - first_atom[element]
+    for f in range(plan.first[element], plan.first[element + 1]):
+        first, end = plan.component[f], plan.component[f + 1]
+        while first < end:
+            mu = plan.species[first]
+            last = first
+            while last < end and plan.species[last] == mu:
+                last += 1
+            target = sums[f, 3 * first_atom[mu] + EXTRA * mu : 3 * first_atom[mu + 1] + EXTRA * (mu + 1)]
+            if whole:
+                _combine(plan.row, first, last, weights, columns, mu, target)
+            else:
+                line = out[: 3 * (block[mu + 1] - block[mu]) + EXTRA]
+                line[:] = 0.0
+                _combine(plan.row, first, last, weights, columns, mu, line)
+                _scatter(line, targets[block[mu] : block[mu + 1]], first_atom[mu], target)
+            # the neighbours together pull the atom the other way
+            for axis in range(3):
+                place = len(target) - EXTRA + axis
+                sums[f, own + axis * width] -= target[place]
+                target[place] = 0.0
+            first = last
+
+
+@njit
+def _scatter(line, atoms, first, target):
+    """Add a line of the atoms given to one of all atoms of the element, which begin at `first`."""
+    width, all_width = len(atoms), (len(target) - EXTRA) // 3
+    for u in range(width):
+        place = atoms[u] - first
+        target[place] += line[u]
+        target[all_width + place] += line[width + u]
+        target[2 * all_width + place] += line[2 * width + u]
+    for k in range(EXTRA):
+        target[3 * all_width + k] += line[3 * width + k]
 
 
 @njit(fastmath=FAST)
-def _combine(rows, weights, columns, out):
-    """Fill `out` with the weighted sum of rows, four at a time."""
+def _combine(rows, first, last, weights, columns, mu, out):
+    """Subtract the rows of components `first` to `last` times their weights from `out`.
+
+    Four at a time, and by plain indices: numba counts references to every slice.
+    """
     n = len(out)
-    out[:] = 0.0
-    c = 0
-    while c + 4 <= len(rows):
+    c = first
+    while c + 4 <= last:
         w0, w1, w2, w3 = weights[c], weights[c + 1], weights[c + 2], weights[c + 3]
-        r0, r1, r2, r3 = columns[rows[c]], columns[rows[c + 1]], columns[rows[c + 2]], columns[rows[c + 3]]
+        r0, r1, r2, r3 = rows[c], rows[c + 1], rows[c + 2], rows[c + 3]
         for k in range(n):
-            out[k] += w0 * r0[k] + w1 * r1[k] + w2 * r2[k] + w3 * r3[k]
+            out[k] -= (
+                w0 * columns[mu, r0, k] + w1 * columns[mu, r1, k] + w2 * columns[mu, r2, k] + w3 * columns[mu, r3, k]
+            )
         c += 4
-    while c < len(rows):
-        w0, r0 = weights[c], columns[rows[c]]
+    while c < last:
+        w0, r0 = weights[c], rows[c]
         for k in range(n):
-            out[k] += w0 * r0[k]
+            out[k] -= w0 * columns[mu, r0, k]
         c += 1

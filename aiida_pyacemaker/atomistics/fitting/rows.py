@@ -42,7 +42,7 @@ class DesignMatrix:
 
         self.basis = basis
         kernel.warm_up()
-        self._evaluate = kernel.evaluate
+        self._kernel = kernel
         self._plan, self._splines = kernel.make_plan(basis)
         self._numbers = np.full(len(chemical_symbols), -1)
         for symbol, index in basis.elements_to_index_map.items():
@@ -63,21 +63,25 @@ class DesignMatrix:
             element that the basis has not, or atoms on top of each other.
         """
         elements = self._elements(atoms)
-        starts, neighbours, vectors = self._neighbours(atoms, elements)
+        # the kernel has the atoms by element
+        order = np.argsort(elements, kind='stable')
+        elements = elements[order]
         stress = stress and bool(atoms.pbc.all())
-        found, gradient, virial = self._evaluate(
-            self._plan, self._splines, len(self._sizes), elements, starts, neighbours, vectors, forces or stress
-        )
+        found, sums = self._kernel.evaluate(
+            self._plan, self._splines, len(self._sizes), elements, *self._neighbours(atoms[order], elements),
+            forces or stress,
+        )  # fmt: skip
         projections = [row[: self._sizes[element]] for element, row in zip(elements, found, strict=True)]
         energy = np.zeros(self.number_of_functions)
         for element, (begin, end) in enumerate(zip(self._shifts[:-1], self._shifts[1:], strict=True)):
             energy[begin:end] = found[elements == element, : end - begin].sum(axis=0)
+        back = np.argsort(order)
+        places, virials = self._kernel.places(elements, len(self._sizes))
         return FrameRows(
             energy,
-            # (functions, 3, atoms) to force components, atom by atom
-            np.ascontiguousarray(gradient.transpose(2, 1, 0)).reshape(-1, len(energy)) if forces else None,
-            virial.T / atoms.get_volume() if stress else None,
-            projections,
+            np.take(sums.T, places[back].ravel(), axis=0) if forces else None,
+            -sums.T[virials].sum(axis=0) / atoms.get_volume() if stress else None,
+            [projections[place] for place in back],
         )
 
     def _elements(self, atoms: Atoms) -> np.ndarray:

@@ -88,6 +88,23 @@ def test_same_as_pyace(elements: list[str]) -> None:
     assert seen > 1
 
 
+def test_large_cell() -> None:
+    """Where an atom sees few of all, the kernel sums line by line; also with an element that is far from some atoms."""
+    basis = make_basis(['Al', 'Cu'], 12, cutoff=4.0)
+    atoms = bulk('Al', cubic=True) * (2, 2, 8)
+    atoms.rattle(0.1, seed=0)
+    atoms.symbols[5:9] = 'Cu'
+    starts, *_ = DesignMatrix(basis)._neighbours(atoms, np.zeros(len(atoms), dtype=int))
+    assert 2 * starts[-1] < len(atoms) ** 2
+    _, forces = by_pyace(basis, atoms)
+    rows = DesignMatrix(basis).rows(atoms, stress=True)
+    np.testing.assert_allclose(rows.forces, forces, rtol=1e-9, atol=1e-11 * np.abs(forces).max())
+    # a crystal has the stress of its cell, in which everything is a neighbour of everything
+    cell = make_cells(['Al', 'Cu'])[2]
+    one, many = (DesignMatrix(basis).rows(part, stress=True) for part in (cell, cell * (4, 4, 4)))
+    np.testing.assert_allclose(many.stress, one.stress, rtol=1e-9, atol=1e-11 * np.abs(one.stress).max())
+
+
 @pytest.mark.parametrize(
     'bonds',
     (
