@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from aiida_pyacemaker.atomistics.configurations import set_labels
-from aiida_pyacemaker.atomistics.validation.errors import error_metrics, gamma_against_error
+from aiida_pyacemaker.atomistics.validation.errors import error_metrics, gamma_against_error, uncertainty_metrics
 
 
 def pair(energy: float, force: float, family: str, mask: bool = False) -> tuple[Atoms, Atoms]:
@@ -54,3 +54,23 @@ def test_gamma_against_error():
     assert [row['gamma_from'] for row in table] == [0.0, 0.5, 2.0, 100.0]
     assert table[0]['rmse'] == 0.0 and table[1]['max'] == pytest.approx(0.2 * np.sqrt(3))
     assert table[-1]['gamma_to'] is None
+
+
+def test_uncertainty_metrics():
+    """By hand: 9 of 12 components inside, gamma ranks the errors, masked atoms do not count."""
+    frame, predicted = pair(0.4, 0.0, 'rattled')
+    forces = np.array([[0.0, 0.0, 0.0], [0.1, 0.1, 0.1], [0.2, 0.2, 0.2], [0.3, 0.3, 0.3]])
+    set_labels(predicted, -9.6, forces)
+    predicted.set_array('force_std', np.array([0.4, 0.3, 0.2, 0.1]))
+    predicted.info['energy_std'] = 0.06
+    metrics = uncertainty_metrics([frame], [predicted])
+    assert metrics['forces']['coverage'] == 0.75 and metrics['forces']['n'] == 12
+    assert metrics['forces']['rank_correlation'] == {'posterior': pytest.approx(-1), 'gamma': pytest.approx(1)}
+    assert metrics['energy'] == {'coverage': 1.0, 'n': 1, 'rank_correlation': {'posterior': None, 'gamma': None}}
+    assert metrics['by_family'] == {'rattled': 0.75}
+    masked = pair(99.0, 50.0, 'halted', mask=True)
+    masked[1].set_array('force_std', np.full(4, 0.01))
+    metrics = uncertainty_metrics([masked[0]], [masked[1]])
+    assert metrics['forces']['coverage'] == 1 and metrics['forces']['n'] == 3 and metrics['energy'] is None
+    del masked[1].arrays['force_std']
+    assert uncertainty_metrics([masked[0]], [masked[1]]) is None

@@ -15,6 +15,7 @@ the posterior of linear ACE: C. van der Oord et al., npj Comput. Mater. 9, 168 (
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
 from collections.abc import Callable
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from ..potential import AceCalculator, AcePotential
     from .equations import Solution, Target
 
-#: So many atoms are looked at to calibrate: the 95 % quantile of 12,000 components is known to 0.2 %.
-MAX_ATOMS = 4000
+#: So many configurations, and atoms of them, are looked at to calibrate, however many there are: the 95 % quantile of
+#: 12,000 force components is known to 0.2 %, that of 500 energies to 1 %.
+MAX_CONFIGURATIONS, MAX_ATOMS = 500, 4000
 #: The constant part of the error never falls below this part of the root mean square residual: an atom on which every
 #: force is zero by symmetry is no proof of a perfect fit.
 FLOOR = 0.01
@@ -70,7 +72,8 @@ class Posterior:
     """Gaussian posterior of the coefficients (n,): covariance `factor` @ `factor`.T, and its calibration.
 
     `energy` is None where too few energies were there to calibrate it.
-    `inflation` widens the posterior until it covers the misfit of the cross-validated energies too, for a committee.
+    `inflation` widens the posterior, for a committee, until its own spread covers the cross-validated errors of
+    energies, forces and stresses, misfit included.
     """
 
     coefficients: np.ndarray
@@ -138,42 +141,50 @@ def calibrate(
 
     :param store: gives the rows of a configuration: `store.get(atoms)`.
     :param solution: the fit, with its folds.
-    :param seed: of the choice of `MAX_ATOMS` atoms, where there are more.
+    :param seed: of the choice of `MAX_CONFIGURATIONS` and `MAX_ATOMS`, where there are more.
     :returns: None where there are too few residuals: an error bar that nothing supports is worse than none.
     """
-    energy, forces = _cross_validated(store, frames, targets, solution, np.random.default_rng(seed))
+    residuals = _cross_validated(store, frames, targets, solution, np.random.default_rng(seed))
+    energy, forces = residuals['energy'], residuals['forces']
     if 3 * len(forces) < MIN_RESIDUALS:
         report(f'no error bars: {3 * len(forces)} cross-validated forces, at least {MIN_RESIDUALS} are needed')
         return None
-    force_model, energy_model, inflation = fit_error_model(forces[:, :3], forces[:, 3], forces[:, 4]), None, 1.0
-    if len(energy) >= MIN_RESIDUALS:
-        energy_model = fit_error_model(energy[:, :1], energy[:, 1], energy[:, 2])
-        inflation = get_inflation(energy[:, 0], energy[:, 1])
-    return Posterior(solution.coefficients, solution.factor, energy_model, force_model, inflation)
+    return Posterior(
+        coefficients=solution.coefficients,
+        factor=solution.factor,
+        energy=fit_error_model(*energy.T) if len(energy) >= MIN_RESIDUALS else None,
+        forces=fit_error_model(forces[:, :3], forces[:, 3], forces[:, 4]),
+        inflation=max(get_inflation(table[:, :-2], table[:, -2]) for table in residuals.values()),
+    )
 
 
 def _cross_validated(
     store: Any, frames: list[Atoms], targets: list[Target], solution: Solution, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return residual, spread and size of energies (m, 3) per atom, and of forces (k, 5): 3 residuals per atom."""
-    counting = [_counting(target) for target in targets]
+) -> dict[str, np.ndarray]:
+    """Return tables of residuals, spread and size: energies (m, 3), stress components (l, 3), atoms (k, 3 + 2)."""
+    known = np.concatenate([fold.members for fold in solution.folds]) if solution.folds else np.zeros(0, dtype=int)
+    looked_at = set(generator.permutation(known)[:MAX_CONFIGURATIONS].tolist())
+    counting = [_counting(target) if index in looked_at else [] for index, target in enumerate(targets)]
     total = sum(map(len, counting))
     kept = generator.random(total) < MAX_ATOMS / max(total, 1)
-    chosen = [found[part] for found, part in zip(counting, _split(kept, counting), strict=True)]
-    energy, forces = [], [np.zeros((0, 5))]
+    chosen = [np.asarray(found, dtype=int)[part] for found, part in zip(counting, _split(kept, counting), strict=True)]
+    energy, forces, stress = [np.zeros((0, 3))], [np.zeros((0, 5))], [np.zeros((0, 3))]
     for fold in solution.folds:
         n = len(fold.coefficients)
-        for index in fold.members:
+        for index in sorted(looked_at.intersection(fold.members.tolist())):
             target, atoms, rows = targets[index], chosen[index], store.get(frames[index])
             if target.energy is not None and target.energy_weight > 0:
                 residual = (rows.energy @ fold.coefficients - target.energy) / len(frames[index])
-                spread, size = energy_features(rows, fold.coefficients, fold.factor)
-                energy.append((residual, spread[0], size[0]))
+                energy.append(np.append(residual, energy_features(rows, fold.coefficients, fold.factor))[None])
+            if target.stress is not None and target.stress_weight > 0 and rows.stress is not None:
+                predicted, spread = rows.stress @ fold.coefficients, np.linalg.norm(rows.stress @ fold.factor, axis=1)
+                stress.append(np.column_stack([predicted - target.stress, spread, predicted]))
             if len(atoms):
                 part = rows.forces.reshape(-1, 3, n)[atoms].reshape(-1, n)
                 residuals = (part @ fold.coefficients).reshape(-1, 3) - target.forces[atoms]
                 forces.append(np.column_stack([residuals, *force_features(part, fold.coefficients, fold.factor)]))
-    return np.array(energy).reshape(-1, 3), np.concatenate(forces)
+    tables = {'energy': energy, 'forces': forces, 'stress': stress}
+    return {name: np.concatenate(table) for name, table in tables.items()}
 
 
 def _counting(target: Target) -> np.ndarray:
@@ -204,13 +215,16 @@ def force_features(forces: np.ndarray, coefficients: np.ndarray, factor: np.ndar
 def fit_error_model(residuals: np.ndarray, spread: np.ndarray, size: np.ndarray) -> ErrorModel:
     """Fit the factors by maximum likelihood, and the scale so that 95 % of the residuals lie in the band.
 
-    :param residuals: (n, d): d residuals share one standard deviation. :param spread: (n,). :param size: (n,).
+    :param residuals: (n,), or (n, d) where d residuals share one standard deviation.
+    :param spread: (n,). :param size: (n,).
     """
+    residuals = residuals.reshape(len(spread), -1)
     features, square = _features(spread, size), np.mean(residuals**2, axis=1)
-    mean = max(float(square.mean()), np.finfo(float).tiny)
+    mean = max(float(square.mean()), 1e-200)
+    square = square / mean
     # each feature alone explaining the mean is the unit of its factor; a feature that is zero everywhere gets none
-    unit = mean / np.maximum(features.mean(axis=0), np.finfo(float).tiny)
-    unit[features.mean(axis=0) == 0] = 0.0
+    averages = features.mean(axis=0)
+    unit = np.divide(1.0, averages, out=np.zeros(3), where=averages > 0)
     floor = np.array([FLOOR**2, 0.0, 0.0])
 
     def loss(logarithms: np.ndarray) -> tuple[float, np.ndarray]:
@@ -220,15 +234,20 @@ def fit_error_model(residuals: np.ndarray, spread: np.ndarray, size: np.ndarray)
         return float(np.sum(np.log(variance) + square / variance)), slope * unit * parts
 
     found = minimize(loss, np.log([0.1, 0.5, 0.5]), jac=True, method='L-BFGS-B', bounds=[(-20, 5)] * 3)
-    factors = np.sqrt(unit * (np.exp(found.x) + floor))
+    factors = np.sqrt(mean * unit * (np.exp(found.x) + floor))
     deviation = np.sqrt(features @ factors**2)
     return ErrorModel(factors, _quantile(np.abs(residuals) / deviation[:, None]) / BAND)
 
 
 def get_inflation(residuals: np.ndarray, spread: np.ndarray) -> float:
-    """Return by how much to widen the posterior for its spread to cover 95 % of the residuals; at least 1."""
-    used = spread > 0
-    return max(1.0, _quantile(np.abs(residuals[used]) / spread[used]) / BAND) if used.any() else 1.0
+    """Return by how much to widen the posterior for its spread to cover 95 % of the residuals; at least 1.
+
+    :param residuals: (n, d). :param spread: (n,); what is zero by symmetry does not count.
+    """
+    used = spread > 1e-6 * spread.max(initial=0.0)
+    if used.sum() < MIN_RESIDUALS:
+        return 1.0
+    return max(1.0, _quantile(np.abs(residuals[used]) / spread[used, None]) / BAND)
 
 
 def _features(spread: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -241,7 +260,7 @@ def _quantile(values: np.ndarray) -> float:
     return float(np.quantile(values, level))
 
 
-def _split(values: np.ndarray, like: list[np.ndarray]) -> list[np.ndarray]:
+def _split(values: np.ndarray, like: list[Any]) -> list[np.ndarray]:
     return np.split(values, np.cumsum([len(part) for part in like])[:-1])
 
 
@@ -273,7 +292,7 @@ def add_uncertainty(
 
 
 def committee(potential: AcePotential, size: int = 16, seed: int = 0) -> list[AceCalculator]:
-    """Return calculators of potentials drawn from the posterior; baseline and reference energies are the same in all.
+    """Return calculators of potentials drawn from the widened posterior; all with the same baseline and references.
 
     :raises ValueError: if the potential has no posterior.
     """
@@ -284,14 +303,22 @@ def committee(potential: AcePotential, size: int = 16, seed: int = 0) -> list[Ac
 
 def with_error_bars(
     potential: AcePotential, measure: Callable[[AceCalculator], dict[str, float]], size: int = 16, seed: int = 0
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     """Return name -> {'value', 'std'} of what `measure` finds with the potential, and how far the committee spreads.
 
-    :param measure: such as `partial(crystal_properties, atoms=atoms)` of `validation.crystal`.
+    `std` is None where more than half of the committee fails: then the data do not settle this property at all.
+
+    :param measure: such as `lambda calculator: crystal_properties(calculator, atoms)` of `validation.crystal`; a
+        ValueError of it is a failure of that member.
+    :raises ValueError: if it fails for the potential itself, or the potential has no posterior.
     """
-    value = measure(potential.calculator())
-    drawn = [measure(calculator) for calculator in committee(potential, size, seed)]
-    deviations = {name: np.array([found[name] for found in drawn]) - value[name] for name in value}
+    value, drawn = measure(potential.calculator()), []
+    for calculator in committee(potential, size, seed):
+        with contextlib.suppress(ValueError):
+            drawn.append(measure(calculator))
+    enough = 2 * len(drawn) > size
+    deviations = {name: np.array([found[name] - value[name] for found in drawn]) for name in value}
     return {
-        name: {'value': float(value[name]), 'std': float(np.sqrt(np.mean(deviations[name] ** 2)))} for name in value
+        name: {'value': float(value[name]), 'std': float(np.sqrt(np.mean(deviations[name] ** 2))) if enough else None}
+        for name in value
     }
