@@ -62,6 +62,7 @@ def setup_engines(options: Options) -> None:
         options.engines[key] = engine
         say(name, 'installed' if new else 'found', f'{engine.name} {engine.version}, {engine.executable}')
     say('python-ace', 'found', f'{engines.find_python_ace()} (imports as pyace)')
+    engines.compile_kernel()
     worker = engines.find_worker()
     options.engines['pyacemaker-worker'] = worker
     say('worker', 'found', f'{worker.version}, {worker.executable}')

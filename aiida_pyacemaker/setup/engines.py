@@ -291,6 +291,15 @@ def find_python_ace() -> str:
     return version
 
 
+def compile_kernel() -> None:
+    """Compile what computes the rows of a fit, so that the first fit need not: numba keeps it.
+
+    :raises EngineError: if it cannot be compiled.
+    """
+    code = 'from aiida_pyacemaker.atomistics.fitting.kernel import warm_up; warm_up()'
+    run_checked([sys.executable, '-c', code], what='compiling the kernel of the fit by numba', timeout=600)
+
+
 def python_ace_requirement() -> str:
     """Return the requirement on python-ace that our own `engines` extra states."""
     try:

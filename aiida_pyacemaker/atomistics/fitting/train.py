@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,8 +21,9 @@ from ..labelling.settings import check_consistent
 from ..potential import ASI, YACE, YAML, AcePotential
 from ..validation.errors import error_metrics, is_isolated_atom, uncertainty_metrics
 from .active_set import ActiveSet, choose_active_sets, load_active_sets, save_active_sets
-from .basis import build_basis, functions_per_element
-from .equations import Solution, solve
+from .basis import Radial, build_basis, functions_per_element
+from .equations import Solution, accumulate, solve_sums
+from .ladder import choose_basis, learning_curve
 from .nonlinear import check_nonlinear
 from .posterior import Posterior, add_uncertainty, calibrate
 from .predictions import cold_start, largest_gamma, predict, predict_from_rows
@@ -29,6 +31,7 @@ from .references import align_energies, energy_scales, reference_energies
 from .rows import DesignMatrix, FrameRows
 from .store import FrameCache, RowStore
 from .targets import make_targets
+from .weights import degrees
 
 DEFAULTS: dict[str, Any] = {
     'mode': 'linear',
@@ -48,8 +51,6 @@ DEFAULTS: dict[str, Any] = {
     'max_rows_gb': None,
     'mix_settings': False,
 }
-BASIS = ('cutoff', 'number_of_functions')
-DEFAULT_BASIS = {'cutoff': 6.0, 'number_of_functions': 150}
 HYPERPARAMETERS = ('energy_weight', 'stress_weight', 'ridge', 'smoothness')
 #: Growth of the data since the last search above which hyperparameters, or the basis, are chosen anew.
 SEARCH_AGAIN, CHOOSE_AGAIN = 1.2, 2.0
@@ -98,14 +99,14 @@ def train(
         cache = FrameCache(directory, parent_rows)
         fit = _Fit(frames, test, values, parent, cache, report)
         clock.lap('data')
-        chosen = fit.choose_basis()
+        chosen, pareto = fit.choose_basis()
         basis = build_basis(fit.elements, inner_cutoffs=fit.baseline.inner_cutoffs(), **chosen)
         clock.lap('basis')
         limit = values['max_rows_gb']
         store = RowStore(directory, DesignMatrix(basis), parent_rows, None if limit is None else 1e9 * limit)
         kept = store.fill(fit.frames, fit.processes, report)
         clock.lap('design_matrix')
-        solution = fit.solve(store)
+        solution, curve = fit.solve(store)
         basis.basis_coeffs = solution.coefficients
         clock.lap('fit')
         sets = fit.choose_active_sets(store)
@@ -114,7 +115,14 @@ def train(
         clock.lap('posterior')
         potential = fit.write(out, basis, chosen, solution, sets, posterior)
         training = fit.predict_training(store, solution.coefficients, sets)
-        results = {**fit.measure(potential, training, sets), 'rows': {key: value for key, value in kept.items() if key != 'seconds'}, 'condition': solution.condition}
+        results = {
+            **fit.measure(potential, training, sets),
+            'rows': {key: value for key, value in kept.items() if key != 'seconds'},
+            'condition': solution.condition,
+            'validation': solution.validation['rmse'],
+            'pareto': pareto,
+            'learning_curve': curve,
+        }
         clock.lap('evaluate')
     results['timings'] = {**clock.timings, 'total': clock.total()}
     return results
@@ -145,13 +153,19 @@ class _Fit:
         self.targets = make_targets(self.frames, self.references, self.evaluations)
         report(f'{len(self.frames)} configurations, {sum(map(len, self.frames))} atoms, baseline {values["baseline"]}')
 
-    def choose_basis(self) -> dict[str, Any]:
-        """Return what the basis is made with: what was asked for, the parent's, or what pays on the data."""
-        asked = {key: self.values[key] for key in BASIS}
+    def choose_basis(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Return what the basis is made with (what was asked for, the parent's, or what pays on the data), and what was
+        tried for it."""
+        asked = {key: self.values[key] for key in ('cutoff', 'number_of_functions')}
         former = self.inherited('basis', CHOOSE_AGAIN)
         if former is not None and all(value in (None, former[key]) for key, value in asked.items()):
-            return {key: former[key] for key in BASIS}
-        return {key: DEFAULT_BASIS[key] if value is None else value for key, value in asked.items()}
+            return {key: value for key, value in former.items() if key != 'n_configurations'}, []
+        if None not in asked.values():
+            return {**asked, 'radial': asdict(Radial())}, []
+        options = {**asked, 'max_cost': self.values['max_cost']}
+        inner = self.baseline.inner_cutoffs()
+        choice = choose_basis(self.frames, self.targets, self.elements, inner, options, self.processes, self.report)
+        return choice.to_dict(), choice.pareto
 
     def inherited(self, name: str, growth: float) -> dict[str, Any] | None:
         """Return what was chosen for the parent, unless the data have grown too much since."""
@@ -160,14 +174,18 @@ class _Fit:
             return None
         return chosen
 
-    def solve(self, store: RowStore) -> Solution:
-        """Fit the coefficients, with the parent's weights and regularisation while they are good enough."""
+    def solve(self, store: RowStore) -> tuple[Solution, list[dict[str, Any]]]:
+        """Fit the coefficients, with the parent's weights and regularisation while they are good enough; return the
+        learning curve too."""
         options = {key: self.values[key] for key in HYPERPARAMETERS}
         former = self.inherited('hyperparameters', SEARCH_AGAIN)
         if former is not None:
             options = {key: former.get(key) if value is None else value for key, value in options.items()}
         core = core_rows(store.design, self.baseline, self.values['core_weight'])
-        return solve(store, self.frames, self.targets, options, self.processes, self.report, core)
+        sums = accumulate(store, self.frames, self.targets, self.processes, core)
+        degree = degrees(store.design.basis)
+        solution = solve_sums(sums, degree, options, self.processes, self.report)
+        return solution, learning_curve(sums, degree, solution.hyperparameters, len(self.frames))
 
     def choose_active_sets(self, store: RowStore) -> dict[str, ActiveSet]:
         """Return the active set of every element, going on from the parent's."""
