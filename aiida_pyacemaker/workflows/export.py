@@ -13,7 +13,7 @@ import yaml
 from aiida import orm
 from aiida.plugins import DataFactory
 
-from .pictures import draw_learning, draw_parity
+from .pictures import draw_learning, draw_parity, draw_uncertainty
 from .report import get_batches, get_children, get_jobs, get_results, get_status, get_steps, while_unlocked
 
 README = """\
@@ -28,6 +28,7 @@ potentials/in.lammps           a LAMMPS input that uses the last generation: lmp
 active_learning/iter_NNN/      the simulations, the candidates they left and their DFT calculations
 report.json                    errors, gamma, counts and times of each iteration
 learning.png, parity.png       errors against generation, prediction against DFT
+uncertainty.png                true errors of forces against their predicted error bars and against gamma
 """
 
 
@@ -115,7 +116,9 @@ def write_run(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.WorkChainNo
     measured = [node for node in validated if 'predictions' in node.outputs]
     if measured:
         reference = measured[-1].inputs.job.configurations.get_frames()
-        draw_parity(reference, measured[-1].outputs.predictions.get_frames(), folder / 'parity.png')
+        predictions = measured[-1].outputs.predictions.get_frames()
+        draw_parity(reference, predictions, folder / 'parity.png')
+        draw_uncertainty(reference, predictions, folder / 'uncertainty.png')
 
 
 def get_trained(steps: dict[int, dict[str, orm.WorkChainNode]]) -> list[orm.WorkChainNode]:

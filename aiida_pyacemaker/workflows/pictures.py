@@ -1,16 +1,29 @@
-"""Pictures of a run: errors and labels over the iterations, and predictions against labels."""
+"""Pictures of a run and of a fit: errors over the iterations, predictions against labels, and what gave the fit."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aiida_pyacemaker.atomistics.configurations import energy_counts, forces_count
+from aiida_pyacemaker.atomistics.validation.errors import (
+    BAND,
+    error_metrics,
+    force_errors,
+    is_isolated_atom,
+    rank_correlation,
+)
 
 if TYPE_CHECKING:
+    from aiida import orm
     from ase import Atoms
+    from matplotlib.axes import Axes
+
+#: Points that are drawn at most: more hide each other.
+MAX_POINTS = 5000
 
 
 def draw_learning(status: dict[str, Any], target: str | os.PathLike) -> None:
@@ -83,3 +96,154 @@ def draw_parity(reference: list[Atoms], predictions: list[Atoms], target: str | 
         axes.set_title(f'RMSE {error:.2f} {factor[0]}')
         axes.locator_params(nbins=5)
     figure.savefig(target, dpi=150)
+
+
+def draw_fit(node: orm.WorkChainNode, target: str | os.PathLike) -> list[str]:
+    """Draw what there is to see of a finished fit: held-out errors and error bars, Pareto front, learning curve.
+
+    :param node: a finished :class:`~aiida_pyacemaker.workflows.train.TrainWorkChain`.
+    :param target: an existing folder.
+    :returns: the names of the pictures, PNG.
+    """
+    results, folder, written = node.outputs.results.get_dict(), Path(target), []
+    if 'predictions' in node.outputs and 'test' in node.inputs.job:
+        reference, predictions = node.inputs.job.test.get_frames(), node.outputs.predictions.get_frames()
+        draw_parity(reference, predictions, folder / 'parity.png')
+        draw_residuals(reference, predictions, folder / 'residuals.png')
+        written += ['parity.png', 'residuals.png']
+        if draw_uncertainty(reference, predictions, folder / 'uncertainty.png'):
+            written.append('uncertainty.png')
+    if len(results.get('pareto') or []) > 1:
+        draw_pareto(results['pareto'], folder / 'pareto.png')
+        written.append('pareto.png')
+    if len(results.get('learning_curve') or []) > 1:
+        draw_learning_curve(results['learning_curve'], folder / 'learning_curve.png')
+        written.append('learning_curve.png')
+    return written
+
+
+def draw_residuals(reference: list[Atoms], predictions: list[Atoms], target: str | os.PathLike) -> None:
+    """Draw the error of each energy against the energy, and the force error of each family.
+
+    :param reference: held-out configurations with their labels.
+    :param predictions: the same configurations as predicted.
+    :param target: the picture, PNG.
+    """
+    from matplotlib.figure import Figure
+
+    metrics = error_metrics(reference, predictions)
+    pairs = [
+        (a, b)
+        for a, b in zip(reference, predictions, strict=True)
+        if energy_counts(a) and not is_isolated_atom(a) and a.calc is not None
+    ]
+    energies = np.array([[atoms.get_potential_energy() / len(atoms) for atoms in pair] for pair in pairs]).reshape(
+        -1, 2
+    )
+    figure = Figure(figsize=(9, 4.5), layout='constrained')
+    left, right = figure.subplots(1, 2)
+    if len(energies):
+        left.plot(energies[:, 0] - energies[:, 0].mean(), 1e3 * (energies[:, 1] - energies[:, 0]), 'o', markersize=4)
+    left.axhline(0, color='gray', linewidth=1)
+    left.set_xlabel('Labelled energy, relative (eV/atom)')
+    left.set_ylabel('Error of the energy (meV/atom)')
+    families = {name: found['forces'] for name, found in metrics['by_family'].items() if found['forces']}
+    right.barh(list(families), [1e3 * found['rmse'] for found in families.values()])
+    right.plot([1e3 * found['p95'] for found in families.values()], list(families), 'k|', markersize=12, label='95 %')
+    right.set_xlabel('Force error, RMSE (meV/Å)')
+    right.legend()
+    figure.savefig(target, dpi=150)
+
+
+def draw_uncertainty(reference: list[Atoms], predictions: list[Atoms], target: str | os.PathLike) -> bool:
+    """Draw the true errors of forces against their predicted standard deviation, and against gamma.
+
+    :param reference: held-out configurations with their labels.
+    :param predictions: the same configurations as predicted, with `force_std` and gamma.
+    :param target: the picture, PNG.
+    :returns: False, and no picture, where the predictions say nothing of their errors.
+    """
+    from matplotlib.figure import Figure
+
+    pairs = [
+        (a, b)
+        for a, b in zip(reference, predictions, strict=True)
+        if 'force_std' in b.arrays and not is_isolated_atom(a)
+    ]
+    table = np.concatenate([force_errors(a, b) for a, b in pairs]) if pairs else np.zeros((0, 5))
+    if not len(table):
+        return False
+    error, deviation, gamma = np.linalg.norm(table[:, :3], axis=1), table[:, 3], table[:, 4]
+    inside = np.abs(table[:, :3]) <= BAND * deviation[:, None]
+    figure = Figure(figsize=(9, 4.5), layout='constrained')
+    left, right = figure.subplots(1, 2)
+    _scatter(left, np.repeat(deviation, 3), np.abs(table[:, :3]).ravel())
+    line = np.array([deviation[deviation > 0].min(initial=1.0), deviation.max()])
+    left.plot(line, BAND * line, color='C3', label=f'95 % band: {100 * inside.mean():.1f} % inside')
+    left.set_xlabel('Predicted standard deviation (eV/Å)')
+    left.set_ylabel('True error of a force component (eV/Å)')
+    left.legend(loc='lower right')
+    _scatter(right, gamma, error)
+    right.set_xlabel('Extrapolation grade gamma')
+    right.set_ylabel('True error of a force (eV/Å)')
+    for axes, values, name in ((left, deviation, 'error bar'), (right, gamma, 'gamma')):
+        rank = rank_correlation(values, error)
+        axes.set_title(f'Rank correlation of {name} and error: {"-" if rank is None else f"{rank:.2f}"}')
+    figure.savefig(target, dpi=150)
+    return True
+
+
+def draw_pareto(pareto: list[dict[str, Any]], target: str | os.PathLike) -> None:
+    """Draw the validation errors of the bases that were tried against what they cost in a simulation.
+
+    :param pareto: the results' entry of that name: `cutoff` (Å), `number_of_functions`, `cost_us`, `energy_rmse`,
+        `force_rmse`, `chosen`.
+    :param target: the picture, PNG.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.5), layout='constrained')
+    panels = zip(
+        figure.subplots(1, 2), ('energy_rmse', 'force_rmse'), ('energy (meV/atom)', 'force (meV/Å)'), strict=True
+    )
+    for axes, key, name in panels:
+        for cutoff in sorted({rung['cutoff'] for rung in pareto}):
+            rungs = sorted((rung for rung in pareto if rung['cutoff'] == cutoff), key=lambda rung: rung['cost_us'])
+            axes.loglog(
+                [rung['cost_us'] for rung in rungs], [1e3 * rung[key] for rung in rungs], 'o-', label=f'{cutoff:g} Å'
+            )
+        for rung in pareto:
+            if rung.get('chosen'):
+                number = rung['number_of_functions']
+                axes.plot(rung['cost_us'], 1e3 * rung[key], 'k*', markersize=14, label=f'chosen, {number} functions')
+        axes.set_xlabel('Cost (µs per atom and step, one core)')
+        axes.set_ylabel(f'Validation RMSE, {name}')
+        axes.legend()
+    figure.savefig(target, dpi=150)
+
+
+def draw_learning_curve(curve: list[dict[str, Any]], target: str | os.PathLike) -> None:
+    """Draw the validation errors of the chosen basis against the number of configurations it is fitted to.
+
+    :param curve: the results' entry `learning_curve`: `n_configurations`, `energy_rmse`, `force_rmse`.
+    :param target: the picture, PNG.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout='constrained')
+    axes = figure.subplots()
+    for key, name in (('energy_rmse', 'energy (meV/atom)'), ('force_rmse', 'force (meV/Å)')):
+        points = [(entry['n_configurations'], 1e3 * entry[key]) for entry in curve if entry.get(key)]
+        if points:
+            axes.loglog(*zip(*points, strict=True), 'o-', label=name)
+    axes.set_xlabel('Configurations')
+    axes.set_ylabel('Validation RMSE')
+    axes.legend()
+    figure.savefig(target, dpi=150)
+
+
+def _scatter(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    """Draw at most `MAX_POINTS` points on two logarithmic axes."""
+    used = np.flatnonzero((x > 0) & (y > 0))
+    used = used[:: max(1, len(used) // MAX_POINTS)]
+    axes.loglog(x[used], y[used], 'o', markersize=2, alpha=0.3)
