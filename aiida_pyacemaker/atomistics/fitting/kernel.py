@@ -18,6 +18,7 @@ Importing this module imports numba; the functions are compiled at their first u
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -177,7 +178,15 @@ def warm_up() -> None:
     evaluate(plan, splines, 0, nothing, np.zeros(1, np.int64), nothing, np.zeros((0, 3)), True)
 
 
-@njit(cache=True, fastmath=FAST)
+def _kept(function: Callable) -> Callable:
+    """Compile at the first use and keep the result on disk, if there is a place (numba raises if there is none)."""
+    try:
+        return njit(cache=True, fastmath=FAST)(function)
+    except RuntimeError:
+        return njit(fastmath=FAST)(function)
+
+
+@_kept
 def evaluate(plan, splines, n_elements, elements, starts, neighbours, vectors, gradients):
     """Return the projections of all functions in a configuration, and the sums of their gradients.
 

@@ -110,6 +110,7 @@ def test_large_cell() -> None:
     (
         {'radbase': 'ChebExpCos', 'dcut': 0.3},
         {'radbase': 'ChebPow', 'radparameters': [2.0]},
+        {'radbase': 'ChebLinear'},
         {'inner_cutoff_type': 'density'},
     ),
     ids=lambda bonds: next(iter(bonds.values())),
