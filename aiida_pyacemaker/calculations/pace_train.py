@@ -41,6 +41,7 @@ class PaceTrainCalculation(WorkerCalculation):
         'generation': at_least(0, numbers.Integral),
         'processes': at_least(1, numbers.Integral),
         'max_iterations': at_least(1, numbers.Integral),
+        'refine_seconds': at_least(0, strict=True),
         'max_rows_gb': at_least(0, strict=True),
         'mix_settings': one_of(True, False),
     }

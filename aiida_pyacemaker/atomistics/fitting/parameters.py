@@ -38,3 +38,4 @@ class Fit(Section):
     smoothness: float | None = parameter(
         'How much more oscillating functions are regularised; null: by validation, 0: all alike.', ge=0, default=None
     )
+    refine_seconds: Positive = parameter('Longest time of a nonlinear refinement.', unit='s', default=1800.0)

@@ -18,17 +18,17 @@ from ase import Atoms
 from ..baselines import Baseline, baseline_from_distances
 from ..configurations import check_labelled, energy_counts, forces_count, save_configurations
 from ..labelling.settings import check_consistent
-from ..potential import ASI, YACE, YAML, AcePotential
+from ..potential import ASI, POSTERIOR, YACE, YAML, AcePotential
 from ..validation.errors import error_metrics, is_isolated_atom, uncertainty_metrics
 from .active_set import ActiveSet, choose_active_sets, load_active_sets, save_active_sets
 from .basis import Radial, build_basis, functions_per_element
 from .equations import Solution, accumulate, solve_sums
 from .ladder import choose_basis, learning_curve
-from .nonlinear import check_nonlinear
+from .nonlinear import Refinement, check_nonlinear, refine
 from .posterior import Posterior, add_uncertainty, calibrate
 from .predictions import cold_start, largest_gamma, predict, predict_from_rows
 from .references import align_energies, energy_scales, reference_energies
-from .rows import DesignMatrix, FrameRows
+from .rows import DesignMatrix
 from .store import FrameCache, RowStore
 from .targets import make_targets
 from .weights import degrees
@@ -48,6 +48,7 @@ DEFAULTS: dict[str, Any] = {
     'generation': 0,
     'processes': 2,
     'max_iterations': 500,
+    'refine_seconds': 1800.0,
     'max_rows_gb': None,
     'mix_settings': False,
 }
@@ -109,12 +110,21 @@ def train(
         solution, curve = fit.solve(store)
         basis.basis_coeffs = solution.coefficients
         clock.lap('fit')
+        refinement = None
+        if values['mode'] == 'nonlinear':
+            refinement = fit.refine(basis, solution, directory, None if parent_rows is None else Path(parent_rows))
+            clock.lap('refinement')
+        refined = refinement is not None and refinement.kept
+        if refined:
+            basis = refinement.basis
+            store = RowStore(directory, DesignMatrix(basis))  # its radial functions are others
         sets = fit.choose_active_sets(store)
         clock.lap('active_set')
-        posterior = calibrate(store, fit.frames, fit.targets, solution, values['seed'], report)
+        # a posterior is that of linear coefficients
+        posterior = None if refined else calibrate(store, fit.frames, fit.targets, solution, values['seed'], report)
         clock.lap('posterior')
         potential = fit.write(out, basis, chosen, solution, sets, posterior)
-        training = fit.predict_training(store, solution.coefficients, sets)
+        training = predict(potential, fit.frames) if refined else fit.predict_training(store, solution, sets)
         results = {
             **fit.measure(potential, training, sets),
             'rows': {key: value for key, value in kept.items() if key != 'seconds'},
@@ -122,6 +132,7 @@ def train(
             'validation': solution.validation['rmse'],
             'pareto': pareto,
             'learning_curve': curve,
+            'refinement': refinement and {'kept': refined, 'why': refinement.why, **refinement.metrics},
         }
         clock.lap('evaluate')
     results['timings'] = {**clock.timings, 'total': clock.total()}
@@ -151,6 +162,7 @@ class _Fit:
         self.baseline, self.baseline_kept = choose_baseline(values['baseline'], self.elements, shortest, parent)
         self.evaluations = cache.baseline(self.frames, self.baseline, self.processes)
         self.targets = make_targets(self.frames, self.references, self.evaluations)
+        self.core = core_dimers(self.baseline, values['core_weight'])
         report(f'{len(self.frames)} configurations, {sum(map(len, self.frames))} atoms, baseline {values["baseline"]}')
 
     def choose_basis(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -181,11 +193,23 @@ class _Fit:
         former = self.inherited('hyperparameters', SEARCH_AGAIN)
         if former is not None:
             options = {key: former.get(key) if value is None else value for key, value in options.items()}
-        core = core_rows(store.design, self.baseline, self.values['core_weight'])
+        core = [(store.design.rows(dimer), weight) for dimer, weight in self.core]
         sums = accumulate(store, self.frames, self.targets, self.processes, core)
         degree = degrees(store.design.basis)
         solution = solve_sums(sums, degree, options, self.processes, self.report)
         return solution, learning_curve(sums, degree, solution.hyperparameters, len(self.frames))
+
+    def refine(self, basis: Any, solution: Solution, rows: Path, former: Path | None) -> Refinement:
+        """Return what became of a nonlinear refinement of the linear potential."""
+        unseen = [atoms for atoms in self.test if not is_isolated_atom(atoms)]
+        evaluations = [self.baseline.evaluate(atoms) for atoms in unseen]
+        parent = self.parent.basis if self.parent is not None and self.parent.basis.ndensitymax == 2 else None
+        options = {key: self.values[key] for key in ('max_iterations', 'max_cost', 'seed', 'processes')}
+        return refine(
+            basis, self.frames, self.targets, solution, {**options, 'max_seconds': self.values['refine_seconds']},
+            rows / 'refinement', (unseen, make_targets(unseen, self.references, evaluations)), self.core, parent,
+            former / 'refinement' if former is not None else None, self.report,
+        )  # fmt: skip
 
     def choose_active_sets(self, store: RowStore) -> dict[str, ActiveSet]:
         """Return the active set of every element, going on from the parent's."""
@@ -206,6 +230,7 @@ class _Fit:
         basis.save(str(out / YAML))
         basis.to_ACECTildeBasisSet().save_yaml(str(out / YACE))
         save_active_sets(out / ASI, sets)
+        (out / POSTERIOR).unlink(missing_ok=True)
         if posterior is not None:
             posterior.save(out)
         metadata = {
@@ -240,10 +265,10 @@ class _Fit:
             'hyperparameters': {**solution.hyperparameters, 'n_configurations': search_for},
         }
 
-    def predict_training(self, store: RowStore, coefficients: np.ndarray, sets: dict[str, ActiveSet]) -> list[Atoms]:
+    def predict_training(self, store: RowStore, solution: Solution, sets: dict[str, ActiveSet]) -> list[Atoms]:
         """Return the training frames as the linear potential predicts them."""
         return [
-            predict_from_rows(atoms, store.get(atoms), coefficients, sets, self.references, evaluation)
+            predict_from_rows(atoms, store.get(atoms), solution.coefficients, sets, self.references, evaluation)
             for atoms, evaluation in zip(self.frames, self.evaluations, strict=True)
         ]
 
@@ -364,7 +389,7 @@ def choose_baseline(
     return baseline_from_distances(kind, elements, shortest), False
 
 
-def core_rows(design: DesignMatrix, baseline: Baseline, weight: float) -> list[tuple[FrameRows, float]]:
+def core_dimers(baseline: Baseline, weight: float) -> list[tuple[Atoms, float]]:
     """Ask ACE not to act on a pair of atoms closer than the data ever show.
 
     Between the shortest distance in the data and the distance where ACE ends, nothing but extrapolation fixes ACE, and
@@ -373,12 +398,11 @@ def core_rows(design: DesignMatrix, baseline: Baseline, weight: float) -> list[t
     """
     if weight == 0:
         return []
-    found = []
-    for pair, (r_in, delta_in) in baseline.inner_cutoffs().items():
-        for distance in np.linspace(r_in - delta_in, baseline.pairs[pair]['shortest'], 13)[1:]:
-            dimer = Atoms(list(pair), [[0, 0, 0], [0, 0, distance]], cell=[50.0] * 3, pbc=False)
-            found.append((design.rows(dimer), weight))
-    return found
+    return [
+        (Atoms(list(pair), [[0, 0, 0], [0, 0, distance]], cell=[50.0] * 3, pbc=False), weight)
+        for pair, (r_in, delta_in) in baseline.inner_cutoffs().items()
+        for distance in np.linspace(r_in - delta_in, baseline.pairs[pair]['shortest'], 13)[1:]
+    ]
 
 
 def versions() -> dict[str, str]:
