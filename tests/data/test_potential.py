@@ -21,11 +21,19 @@ def directory(al_potential_directory, tmp_path):
 
 
 def test_round_trip(al_potential_directory, al_potential, tmp_path):
-    """What is written out are the files that went in."""
+    """What is written out are the files that went in, error bars too."""
     node = orm.load_node(al_potential.pk)
-    assert node.write(tmp_path / 'new' / 'folder') == list(AcePotentialData.FILENAMES)
-    for filename in AcePotentialData.FILENAMES:
+    names = node.write(tmp_path / 'new' / 'folder')
+    assert names == [*AcePotentialData.FILENAMES, 'posterior.npz'] == node.filenames
+    for filename in names:
         assert (tmp_path / 'new' / 'folder' / filename).read_bytes() == (al_potential_directory / filename).read_bytes()
+
+
+def test_without_error_bars(directory, tmp_path):
+    """A potential of another origin need not have them."""
+    (directory / 'posterior.npz').unlink()
+    node = AcePotentialData.from_directory(directory).store()
+    assert node.write(tmp_path / 'written') == list(AcePotentialData.FILENAMES)
 
 
 def test_attributes(al_potential):
