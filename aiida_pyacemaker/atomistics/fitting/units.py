@@ -1,0 +1,224 @@
+"""Wrong units in labelled data, found by magnitude and by consistency.
+
+Lengths show in the shortest bonds. Energies, forces and stresses belong together: between two configurations of the
+same atoms that lie close to each other, the energy changes by the work of the mean forces and stresses (the trapezoidal
+rule, exact as far as the crystal is harmonic). A unit that is wrong appears as a factor, and forces that are gradients
+as a minus sign.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms, units
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
+
+from ..configurations import energy_counts, forces_count, group_name, labels
+from ..labelling.settings import get_scale
+from ..validation.errors import is_isolated_atom
+
+KCAL, KJ, RY_BOHR, HA_BOHR = units.kcal / units.mol, units.kJ / units.mol, units.Ry / units.Bohr, units.Ha / units.Bohr
+#: Mistakes people make -> the factor by which energies then change, relative to the work of the forces.
+FORCE_MISTAKES = {
+    'the energies look like Ry': 1 / units.Ry,
+    'the energies look like Hartree': 1 / units.Ha,
+    'the energies look like kcal/mol': 1 / KCAL,
+    'the energies look like kJ/mol': 1 / KJ,
+    'the energies look like meV': 1e3,
+    'the forces look like Ry/bohr': RY_BOHR,
+    'the forces look like Hartree/bohr': HA_BOHR,
+    'the forces look like kcal/mol/Å': KCAL,
+    'the forces look like kJ/mol/nm': 0.1 * KJ,
+    'the forces look like meV/Å': 1e-3,
+    'energies and forces look like Ry and Ry/bohr, or Hartree and Hartree/bohr': 1 / units.Bohr,
+    'energies and forces look like kJ/mol and kJ/mol/nm, or eV and eV/nm': 0.1,
+}
+#: The same for the work of the stresses.
+STRESS_MISTAKES = {
+    'the stresses look like GPa': units.GPa,
+    'the stresses look like kbar': 0.1 * units.GPa,
+    'the stresses look like bar': 1e-4 * units.GPa,
+    'the stresses look like Ry/bohr³': units.Ry / units.Bohr**3,
+    'the stresses look like Hartree/bohr³': units.Ha / units.Bohr**3,
+    'the energies look like Ry': 1 / units.Ry,
+    'the energies look like Hartree': 1 / units.Ha,
+    'the energies look like kcal/mol': 1 / KCAL,
+}
+#: The shortest bond over the sum of the covalent radii is 0.8 to 1.3 in molecules, metals and salts; noble gases, whose
+#: radii say nothing, are not looked at. In bohr it would be 1.5 to 2.4, in nanometres 0.08 to 0.13.
+LONG, SHORT = 1.55, 0.45
+NOBLE = (2, 10, 18, 36, 54, 86)
+#: Configurations whose bonds are looked at, and those whose energies are compared with others.
+SAMPLE, COMPARED = 30, 200
+#: Two configurations are close if their atoms differ by this (Å, root mean square) and their cells by this strain.
+#: Each is compared with so many before it.
+NEAR, STRAIN, BEFORE = 0.25, 0.04, 3
+#: A factor counts if it is known so well (relative), from so many pairs; and is wrong if it differs from 1 by more than
+#: this.
+CERTAIN, FEWEST, WRONG = 0.1, 6, 1.6
+#: A known mistake explains a factor that it meets within this (logarithm): anharmonic data give 0.8 to 1.2 for 1.
+MATCH = 0.3
+
+
+def length_problem(frames: list[Atoms]) -> str | None:
+    """Return what is wrong with the unit of length, judged by the shortest bond of each configuration."""
+    frames = [atoms for atoms in frames if not is_isolated_atom(atoms) and not np.isin(atoms.numbers, NOBLE).any()]
+    ratios = [_bond(atoms) for atoms in frames[:: max(1, len(frames) // SAMPLE)]]
+    if not ratios:
+        return None
+    ratio, bond = np.median(ratios, axis=0)
+    found = f'the shortest distance of two atoms is {bond:.3g} Å (median), {ratio:.2g} times a usual bond'
+    if ratio > LONG:
+        return f'{found}: positions and cells look like bohr; multiply them by 0.529177'
+    if ratio < SHORT / 2:
+        return f'{found}: positions and cells look like nanometres; multiply them by 10'
+    if ratio < SHORT:
+        return f'{found}: positions look like scaled ones, or the cells do not belong to them; give both in Å'
+    return None
+
+
+def label_problems(frames: list[Atoms]) -> tuple[list[str], list[str]]:
+    """Return what is wrong with the units of labels: what is certain, as it is explained by a unit or a sign, and what
+    is strange.
+
+    :param frames: with the energies, forces and stresses that count; lengths must be right.
+    """
+    certain, strange = [], []
+    groups = _groups(frames)
+    stride = max(1, sum(map(len, groups)) // COMPARED)
+    pairs = [pair for group in groups for pair in _close_pairs(group, stride)]
+    by_name: dict[str, list[_Pair]] = defaultdict(list)
+    for pair in pairs:
+        by_name[pair.name].append(pair)
+    for name, found in {**by_name, 'all': pairs}.items():
+        for text, explained in _judge(found):
+            (certain if explained else strange).append(f'{text} (configurations of {name}: {len(found)} close pairs)')
+        if certain or strange:
+            break
+    return certain, strange
+
+
+@dataclass
+class _Pair:
+    """Two configurations close to each other: the change of energy (eV), the work of forces and of stresses (eV)."""
+
+    name: str
+    change: float
+    force_work: float
+    stress_work: float
+
+
+def _bond(atoms: Atoms) -> tuple[float, float]:
+    """Shortest distance over the sum of the covalent radii, and that distance (Å)."""
+    radii = covalent_radii[atoms.numbers]
+    for reach in (0.3, 1.3, 6.0):  # the cell may be tiny
+        first, second, distance = neighbor_list('ijd', atoms, list(reach * radii))
+        if len(distance):
+            ratios = distance / (radii[first] + radii[second])
+            best = int(np.argmin(ratios))
+            return float(ratios[best]), float(distance[best])
+    return np.nan, np.nan
+
+
+def _groups(frames: list[Atoms]) -> list[list[Atoms]]:
+    """Configurations of the same atoms in the same order, of one kind, of which everything counts."""
+    groups: dict[tuple, list[Atoms]] = defaultdict(list)
+    for atoms in frames:
+        if energy_counts(atoms) and forces_count(atoms).all() and not is_isolated_atom(atoms):
+            groups[group_name(atoms), atoms.numbers.tobytes(), atoms.pbc.tobytes()].append(atoms)
+    return list(groups.values())
+
+
+def _close_pairs(group: list[Atoms], stride: int) -> Iterator[_Pair]:
+    """Compare each configuration with the closest of those just before it."""
+    for index in range(1, len(group), stride):
+        best, least = None, NEAR
+        for other in group[max(0, index - BEFORE) : index]:
+            pair, distance = _compare(other, group[index])
+            if pair is not None and distance < least:
+                best, least = pair, distance
+        if best is not None:
+            yield best
+
+
+def _compare(one: Atoms, other: Atoms) -> tuple[_Pair | None, float]:
+    """Work from one configuration to another, and how far (Å) the atoms are apart; none where that is too far, or
+    where the cells differ and there is no stress."""
+    first, second = labels(one), labels(other)
+    displacement, strain = _difference(one, other)
+    distance = float(np.sqrt(np.square(displacement).sum(axis=1).mean()))
+    strained = np.abs(strain).max() > 1e-6
+    if distance > NEAR or np.abs(strain).max() > STRAIN or get_scale(one) != get_scale(other):
+        return None, np.inf
+    if distance < 1e-4 and not strained:
+        return None, np.inf
+    stress_work = 0.0
+    if strained:
+        if 'stress' not in first or 'stress' not in second:
+            return None, np.inf
+        mean = (one.get_volume() * np.asarray(first['stress']) + other.get_volume() * np.asarray(second['stress'])) / 2
+        stress_work = float(mean @ (strain[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] * [1, 1, 1, 2, 2, 2]))
+    force_work = -0.5 * float(np.sum((first['forces'] + second['forces']) * displacement))
+    return _Pair(group_name(one), second['energy'] - first['energy'], force_work, stress_work), distance
+
+
+def _difference(one: Atoms, other: Atoms) -> tuple[np.ndarray, np.ndarray]:
+    """Displacement (n, 3) of the atoms in the mean cell (Å), and strain (3, 3) of the cell."""
+    if not one.pbc.all():
+        return other.positions - one.positions, np.zeros((3, 3))
+    mean = (one.cell.array + other.cell.array) / 2
+    strain = np.linalg.solve(mean, other.cell.array - one.cell.array)
+    scaled = np.linalg.solve(other.cell.array.T, other.positions.T).T
+    scaled -= np.linalg.solve(one.cell.array.T, one.positions.T).T
+    scaled -= np.rint(scaled)
+    return scaled @ mean, (strain + strain.T) / 2
+
+
+def _judge(pairs: list[_Pair]) -> Iterator[tuple[str, bool]]:
+    """Yield what is wrong, and whether a known mistake explains it; of the stresses only if the forces are right."""
+    changes = np.array([pair.change for pair in pairs])
+    works = np.array([[pair.force_work, pair.stress_work] for pair in pairs]).reshape(-1, 2)
+    kinds = (('forces', 'gradients', FORCE_MISTAKES), ('stresses', 'pressures', STRESS_MISTAKES))
+    for factor, error, (what, opposite, mistakes) in zip(*_factors(works, changes), kinds, strict=True):
+        if not error < CERTAIN * abs(factor) or 1 / WRONG < factor < WRONG:
+            continue
+        found = f'energies change by {factor:.3g} times the work of the {what}'
+        told = [f'the {what} have the wrong sign (they are {opposite})'] if factor < 0 else []
+        if not 1 / WRONG < abs(factor) < WRONG:
+            told += _explanations(abs(factor), mistakes)
+        if told:
+            yield f'{found}: {", ".join(told)}; convert them to eV and Å', True
+        else:
+            yield f'{found}, where it should be 1: check their units, and that they are of the same calculation', False
+        return
+
+
+def _factors(works: np.ndarray, changes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least squares of the changes of energy in the two works, in a second round without the tenth that fits worst;
+    factors and standard errors (2,), infinite where a work is never done or pairs are too few."""
+    used = np.square(works).sum(axis=0) > 0
+    factors, errors = np.ones(2), np.full(2, np.inf)
+    keep = np.arange(len(changes))
+    for _ in range(2):
+        if len(keep) < FEWEST + used.sum() or not used.any():
+            return factors, errors
+        table = works[keep][:, used]
+        scale = np.maximum(np.sqrt(np.square(table).sum(axis=0)), 1e-300)
+        inverse = np.linalg.pinv((table / scale).T @ (table / scale))
+        solution = inverse @ (table / scale).T @ changes[keep]
+        residuals = changes[keep] - table / scale @ solution
+        variance = np.square(residuals).sum() / (len(keep) - used.sum())
+        factors[used], errors[used] = solution / scale, np.sqrt(variance * np.diag(inverse)) / scale
+        keep = keep[np.sort(np.argsort(np.abs(residuals), kind='stable')[: int(np.ceil(0.9 * len(keep)))])]
+    return factors, errors
+
+
+def _explanations(factor: float, mistakes: dict[str, float]) -> list[str]:
+    """Mistakes that would give this factor, the most fitting first."""
+    distances = {text: abs(np.log(factor / value)) for text, value in mistakes.items()}
+    found = [text for text in sorted(distances, key=distances.get) if distances[text] < MATCH]
+    return [' or '.join(found)] if found else []
