@@ -7,6 +7,7 @@ configurations that a former fit has seen as a whole is remembered by the store:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
-from scipy.linalg import cho_solve, eigh, lapack, solve_triangular
+from scipy.linalg import cho_solve, eigh, lapack
 
 from .rows import FrameRows
 from .store import configuration_key, forked_map
-from .weights import Hyperparameters, degrees, given_hyperparameters, objective, penalties, search
+from .weights import Hyperparameters, balanced, choose, degrees, given_hyperparameters, objective, penalties
 
 if TYPE_CHECKING:
     from .store import RowStore
@@ -32,6 +33,10 @@ BLOCK = 16
 MIN_BLOCK_ROWS = 4096
 #: Rows that are multiplied at once, in numbers (8 bytes each).
 CHUNK = 8_000_000
+#: Of the labels of a quantity, the part that no parameter is spent on is never thought to be smaller: rounding.
+MIN_LEFT = 1e-4
+#: Ridge below which the rounding of the equations, not the data, would fix coefficients.
+ROUNDING = 1e-13
 QUANTITIES = ('energy', 'forces', 'stress')
 
 
@@ -359,7 +364,6 @@ def solve_sums(
     options: dict[str, Any],
     processes: int = 2,
     report: Callable[[str], None] = print,
-    max_evaluations: int = 60,
 ) -> Solution:
     """Choose the hyperparameters and solve.
 
@@ -370,13 +374,15 @@ def solve_sums(
     start = perf_counter()
     hyper, free = given_hyperparameters(options)
     problem = _Problem(sums, degree, processes)
-    if not problem.validates:
-        free = []
-    free = [name for name in free if not name.endswith('_weight') or problem.has[name.removesuffix('_weight')]]
-    hyper, tried = search(lambda point: objective(problem.validate(point)[0]), hyper, free, max_evaluations)
-    rmse, coefficients = problem.validate(hyper)
-    solution = problem.solve(hyper, rmse, coefficients)
-    solution.validation.update(evaluations=tried, seconds=perf_counter() - start)
+    tried = 0
+    if free:
+        balance = functools.partial(problem.balance, free=free)
+        if problem.validates:
+            hyper, tried = choose(hyper, free, balance, problem.validate)
+        else:
+            hyper = balance(hyper)
+    solution = problem.solve(hyper)
+    solution.validation.update(trials=tried, seconds=perf_counter() - start)
     report(_describe(solution, tried))
     return solution
 
@@ -385,78 +391,127 @@ class _Problem:
     """The equations, ready to be solved with many hyperparameters."""
 
     def __init__(self, sums: Sums, degree: np.ndarray, processes: int):
-        self.sums, self.processes = sums, processes
+        self.sums, self.degree, self.processes = sums, degree, max(1, processes)
         self.totals = {name: sums.total(name) for name in QUANTITIES}
-        self.has = {name: total.count > 0 for name, total in self.totals.items()}
-        self.names = [name for name in QUANTITIES if self.has[name]]
+        self.names = [name for name in QUANTITIES if self.totals[name].count]
         self.validates = len(sums.members) > 1
         norms = sum(np.diag(total.matrix) / max(total.matrix.trace(), 1e-300) for total in self.totals.values())
         #: a function that is zero in all data gets the coefficient 0
         self.used = norms > 1e-24 * norms.max()
-        self.degree = degree
+        self._left_out: tuple[Any, list[tuple[np.ndarray, np.ndarray]]] = (None, [])
 
     def normal(self, hyper: Hyperparameters, fold: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Matrix and vector of the normal equations, of all data or without one fold; without the ridge."""
         matrix, vector = self.sums.core.matrix.copy(), self.sums.core.vector.copy()
         weights = hyper.row_weights()
         for name in self.names:
-            parts = [self.totals[name]] if fold is None else self._without(name, fold)
+            if fold is None:
+                parts = [self.totals[name]]
+            else:
+                # summed anew: the difference from the total would lose the digits that a small ridge needs
+                parts = [each for index, each in enumerate(self.sums.moments[name]) if index != fold and each.count]
             for part in parts:
                 matrix += weights[name] ** 2 * part.matrix
                 vector += weights[name] ** 2 * part.vector
         return matrix, vector
 
-    def _without(self, name: str, fold: int) -> list[Moments]:
-        return [moments for index, moments in enumerate(self.sums.moments[name]) if index != fold and moments.count]
+    def left_out(self, hyper: Hyperparameters) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The normal equations without each fold; kept, because only the ridge changes most of the time."""
+        key = (hyper.energy_weight, hyper.stress_weight)
+        if self._left_out[0] != key:
+            self._left_out = (None, [])
+            self._left_out = (key, self._map(lambda fold: self.normal(hyper, fold), len(self.sums.members)))
+        return self._left_out[1]
 
     def ridge(self, hyper: Hyperparameters) -> np.ndarray:
         """Diagonal of the prior: the ridge in units of the squared column norms of all data."""
         norms = np.diag(self.sums.core.matrix).copy()
         for name, weight in hyper.row_weights().items():
             norms += weight**2 * np.diag(self.totals[name].matrix)
-        return hyper.ridge * norms * penalties(self.degree, hyper.smoothness)
+        return np.maximum(hyper.ridge * penalties(self.degree, hyper.smoothness), ROUNDING) * norms
 
-    def validate(self, hyper: Hyperparameters) -> tuple[dict[str, float], list[np.ndarray]]:
-        """Return the root mean square errors of what was left out, and the coefficients without each fold."""
-        if not self.validates:
-            return {name: float('nan') for name in QUANTITIES}, []
-        ridge = self.ridge(hyper)
+    def balance(self, hyper: Hyperparameters, free: list[str], repeats: int = 3) -> Hyperparameters:
+        """Return the hyperparameters with those of the weights that are free as the residuals want them."""
+        if not any(name.endswith('_weight') for name in free):
+            return hyper
+        for _ in range(repeats):
+            matrix, vector = self.normal(hyper)
+            factor = _Factor(matrix, self.ridge(hyper), self.used)
+            coefficients = factor.solve(vector)
+            hyper = balanced(hyper, free, {name: self._noise(name, hyper, factor, coefficients) for name in self.names})
+        return hyper
 
-        def one(fold: int) -> tuple[np.ndarray, dict[str, float]]:
-            matrix, vector = self.normal(hyper, fold)
-            coefficients = _Factor(matrix, ridge, self.used).solve(vector)
-            return coefficients, {name: self.sums.moments[name][fold].squares(coefficients) for name in self.names}
+    def _noise(self, name: str, hyper: Hyperparameters, factor: _Factor, coefficients: np.ndarray) -> tuple[float, int]:
+        """Standard deviation of a label that is left out alone, and the number of labels.
 
-        with ThreadPoolExecutor(max(1, self.processes)) as pool:
-            results = list(pool.map(one, range(len(self.sums.members))))
-        rmse = {name: float('nan') for name in QUANTITIES}
-        for name in self.names:
-            rmse[name] = float(np.sqrt(sum(squares[name] for _, squares in results) / self.totals[name].weight))
-        return rmse, [coefficients for coefficients, _ in results]
+        Generalised cross-validation (G. H. Golub, M. Heath, G. Wahba, Technometrics 21, 215 (1979)): the residual is
+        divided by the part of the labels that no parameter was spent on. So a few energies of large weight, which the
+        coefficients can meet exactly, do not pass for exact ones.
+        """
+        total = self.totals[name]
+        spent = hyper.row_weights()[name] ** 2 * factor.trace(total.matrix)
+        left = max(1 - spent / total.count, MIN_LEFT)
+        return self._rmse(name, total.squares(coefficients)) / left, total.count
 
-    def solve(self, hyper: Hyperparameters, rmse: dict[str, float], left_out: list[np.ndarray]) -> Solution:
-        """Solve with all data."""
+    def validate(self, hyper: Hyperparameters) -> float:
+        """Return the error of what is left out, see :func:`~.weights.objective`."""
+        squares, labels = self._squares(self.coefficients_left_out(hyper))
+        return objective(squares, labels)
+
+    def coefficients_left_out(self, hyper: Hyperparameters) -> list[np.ndarray]:
+        """Solve without each fold."""
+        ridge, equations = self.ridge(hyper), self.left_out(hyper)
+
+        def one(fold: int) -> np.ndarray:
+            matrix, vector = equations[fold]
+            return _Factor(matrix, ridge, self.used).solve(vector)
+
+        return self._map(one, len(equations))
+
+    def _squares(self, coefficients: list[np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Weighted squares of the errors in each fold, and sums of squared weights, by quantity."""
+        squares, labels = {}, {}
+        for name, folds in self.sums.moments.items():
+            labels[name] = np.array([fold.weight for fold in folds])
+            pairs = zip(folds, coefficients, strict=True)
+            squares[name] = np.array([fold.squares(found) if fold.count else 0.0 for fold, found in pairs])
+        return squares, labels
+
+    def solve(self, hyper: Hyperparameters) -> Solution:
+        """Solve with all data, and without each fold."""
+        left_out = self.coefficients_left_out(hyper) if self.validates else []
         ridge = self.ridge(hyper)
         matrix, vector = self.normal(hyper)
         factor = _Factor(matrix, ridge, self.used)
         coefficients = factor.solve(vector)
-        fitted = {name: self._rmse(name, coefficients) for name in self.names}
-        noise = {name: fitted[name] if np.isnan(rmse[name]) else rmse[name] for name in self.names}
+        fitted = {name: self._rmse(name, self.totals[name].squares(coefficients)) for name in self.names}
+        noise = dict(fitted)
+        if left_out:
+            squares, _ = self._squares(left_out)
+            noise = {name: self._rmse(name, squares[name].sum()) for name in self.names}
         # the noise of a row of weight 1, which is one of forces wherever there are forces
-        name = 'forces' if self.has['forces'] else self.names[0]
-        scale = noise[name] * hyper.row_weights()[name]
+        name = 'forces' if 'forces' in self.names else self.names[0]
+        scale = noise[name] * max(hyper.row_weights()[name], 1e-300)
+        roots = self._map(lambda fold: _Factor(self.left_out(hyper)[fold][0], ridge, self.used).root(), len(left_out))
         folds = [
-            Fold(members, found, scale * _Factor(self.normal(hyper, index)[0], ridge, self.used).root())
-            for index, (members, found) in enumerate(zip(self.sums.members, left_out, strict=False))
+            Fold(members, found, scale * root)
+            for members, found, root in zip(self.sums.members[: len(left_out)], left_out, roots, strict=True)
         ]
-        validation = {'rmse': {name: rmse[name] for name in self.names}, 'train_rmse': fitted, 'folds': len(folds)}
+        validation = {'rmse': noise if left_out else None, 'train_rmse': fitted, 'folds': len(folds)}
+        self._left_out = (None, [])
         return Solution(
             coefficients, scale * factor.root(), noise, hyper.to_dict(), validation, factor.condition(), folds
         )
 
-    def _rmse(self, name: str, coefficients: np.ndarray) -> float:
-        total = self.totals[name]
-        return float(np.sqrt(total.squares(coefficients) / total.weight))
+    def _rmse(self, name: str, squares: float) -> float:
+        return float(np.sqrt(squares / self.totals[name].weight))
+
+    def _map(self, function: Callable[[int], Any], number: int) -> list[Any]:
+        """Apply to 0 .. number - 1 by threads: linear algebra leaves the interpreter's lock alone."""
+        if self.processes == 1 or number < 2:
+            return [function(index) for index in range(number)]
+        with ThreadPoolExecutor(self.processes) as pool:
+            return list(pool.map(function, range(number)))
 
 
 class _Factor:
@@ -469,25 +524,36 @@ class _Factor:
         diagonal = np.diag(matrix) + ridge
         diagonal[diagonal <= 0] = 1.0
         self.scale = 1 / np.sqrt(diagonal)
-        matrix = matrix * self.scale[:, None]
-        matrix *= self.scale
-        np.fill_diagonal(matrix, 1.0)
-        self.norm = np.abs(matrix).sum(axis=0).max()
-        # the transposed view is in Fortran's order: no copy
-        self.lower, failed = lapack.dpotrf(matrix.T, lower=1, clean=1, overwrite_a=0)
+        scaled = matrix * self.scale[:, None]
+        scaled *= self.scale
+        np.fill_diagonal(scaled, 1.0)
+        self.norm = float(np.abs(scaled).sum(axis=0).max())
+        # the transposed view is in the order of Fortran: no copy
+        self.lower, failed = lapack.dpotrf(scaled.T, lower=1, clean=1, overwrite_a=0)
         if failed:
-            self.lower = _semidefinite_root(matrix)
+            self.lower = _semidefinite_root(scaled)
 
     def solve(self, vector: np.ndarray) -> np.ndarray:
         solution = np.zeros(len(self.used))
-        solution[self.used] = self.scale * cho_solve((self.lower, True), self.scale * vector[self.used])
+        values = cho_solve((self.lower, True), self.scale * vector[self.used], check_finite=False)
+        solution[self.used] = self.scale * values
         return solution
+
+    def trace(self, matrix: np.ndarray) -> float:
+        """Return the trace of the inverse times a symmetric matrix."""
+        if self._inverse is None:
+            inverse, _ = lapack.dpotri(self.lower, lower=1)
+            self._inverse = np.tril(inverse) * self.scale * self.scale[:, None]
+        part = matrix if self.used.all() else matrix[np.ix_(self.used, self.used)]
+        return float(2 * np.vdot(self._inverse, part) - np.diag(self._inverse) @ np.diag(part))
+
+    _inverse: np.ndarray | None = None
 
     def root(self) -> np.ndarray:
         """Return F (n, n) with the inverse of the matrix F F^T."""
         root = np.zeros((len(self.used), len(self.used)))
-        inverse = solve_triangular(self.lower, np.diag(self.scale), lower=True)
-        root[np.ix_(self.used, self.used)] = inverse.T
+        inverse, _ = lapack.dtrtri(self.lower, lower=1)
+        root[np.ix_(self.used, self.used)] = (inverse * self.scale).T
         return root
 
     def condition(self) -> float:
@@ -499,17 +565,20 @@ def _semidefinite_root(matrix: np.ndarray) -> np.ndarray:
     """Lower triangular root of a matrix that rounding made indefinite: its smallest eigenvalues are raised."""
     values, vectors = eigh(matrix)
     values = np.maximum(values, 1e-14 * values.max())
-    return np.linalg.qr((vectors * np.sqrt(values)).T, mode='r').T
+    upper = np.linalg.qr((vectors * np.sqrt(values)).T, mode='r')
+    # rows of positive diagonal, in the order of Fortran as LAPACK wants it
+    return np.asfortranarray((upper * np.sign(np.diag(upper))[:, None]).T)
 
 
 def _describe(solution: Solution, tried: int) -> str:
     units = {'energy': ('meV/atom', 1e3), 'forces': ('meV/Å', 1e3), 'stress': ('meV/Å³', 1e3)}
     errors = ', '.join(
-        f'{name} {units[name][1] * value:.3g} {units[name][0]}' for name, value in solution.noise.items()
+        f'{name} {units[name][1] * error:.3g} {units[name][0]}' for name, error in solution.noise.items()
     )
     chosen = ', '.join(f'{name} {value:.3g}' for name, value in solution.hyperparameters.items())
     how = f'chosen by {tried} trials' if tried else 'as given'
-    return f'{chosen} ({how}); cross-validated errors: {errors}'
+    kind = 'cross-validated' if solution.folds else 'training'
+    return f'{chosen} ({how}); {kind} errors: {errors}'
 
 
 class NormalEquations:

@@ -1,13 +1,15 @@
 """What a linear fit has to be told beside its data: weights of the quantities, ridge and smoothness of the prior.
 
-Errors of energies (eV/atom), forces (eV/Å) and stresses (eV/Å³) have nothing in common, so they are compared by the
-scale-free sum of the logarithms of the cross-validated root mean square errors: a per cent of one is worth a per cent
-of the other. Where that sum is smallest, the residuals are balanced: in its gradient every quantity has the weight
-1/(number of rows x mean square error).
+Weights. If all errors were independent noise, the most probable weight of a row would be one over the standard
+deviation of its label. But the errors of a good fit are those of the model, and the hundreds of forces in a
+configuration err together, so that energies come off badly; as if each quantity had one label, the other extreme,
+spoils the forces. The geometric mean is taken: the weight of a quantity of N labels with the standard deviation s is
+N^(-1/4) / s, relative to that of the forces. Measured by `tests/benchmarks/bench_weights.py`.
 
-The prior of a coefficient is a Gaussian around zero, in units of the size that its function has in the data, and
-narrower for functions that oscillate faster (radial index n, angular momentum l, correlation order): the algebraic
-smoothness prior of ACEpotentials.jl (W. C. Witt et al., J. Chem. Phys. 159, 164101 (2023)).
+Prior. A coefficient is expected within a Gaussian around zero, in units of the size that its function has in the data,
+and narrower for functions that oscillate faster (radial index n, angular momentum l): the algebraic smoothness prior of
+ACEpotentials.jl (W. C. Witt et al., J. Chem. Phys. 159, 164101 (2023)). Its width and its smoothness are those with
+which configurations of trajectories or structures that were left out are predicted best.
 """
 
 from __future__ import annotations
@@ -17,24 +19,28 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
-#: Where the search starts, and what is taken where there is nothing to cross-validate.
+#: Where the search starts, and what is taken where there is nothing to validate on.
 ENERGY_WEIGHT, STRESS_WEIGHT, RIDGE, SMOOTHNESS = 100.0, 100.0, 1e-9, 1.0
-#: A per cent of the stress counts as much as half a per cent of the energy or of the forces.
+#: Between the noise of independent labels (0) and one row per quantity (1/2).
+POWER = 0.25
+#: Weights are never chosen beyond these, however few labels there are.
+WEIGHT_BOUNDS = (0.1, 1e4)
+#: Decimal logarithms between which the ridge is chosen: below, the fit would follow the rounding of its equations.
+RIDGE_BOUNDS = (-13.0, -2.0)
+#: Smoothnesses that are tried.
+SMOOTHNESSES = (0.0, 1.0, 2.0)
+#: A per cent of the stress counts as much in the validation as half a per cent of the energy or of the forces.
 SHARES = {'energy': 1.0, 'forces': 1.0, 'stress': 0.5}
-#: Decimal logarithms between which the weights and the ridge are searched, and bounds of the smoothness. The normal
-#: equations are known to 1e-16 relative: a smaller ridge would fit their rounding.
-BOUNDS = {'energy_weight': (-1.0, 5.0), 'stress_weight': (-1.0, 6.0), 'ridge': (-13.0, -1.0), 'smoothness': (0.0, 4.0)}
-#: First steps of the search.
-STEPS = {'energy_weight': 0.5, 'stress_weight': 0.5, 'ridge': 1.0, 'smoothness': 0.75}
+#: Part of the mean square error of all folds below which one fold is not asked to come: it may hold perfect crystals.
+FLOOR = 1e-6
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
     """`energy_weight` multiplies a row of energy per atom (eV/atom), `stress_weight` a row of stress (eV/Å³), where a
-    row of force (eV/Å) counts 1. `ridge` is that of columns of unit norm, `smoothness` the power of the degree of a
-    function that multiplies its square root."""
+    row of force (eV/Å) counts 1. `ridge` is that of columns of unit norm, on the average over the functions;
+    `smoothness` the power of the degree of a function (see :func:`degrees`) that multiplies its square root."""
 
     energy_weight: float = ENERGY_WEIGHT
     stress_weight: float = STRESS_WEIGHT
@@ -49,18 +55,23 @@ class Hyperparameters:
         return asdict(self)
 
 
-def given_hyperparameters(options: dict[str, Any]) -> tuple[Hyperparameters, list[str]]:
-    """Return those given as numbers, completed by starting values, and the names of those to be searched (`None`).
+NAMES = tuple(Hyperparameters().to_dict())
 
-    :raises ValueError: naming what is out of range.
+
+def given_hyperparameters(options: dict[str, Any]) -> tuple[Hyperparameters, list[str]]:
+    """Return those given as numbers, completed by starting values, and the names of those to be chosen (`None`).
+
+    :raises ValueError: naming what is not a number from zero on.
     """
-    names = list(BOUNDS)
-    given = {name: options.get(name) for name in names}
-    for name, value in given.items():
-        if value is not None and not (np.isfinite(value) and value >= 0):
-            raise ValueError(f'{name} is {value}: it must be zero or positive, or null to have it chosen')
-    fixed = {name: float(value) for name, value in given.items() if value is not None}
-    return Hyperparameters(**fixed), [name for name in names if name not in fixed]
+    fixed = {}
+    for name in NAMES:
+        value = options.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not (np.isfinite(value) and value >= 0):
+            raise ValueError(f'{name} is {value!r}: give a number that is not negative, or null to have it chosen')
+        fixed[name] = float(value)
+    return Hyperparameters(**fixed), [name for name in NAMES if name not in fixed]
 
 
 def degrees(basis: Any) -> np.ndarray:
@@ -75,38 +86,81 @@ def degrees(basis: Any) -> np.ndarray:
 
 
 def penalties(degree: np.ndarray, smoothness: float) -> np.ndarray:
-    """Return by how much more than a slow function each one is penalised (squared, (n,))."""
-    return degree ** (2 * smoothness)
+    """Return by how much more than an average function each one is penalised (n,); the geometric mean is 1."""
+    logarithms = 2 * smoothness * np.log(degree)
+    return np.exp(logarithms - logarithms.mean())
 
 
-def objective(rmse: dict[str, float]) -> float:
-    """Return the scale-free sum of logarithms of errors; quantities that are NaN (not there) are left out."""
-    return sum(SHARES[name] * np.log(max(value, 1e-300)) for name, value in rmse.items() if not np.isnan(value))
+def balanced(start: Hyperparameters, free: list[str], noise: dict[str, tuple[float, int]]) -> Hyperparameters:
+    """Return the hyperparameters with the free weights as the noise wants them.
 
-
-def search(
-    evaluate: Callable[[Hyperparameters], float], start: Hyperparameters, free: list[str], max_evaluations: int = 60
-) -> tuple[Hyperparameters, int]:
-    """Minimise `evaluate` over the free hyperparameters by Nelder and Mead's method, in logarithms; deterministic.
-
-    :returns: the best ones seen, and how many were tried.
+    :param noise: quantity -> standard deviation (eV/atom, eV/Å, eV/Å³) and number of labels, of those that are there.
     """
-    if not free:
-        return start, 0
+    if 'forces' not in noise:
+        return start
+    deviation, count = noise['forces']
+    changed = {}
+    for quantity in ('energy', 'stress'):
+        if f'{quantity}_weight' in free and quantity in noise:
+            other, number = noise[quantity]
+            weight = deviation / max(other, 1e-300) * (count / number) ** POWER
+            changed[f'{quantity}_weight'] = float(np.clip(weight, *WEIGHT_BOUNDS))
+    return replace(start, **changed)
 
-    def at(point: np.ndarray) -> Hyperparameters:
-        values = {n: float(v) if n == 'smoothness' else 10.0 ** float(v) for n, v in zip(free, point, strict=True)}
-        return replace(start, **values)
 
-    origin = [getattr(start, name) if name == 'smoothness' else np.log10(getattr(start, name)) for name in free]
-    bounds = np.array([BOUNDS[name] for name in free])
-    origin = np.clip(origin, bounds[:, 0], bounds[:, 1])
-    simplex = np.vstack([origin, origin + np.diag([STEPS[name] for name in free])])
-    found = minimize(
-        lambda point: evaluate(at(point)),
-        origin,
-        method='Nelder-Mead',
-        bounds=bounds,
-        options={'maxfev': max_evaluations, 'xatol': 0.05, 'fatol': 1e-3, 'initial_simplex': simplex},
-    )
-    return at(found.x), int(found.nfev)
+def objective(squares: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> float:
+    """Return the scale-free error of a validation: the sum over the quantities of the mean logarithm of the error.
+
+    The logarithm of each fold is taken by itself: a fold that holds a phase which nothing else resembles, and which no
+    prior could predict, does not outweigh the others.
+
+    :param squares: quantity -> weighted sum of squared errors of each fold (k,).
+    :param labels: quantity -> sum of the squared weights in each fold (k,).
+    """
+    total = 0.0
+    for name, share in SHARES.items():
+        present = labels[name] > 0
+        if not present.any():
+            continue
+        error, number = squares[name][present], labels[name][present]
+        mean = error / number + FLOOR * error.sum() / number.sum()
+        total += share / 2 * float(number @ np.log(np.maximum(mean, 1e-300))) / number.sum()
+    return total
+
+
+def choose(
+    start: Hyperparameters,
+    free: list[str],
+    balance: Callable[[Hyperparameters], Hyperparameters],
+    validate: Callable[[Hyperparameters], float],
+) -> tuple[Hyperparameters, int]:
+    """Choose the free hyperparameters; deterministic, with some 25 validations.
+
+    Weights, then the ridge, then the smoothness together with the ridge, then the weights and the ridge once more: the
+    weights hardly depend on the rest.
+
+    :param balance: returns its argument with weights that suit the residuals of its fit.
+    :param validate: returns the error of what is left out, to be minimised.
+    :returns: the best ones, and how many were validated.
+    """
+    tried: dict[Hyperparameters, float] = {}
+
+    def best(candidates: list[Hyperparameters]) -> Hyperparameters:
+        for candidate in candidates:
+            if candidate not in tried:
+                tried[candidate] = validate(candidate)
+        return min(candidates, key=tried.__getitem__)
+
+    def around(centre: Hyperparameters, *steps: float) -> list[Hyperparameters]:
+        """The centre, and those whose ridge differs by some decades."""
+        if 'ridge' not in free:
+            return [centre]
+        exponents = [np.log10(centre.ridge) + step for step in (0.0, *steps)]
+        return [replace(centre, ridge=10.0 ** float(np.clip(each, *RIDGE_BOUNDS))) for each in exponents]
+
+    found = best(around(balance(start), -4.0, -2.0, 2.0, 4.0, 6.0))
+    found = best(around(balance(found), -1.0, 1.0))
+    if 'smoothness' in free:
+        found = best([each for value in SMOOTHNESSES for each in around(replace(found, smoothness=value), -1.0, 1.0)])
+    found = best(around(balance(found), -1.0, -0.5, 0.5, 1.0))
+    return best(around(found, -0.25, 0.25)), len(tried)
