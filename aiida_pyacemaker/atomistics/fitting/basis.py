@@ -34,7 +34,7 @@ class Order:
     `lmax` bounds l by the number of factors (correlation order), one entry per order; there are no more orders.
     """
 
-    factor: float = 0.0
+    factor: float = 1.0
     angular: float = 1.5
     lmax: tuple[int, ...] = (0, 4, 3, 2, 1)
 
@@ -108,7 +108,7 @@ def build_basis(
 def default_order(n_elements: int) -> Order:
     """Return the order that suits a number of elements: with more of them, functions of many bodies are so many more
     that they must wait (measured, see the explanation of the fit)."""
-    return Order(factor=float(min(n_elements - 1, 4)))
+    return Order(factor=float(min(max(1, n_elements - 1), 4)))
 
 
 def basis_configuration(
@@ -256,26 +256,33 @@ def functions_per_element(basis: Any) -> dict[str, int]:
     }
 
 
+def columns(basis: Any) -> list[Any]:
+    """Return the functions of a basis as python-ace has them, in the order of its coefficients and of the rows."""
+    return [function for one, more in zip(basis.basis_rank1, basis.basis, strict=True) for function in (*one, *more)]
+
+
 def column_keys(basis: Any) -> list[tuple]:
     """Return what tells the functions of a basis apart, in the order of its coefficients: element, neighbours, n, l and
     couplings."""
     names = basis.elements_name
     return [
-        (names[f.mu0], tuple(names[mu] for mu in f.mus), tuple(f.ns), tuple(f.ls), tuple(f.LS))
-        for one, more in zip(basis.basis_rank1, basis.basis, strict=True)
-        for f in (*one, *more)
+        (names[f.mu0], tuple(names[mu] for mu in f.mus), tuple(f.ns), tuple(f.ls), tuple(f.LS)) for f in columns(basis)
     ]
 
 
-def columns_within(large: Any, small: Any) -> np.ndarray:
-    """Return which columns of the rows of a large basis are those of a small one.
+def columns_within(keys: list[tuple], elements: list[str], functions: list[Function]) -> np.ndarray:
+    """Return which columns of a large basis make up a smaller one.
 
-    Both must have the same radial functions, cutoff and inner cutoffs.
-
+    :param keys: those of the large basis, see :func:`column_keys`.
+    :param functions: those of every element in the smaller basis, see :func:`first_functions`.
     :raises ValueError: if the small basis is no part of the large one.
     """
-    places = {key: place for place, key in enumerate(column_keys(large))}
-    try:
-        return np.array([places[key] for key in column_keys(small)], dtype=int)
-    except KeyError as exception:
-        raise ValueError(f'the smaller basis has the function {exception}, which the larger has not') from exception
+    wanted = set()
+    for central in elements:
+        for function in functions:
+            names, *rest = function.key(elements, central)
+            wanted.add((central, names[1:], *rest))
+    missing = wanted - set(keys)
+    if missing:
+        raise ValueError(f'the smaller basis has the function {missing.pop()}, which the larger has not')
+    return np.array([place for place, key in enumerate(keys) if key in wanted], dtype=int)

@@ -18,7 +18,17 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from scipy.linalg import cho_factor, cho_solve
 
-from .basis import Order, Radial, build_basis, columns_within, default_order, import_pyace
+from .basis import (
+    Order,
+    Radial,
+    build_basis,
+    column_keys,
+    columns,
+    columns_within,
+    default_order,
+    first_functions,
+    import_pyace,
+)
 from .equations import Moments, Sums, Target, accumulate, solve_sums
 from .rows import DesignMatrix, FrameRows
 from .weights import Hyperparameters, degrees, penalties
@@ -36,8 +46,6 @@ FACTORS = (0.0, 1.0, 2.0, 3.0, 4.0)
 THRIFT = 0.15
 #: Atoms of the sample, columns of the largest rung, and labels that a column needs at least.
 SAMPLE_ATOMS, MAX_COLUMNS, LABELS_PER_COLUMN = 3000, 1200, 4.0
-#: Trials of weights and regularisation on a rung.
-MAX_EVALUATIONS = 30
 #: Cost of the evaluator (µs per atom on one core): per neighbour, per neighbour and radial-angular product, per product
 #: in a function; fitted by `tests/benchmarks/bench_ladder.py`.
 COST = (0.106, 0.00694, 0.0157)
@@ -156,14 +164,14 @@ class _Ladder:
         if self.options.get('number_of_functions'):
             return [int(self.options['number_of_functions'])]
         n_labels = sum(len(target.forces) * 3 for target in self.targets if target.forces is not None)
-        columns = min(MAX_COLUMNS, n_labels / LABELS_PER_COLUMN)
-        fitting = [number for number in RUNGS if len(self.elements) <= number <= columns / len(self.elements)]
+        most = min(MAX_COLUMNS, n_labels / LABELS_PER_COLUMN) / len(self.elements)
+        fitting = [number for number in RUNGS if len(self.elements) <= number <= most]
         return fitting or [max(RUNGS[0], len(self.elements))]
 
     def as_asked(self, cutoff: float, factor: float) -> BasisChoice:
         """Return the only basis that the options leave."""
-        basis = self.build(cutoff, factor, self.numbers[0])
-        cost = cost_model(basis, mean_neighbours(self.frames, cutoff)) * self.speed(basis)
+        basis = self.build(cutoff, self.order(factor), self.numbers[0])
+        cost = cost_model(columns(basis), mean_neighbours(self.frames, cutoff)) * self.speed(basis)
         if cost > self.max_cost:
             raise self.too_expensive(cost)
         return BasisChoice(cutoff, self.numbers[0], self.radial, self.order(factor), cost)
@@ -178,24 +186,23 @@ class _Ladder:
         given = self.options.get('order')
         return given if isinstance(given, Order) else Order(**given) if given else Order(factor=factor)
 
-    def build(self, cutoff: float, factor: float, number: int) -> Any:
-        return build_basis(
-            self.elements, cutoff, number, self.inner_cutoffs, radial=self.radial, order=self.order(factor)
-        )
+    def build(self, cutoff: float, order: Order, number: int) -> Any:
+        return build_basis(self.elements, cutoff, number, self.inner_cutoffs, radial=self.radial, order=order)
 
     def climb(self, cutoff: float, factor: float) -> list[dict[str, Any]]:
         """Return all rungs of a cutoff and an order, validated."""
         if (cutoff, factor) in self.tried:
             return self.tried[cutoff, factor]
-        largest = self.build(cutoff, factor, self.numbers[-1])
+        order = self.order(factor)
+        largest = self.build(cutoff, order, self.numbers[-1])
         sums = accumulate(_RowsOnDemand(DesignMatrix(largest)), self.frames, self.targets, self.processes)
+        functions, keys, degree = columns(largest), column_keys(largest), degrees(largest)
         n_neighbours = mean_neighbours(self.frames, cutoff)
         rungs = []
         for number in self.numbers:
-            basis = self.build(cutoff, factor, number)
-            part = sums.columns(columns_within(largest, basis))
-            found = solve_sums(part, degrees(basis), {}, self.processes, _quiet, MAX_EVALUATIONS)
-            cost = cost_model(basis, n_neighbours) * self.speed(basis)
+            part = columns_within(keys, self.elements, first_functions(len(self.elements), number, order))
+            found = solve_sums(sums.columns(part), degree[part], {}, self.processes, _quiet)
+            cost = cost_model([functions[index] for index in part], n_neighbours) * self.speed(largest)
             rungs.append(_rung(cutoff, factor, number, cost, found.noise))
         self.tried[cutoff, factor] = rungs
         return rungs
@@ -212,7 +219,7 @@ class _Ladder:
         """Return by how much this machine is slower than the cost model, measured once."""
         if self._speed is None:
             frame = max(self.frames, key=len)
-            modelled = cost_model(basis, mean_neighbours([frame], basis.cutoffmax))
+            modelled = cost_model(columns(basis), mean_neighbours([frame], basis.cutoffmax))
             self._speed = measure_cost(basis, frame) / modelled
         return self._speed
 
@@ -303,23 +310,27 @@ def _some(frames: Sequence[Atoms], number: int = 12) -> list[Atoms]:
 # --- cost ---------------------------------------------------------------------------------------------------------
 
 
-def cost_features(basis: Any, n_neighbours: float) -> np.ndarray:
+def cost_features(functions: Sequence[Any], n_neighbours: float) -> np.ndarray:
     """Return what the cost per atom is linear in: neighbours; neighbours times products of radial and spherical
-    functions; products in the functions, by mean over the elements."""
+    functions; products in the functions. The mean over the elements.
+
+    :param functions: of the basis, see :func:`~.basis.columns`.
+    """
     products, work = [], []
-    for one, more in zip(basis.basis_rank1, basis.basis, strict=True):
-        shapes = {(max(f.ns), max(f.ls)) for f in more}
-        n_max, l_max = (max(values) for values in zip(*shapes, strict=True)) if shapes else (0, 0)
+    for element in {f.mu0 for f in functions}:
+        mine = [f for f in functions if f.mu0 == element]
+        more = [f for f in mine if f.rank > 1]
+        n_max, l_max = max((max(f.ns) for f in more), default=0), max((max(f.ls) for f in more), default=0)
         products.append(n_max * (l_max + 1) * (l_max + 2) / 2)
         # functions that differ in their couplings only are one function in a simulation
         merged = {(tuple(f.mus), tuple(f.ns), tuple(f.ls)): f.num_ms_combs * f.rank for f in more}
-        work.append(len(one) + sum(merged.values()))
+        work.append(len(mine) - len(more) + sum(merged.values()))
     return np.array([n_neighbours, n_neighbours * np.mean(products), np.mean(work)])
 
 
-def cost_model(basis: Any, n_neighbours: float) -> float:
+def cost_model(functions: Sequence[Any], n_neighbours: float) -> float:
     """Return the cost (µs per atom and step) of a basis on the core that `COST` was measured on."""
-    return float(np.dot(COST, cost_features(basis, n_neighbours)))
+    return float(np.dot(COST, cost_features(functions, n_neighbours)))
 
 
 def measure_cost(basis: Any, atoms: Atoms, repeats: int = 5) -> float:
@@ -360,12 +371,15 @@ def learning_curve(
     """
     hyper = Hyperparameters(**{name: hyperparameters[name] for name in asdict(Hyperparameters())})
     n_folds = len(sums.members)
+    everything = _weighted(sums, list(range(n_folds)), hyper)
+    # the prior is that of the fit, however few data there are
+    prior = hyper.ridge * penalties(degree, hyper.smoothness) * np.diag(everything.matrix)
     curve = []
     for size in range(1, n_folds):
         squares = {name: [0.0, 0.0] for name in sums.moments}
         for shift in range(n_folds):
             fitted = [(shift + step) % n_folds for step in range(n_folds)]
-            coefficients = _solve_folds(sums, fitted[:size], hyper, degree)
+            coefficients = _solve(_weighted(sums, fitted[:size], hyper), prior)
             for name, folds in sums.moments.items():
                 for fold in fitted[size:]:
                     squares[name][0] += folds[fold].squares(coefficients)
@@ -384,19 +398,22 @@ def learning_curve(
     return curve
 
 
-def _solve_folds(sums: Sums, folds: list[int], hyper: Hyperparameters, degree: np.ndarray) -> np.ndarray:
-    """Return the coefficients that fit some folds only."""
+def _weighted(sums: Sums, folds: list[int], hyper: Hyperparameters) -> Moments:
+    """Return the normal equations of some folds."""
     total = Moments.zeros(sums.size)
     total.add(sums.core)
     for name, weight in hyper.row_weights().items():
         for fold in folds:
-            moments = sums.moments[name][fold]
-            total.matrix += weight**2 * moments.matrix
-            total.vector += weight**2 * moments.vector
-    norms = np.diag(total.matrix).copy()
-    norms[norms <= 1e-24 * norms.max()] = 1.0  # a function that is zero in these folds: its coefficient is 0
-    scale = 1 / np.sqrt(norms)
-    matrix = total.matrix * np.outer(scale, scale)
-    # rounding of the sums, above which the few data of a fold must be regularised
-    matrix[np.diag_indices(sums.size)] += np.maximum(hyper.ridge * penalties(degree, hyper.smoothness), 1e-12)
-    return scale * cho_solve(cho_factor(matrix, lower=True), scale * total.vector)
+            total.matrix += weight**2 * sums.moments[name][fold].matrix
+            total.vector += weight**2 * sums.moments[name][fold].vector
+    return total
+
+
+def _solve(equations: Moments, prior: np.ndarray) -> np.ndarray:
+    diagonal = np.diag(equations.matrix) + prior
+    diagonal[diagonal <= 0] = 1.0  # a function that is zero in all data: its coefficient is 0
+    scale = 1 / np.sqrt(diagonal)
+    matrix = equations.matrix * np.outer(scale, scale)
+    # few data may leave the sums singular up to rounding
+    np.fill_diagonal(matrix, 1.0 + 1e-13)
+    return scale * cho_solve(cho_factor(matrix, lower=True), scale * equations.vector)
