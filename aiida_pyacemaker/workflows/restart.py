@@ -46,7 +46,7 @@ class WorkerBaseWorkChain(BaseRestartWorkChain):
             for label in ('ERROR_INVALID_DATA', 'ERROR_MISSING_ENGINE', 'ERROR_TASK_FAILED')
         }
         if calculation.exit_status in refusals:
-            self.report_error_handled(calculation, f'stopping, the job says: {calculation.exit_message}')
+            self.report(f'{calculation.process_label}<{calculation.pk}> stops: {calculation.exit_message}')
             return ProcessHandlerReport(
                 True, self.exit_codes.ERROR_JOB_REFUSED.format(message=calculation.exit_message)
             )

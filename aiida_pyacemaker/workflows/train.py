@@ -56,7 +56,7 @@ class TrainWorkChain(WorkerBaseWorkChain):
     def handle_killed(self, calculation):
         """Go on from what a fit that was killed has left."""
         self.ctx.inputs.parent_folder = calculation.outputs.remote_folder
-        self.report_error_handled(calculation, 'it was killed: going on from what it has computed')
+        self.report(f'{calculation.process_label}<{calculation.pk}> was killed: going on from what it has computed')
         return ProcessHandlerReport(True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from aiida import orm
 from aiida.engine import run_get_node
 from aiida.plugins import CalculationFactory
 from ase.build import bulk
@@ -63,6 +64,44 @@ def test_train(get_train_builder, sets, al_potential):
     ]
     assert 'configurations.npz' not in node.base.repository.list_object_names()
     assert node.base.caching.is_valid_cache
+
+
+def test_parent_folder(get_train_builder):
+    """A fit takes over what a former one has computed, with the same result, and is cached with it and after it."""
+    from aiida.manage.caching import enable_caching
+
+    def run_both():
+        first, _ = run_get_node(get_train_builder())
+        builder = get_train_builder({**SMALL, 'generation': 1}, potential=first['potential'])
+        builder.parent_folder = first['remote_folder']
+        return run_get_node(builder)
+
+    with enable_caching(identifier='aiida.calculations:pyacemaker.pace_train'):
+        outputs, node = run_both()
+        assert node.is_finished_ok, (node.exit_status, node.exit_message)
+        assert (outputs['results']['rows']['computed'], outputs['results']['rows']['linked']) == (0, 12)
+        _, cached = run_both()
+        assert cached.base.caching.get_cache_source() == node.uuid
+
+    alone, _ = run_get_node(
+        get_train_builder({**SMALL, 'generation': 1}, potential=outputs['potential'].creator.inputs.potential)
+    )
+    assert alone['results']['rows']['linked'] == 0
+    for name in ('potential.yaml', 'potential.yace', 'potential.asi'):
+        one, other = (each['potential'].base.repository.get_object_content(name, 'rb') for each in (outputs, alone))
+        assert one == other
+
+
+def test_parent_folder_elsewhere(get_train_builder, aiida_computer_local, tmp_path):
+    """Rows on another machine are refused before submission; a folder that was cleaned is as good as none."""
+    other = orm.RemoteData(remote_path=str(tmp_path), computer=aiida_computer_local(label='elsewhere')).store()
+    with pytest.raises(ValueError, match='`parent_folder` is on elsewhere, but the fit runs on'):
+        run_get_node(get_train_builder(parent_folder=other))
+    builder = get_train_builder()
+    builder.parent_folder = orm.RemoteData(remote_path=str(tmp_path / 'gone'), computer=builder.code.computer).store()
+    outputs, node = run_get_node(builder)
+    assert node.is_finished_ok, (node.exit_status, node.exit_message)
+    assert outputs['results']['rows']['computed'] == 12
 
 
 def test_select(worker_code, al_potential):
