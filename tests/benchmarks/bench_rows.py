@@ -130,10 +130,8 @@ def main() -> None:
     quick = parser.parse_args().quick
     heads = ['elements', 'functions', 'atoms', 'rows', 'projections', 'pyace rows', 'pyace projections', 'pyace MD',
              'rows: times faster', 'relative difference']  # fmt: skip
-    print(
-        f'ms per atom, cutoff {CUTOFF} Å, 83 neighbours; rows: energy, forces and stress; pyace: energy and forces, read'
-    )
-    print('into numpy, without the neighbour list, which our figures include')
+    print(f'ms per atom, cutoff {CUTOFF} Å, 83 neighbours; rows: energy, forces and stress, neighbour list included;')
+    print('pyace: energy and forces read into numpy, neighbour list not included')
     print(tabulate(compare(quick), heads, floatfmt=['', '', '', '.3f', '.3f', '.2f', '.3f', '.3f', '.1f', '.0e']))
     alone, together = two_processes(quick)
     print(

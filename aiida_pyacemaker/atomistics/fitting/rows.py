@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,35 +114,17 @@ class DesignMatrix:
         vectors = positions[others] + images @ cell - positions[centres]
         distances = np.linalg.norm(vectors, axis=1)
         itself = (centres == others) & ~images.any(axis=1)
-        pair = elements[centres], elements[others]
-        near = ~itself & (distances < self._cutoffs[pair])
+        near = ~itself & (distances < self._cutoffs[elements[centres], elements[others]])
         # nearer than the first node python-ace does not compute either
         if (distances[near] * self._splines.scale.min() < 1).any():
             raise ValueError(f'{atoms.get_chemical_formula()} has atoms on top of each other: remove one of them')
         order = np.flatnonzero(near)
-        order = order[np.lexsort((others[order], pair[1][order], centres[order]))]
+        order = order[np.lexsort((others[order], centres[order]))]
         starts = np.searchsorted(centres[order], np.arange(len(atoms) + 1))
         return starts, others[order], vectors[order]
 
     def all_rows(self, frames: list[Atoms], forces: bool = True, processes: int = 2) -> list[FrameRows]:
         """Rows of many frames, in order, by `processes` processes."""
-        bare = [Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc) for atoms in frames]
-        processes = min(processes, len(frames))
-        if processes <= 1:
-            return [self.rows(atoms, forces) for atoms in bare]
-        # fork: the children inherit the basis, which cannot be pickled.
-        global _shared
-        _shared = (self, bare, forces)
-        try:
-            with multiprocessing.get_context('fork').Pool(processes) as pool:
-                return pool.map(_shared_rows, range(len(bare)), chunksize=max(1, len(bare) // (8 * processes)))
-        finally:
-            _shared = None
+        from .store import bare, forked_map  # which imports this module
 
-
-_shared: tuple[DesignMatrix, list[Atoms], bool] | None = None
-
-
-def _shared_rows(index: int) -> FrameRows:
-    design, frames, forces = _shared
-    return design.rows(frames[index], forces)
+        return list(forked_map(lambda atoms: self.rows(atoms, forces), [bare(atoms) for atoms in frames], processes))
