@@ -144,6 +144,7 @@ def tabulate(basis: Any) -> tuple[Splines, np.ndarray]:
     """Return python-ace's splines, and for each of its radial functions (those of two-body functions, then those of
     the others by n and l) the column they are in: equal ones are kept once."""
     radial = basis.radial_functions
+    columns, kept = _distinct(np.array(radial.crad), radial.nradbase)
     tables, last, scale = [], [], []
     for mu_i in range(radial.nelements):
         for mu_j in range(radial.nelements):
@@ -155,18 +156,32 @@ def tabulate(basis: Any) -> tuple[Splines, np.ndarray]:
             points = np.arange(1, intervals + 1) * (1 + 1e-14)
             points[-1] = intervals * (1 - 1e-13)
             radial.evaluate_range(list(points / scale[-1]), radial.nradbase, radial.nradial, mu_i, mu_j)
-            values = np.concatenate([radial.gr_vec, np.reshape(radial.fr_vec, (intervals, -1))], axis=1)
-            slopes = np.concatenate([radial.dgr_vec, np.reshape(radial.dfr_vec, (intervals, -1))], axis=1)
-            table = np.zeros((intervals + 1, 2, values.shape[1]))
-            table[1:, 0], table[1:, 1] = values, slopes / scale[-1]
+            table = np.zeros((intervals + 1, 2, len(kept)))
+            table[1:, 0] = np.hstack([radial.gr_vec, np.reshape(radial.fr_vec, (intervals, -1))])[:, kept]
+            table[1:, 1] = np.hstack([radial.dgr_vec, np.reshape(radial.dfr_vec, (intervals, -1))])[:, kept] / scale[-1]
             tables.append(table)
-    nodes = np.concatenate(tables)
-    kept: dict[bytes, int] = {}
-    columns = np.array([kept.setdefault(nodes[:, :, k].tobytes(), len(kept)) for k in range(nodes.shape[2])])
-    unique = [int(np.argmax(columns == k)) for k in range(len(kept))]
     first = np.concatenate([[0], np.cumsum([len(table) for table in tables])[:-1]])
-    splines = Splines(np.ascontiguousarray(nodes[:, :, unique]), first, np.array(last), np.array(scale, dtype=float))
-    return splines, columns
+    return Splines(np.concatenate(tables), first, np.array(last), np.array(scale, dtype=float)), columns
+
+
+def _distinct(mixing: np.ndarray, n_base: int) -> tuple[np.ndarray, list[int]]:
+    """Return which column each radial function is in, and the functions that have columns.
+
+    The functions of n and l are mixtures of the two-body ones, most often single ones, the same for all l.
+
+    :param mixing: python-ace's `crad` (elements, elements, n, l, n_base).
+    """
+    kept = list(range(n_base))
+    columns = list(kept)
+    by_function = mixing.transpose(2, 3, 0, 1, 4).reshape(-1, mixing.shape[0] ** 2, n_base)
+    for number, part in enumerate(by_function):
+        single = int(np.argmax(part[0]))
+        if (part == np.eye(n_base)[single]).all():
+            columns.append(single)
+        else:
+            columns.append(len(kept))
+            kept.append(n_base + number)
+    return np.array(columns), kept
 
 
 def warm_up() -> None:
