@@ -18,6 +18,7 @@ from aiida_pyacemaker.atomistics.fitting.posterior import (
     committee,
     fit_error_model,
     force_features,
+    get_inflation,
     with_error_bars,
 )
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
@@ -52,6 +53,16 @@ def test_perfect_fit_and_symmetric_atoms_give_finite_bars():
     half = np.repeat([0.0, 1.0], 50)
     model = fit_error_model(0.1 * half[:, None], half, half)
     assert model(np.zeros(1), np.zeros(1))[0] > 0
+
+
+def test_committee_is_wide_enough_where_the_data_are_dense():
+    """A misfit that is the same everywhere asks most where the posterior's spread is least."""
+    rng = np.random.default_rng(2)
+    spread = np.repeat([0.01, 0.02, 0.05, 0.1, 0.2], 1000)
+    misfit = 0.05 * rng.standard_normal((5000, 3))
+    assert get_inflation(misfit, spread) == pytest.approx(5, rel=0.05)
+    assert get_inflation(spread[:, None] * rng.standard_normal((5000, 3)), spread) == pytest.approx(1, rel=0.05)
+    assert get_inflation(misfit[:0], spread[:0]) == 1.0 and get_inflation(misfit, 0 * spread) == 1.0
 
 
 def problem(n_frames: int = 120, n: int = 8, noise: float = 0.05):
