@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -38,9 +39,11 @@ BROKEN = 20.0
 
 @dataclass
 class Job:
-    """What a job took: seconds, bytes of memory at its peak, and what it reports (nothing if it was killed)."""
+    """What a job took: seconds, those of processors, bytes of memory at its peak; and what it reports (nothing if it
+    was killed)."""
 
     seconds: float
+    processor: float
     memory: float
     result: dict | None
 
@@ -83,7 +86,7 @@ def run_job(directory: Path, parameters: dict, frames: Path, kill: float | None 
         (directory / name).symlink_to(target)
     command = [sys.executable, '-m', 'aiida_pyacemaker.worker.main', 'train']
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    start, peak = time.perf_counter(), 0.0
+    start, before, peak = time.perf_counter(), processor_time(), 0.0
     with open(directory / 'worker.out', 'wb') as output:
         process = subprocess.Popen(
             command, cwd=directory, env=environment, stdout=output, stderr=output, start_new_session=True
@@ -93,13 +96,19 @@ def run_job(directory: Path, parameters: dict, frames: Path, kill: float | None 
             if kill is not None and time.perf_counter() - start > kill:
                 os.killpg(process.pid, signal.SIGKILL)
             time.sleep(0.05 if time.perf_counter() - start < 20 else 0.5)
-    seconds = time.perf_counter() - start
+    seconds, processor = time.perf_counter() - start, processor_time() - before
     if kill is not None and not (directory / 'result.json').exists():
-        return Job(seconds, peak, None)
+        return Job(seconds, processor, peak, None)
     result = json.loads((directory / 'result.json').read_text())
     if result['status'] != 'ok':
         raise SystemExit(f'{directory}: {result["message"]}')
-    return Job(seconds, peak, result)
+    return Job(seconds, processor, peak, result)
+
+
+def processor_time() -> float:
+    """Processor time in seconds of all children that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def proportional_memory(pid: int) -> float:
@@ -123,7 +132,7 @@ def write_table(job: Job, directory: Path, name: str) -> None:
     if job.result is None:
         print(f'{name}: killed after {job.seconds:.1f} s, {size_on_disk(directory / "rows") / 1e6:.0f} MB of rows')
         return
-    print(f'{name}: {job.seconds:.1f} s, of which')
+    print(f'{name}: {job.seconds:.1f} s ({job.processor:.1f} s of processors), of which')
     for step, seconds in job.result['timings'].items():
         print(f'  {step:20s} {seconds:9.1f} s')
     print(f'  memory at the peak   {job.memory / 1e9:9.2f} GB')
