@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -103,8 +104,8 @@ class StoredEnvironments:
         sizes = functions_per_element(store.design.basis)
         self.sizes = {element: sizes[element] for element in elements}
         borders = np.cumsum([0, *map(len, frames)]) // CHUNK
-        starts = np.unique(borders[:-1], return_index=True)[1] if frames else []
-        self._parts = [range(a, b) for a, b in zip(starts, [*starts[1:], len(frames)], strict=True)]
+        starts = [*np.unique(borders[:-1], return_index=True)[1], len(frames)]
+        self._parts = [range(begin, end) for begin, end in pairwise(starts)]
         self.ids, self.offsets = {}, {}
         for element in elements:
             picked = [np.flatnonzero(self._picked(index, element)) for index in range(len(frames))]

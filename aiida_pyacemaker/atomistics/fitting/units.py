@@ -52,6 +52,8 @@ STRESS_MISTAKES = {
 #: radii say nothing, are not looked at. In bohr it would be 1.5 to 2.4, in nanometres 0.08 to 0.13.
 LONG, SHORT = 1.55, 0.45
 NOBLE = (2, 10, 18, 36, 54, 86)
+#: Volume per atom (Å³) that no matter has: hydrogen at 500 GPa has 1.2.
+DENSE = 0.7
 #: Configurations whose bonds are looked at, and those whose energies are compared with others.
 SAMPLE, COMPARED = 30, 200
 #: Two configurations are close if their atoms differ by this (Å, root mean square) and their cells by this strain.
@@ -115,6 +117,10 @@ class _Pair:
 def _bond(atoms: Atoms) -> tuple[float, float]:
     """Shortest distance over the sum of the covalent radii, and that distance (Å)."""
     radii = covalent_radii[atoms.numbers]
+    if atoms.pbc.all() and atoms.get_volume() < DENSE * len(atoms):
+        # a list of neighbours in so small a cell takes long
+        bond = float(np.cbrt(atoms.get_volume() / len(atoms)))
+        return bond / (2 * radii.mean()), bond
     for reach in (0.3, 1.3, 6.0):  # the cell may be tiny
         first, second, distance = neighbor_list('ijd', atoms, list(reach * radii))
         if len(distance):
