@@ -2,8 +2,8 @@
 
 The energy of an atom is rho_1 + F(rho_2), where F is a shifted square root and both densities are expansions in the
 functions of the linear basis (Y. Lysogorskiy et al., npj Comput. Mater. 7, 97 (2021)). The start is the linear solution
-for rho_1 and a pair sum for rho_2. Everything is optimised by :mod:`.tensorpot` in a process of its own, and the outcome
-is kept only if it beats the linear potential on data that neither has seen, within the cost that is allowed.
+for rho_1 and a pair sum for rho_2. Everything is optimised by :mod:`.tensorpot` in a process of its own. The outcome is
+kept only if it beats the linear potential on data that neither was fitted to, within the cost that is allowed.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def decide(metrics: dict[str, Any], max_cost: float | None) -> tuple[bool, str]:
     if not all(np.isfinite(list(refined.values()))):
         return False, 'the refinement is not kept: its errors are not finite'
     if max_cost is not None and dearness > max_cost:
-        return False, f'the refinement is not kept: it costs {dearness:.1f} µs/atom/step, more than {max_cost:.1f}'
+        return False, f'the refinement is not kept: it costs {dearness:.3g} µs/atom/step, more than {max_cost:.3g}'
     worse = [key for key in refined if refined[key] > TOLERANCE * linear[key]]
     if worse:
         return False, f'the refinement is not kept, as its {worse[0]} error is larger: {comparison}'

@@ -178,7 +178,7 @@ def test_coordinates_make_the_linear_loss_round():
     ('errors', 'max_cost', 'kept', 'why'),
     [
         ({'energy': 0.001, 'forces': 0.04}, None, True, 'is kept: energy 1 meV/atom, forces 40 meV/Å against'),
-        ({'energy': 0.001, 'forces': 0.04}, 9.0, False, 'it costs 10.0 µs/atom/step, more than 9.0'),
+        ({'energy': 0.001, 'forces': 0.04}, 9.0, False, 'it costs 10 µs/atom/step, more than 9'),
         ({'energy': 0.00199, 'forces': 0.0995}, None, False, 'gains too little'),
         ({'energy': 0.0005, 'forces': 0.12}, None, False, 'its forces error is larger'),
         ({'energy': float('nan'), 'forces': 0.04}, None, False, 'not finite'),
