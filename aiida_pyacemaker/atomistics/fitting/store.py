@@ -59,7 +59,7 @@ class RowStore:
     """The rows of configurations in one basis, each computed once; see :class:`~.rows.FrameRows`.
 
     Energies, stresses and projections are kept in double, rows of forces in single precision, also where they had to be
-    computed again: so 20,000 configurations of 64 atoms take 15 GB with 1,000 functions, and a row is the same number
+    computed again: so 20,000 configurations of 64 atoms take 20 GB with 1,000 functions, and a row is the same number
     whenever it is asked for.
 
     :param directory: what is kept goes below it, in a directory of this basis.
