@@ -193,13 +193,13 @@ def load_active_sets(source: str | os.PathLike) -> dict[str, np.ndarray]:
 
 @dataclass
 class _Found:
-    """What a pass found of one element: the largest value of each function, the largest gamma, the environments whose
-    gamma is too large (grades and numbers), and where the members of the set are (position in the set -> number)."""
+    """What a pass found of one element: the largest value of each function, the largest gamma, the environments worth
+    a look (grades and numbers), and where the members of the set are (position in the set -> number)."""
 
     largest: np.ndarray
     grade: float
     grades: np.ndarray
-    extrapolating: np.ndarray
+    promising: np.ndarray
     members: dict[int, int]
 
 
@@ -292,7 +292,12 @@ class _Choice:
                 break
             found = self._pass(left)
             for element in left:
-                self._exchange(element, self.states[element], found[element])
+                state = self.states[element]
+                state.passes += 1
+                state.grade = found[element].grade
+                state.done = state.grade <= TOLERANCE
+                if not state.done:
+                    self._exchange(element, state, found[element].promising)
         told = ', '.join(f'{element} {state.grade:.4g}' for element, state in self.states.items())
         report(f'active set: largest gamma of the training environments {told}')
         return {element: state.result(self.environments.ids[element]) for element, state in self.states.items()}
@@ -301,21 +306,16 @@ class _Choice:
         """After the first pass: start from the environments of the former set, if they were found, or from a sample."""
         state.passes = 1
         if found.members:
-            numbers, others = np.array(sorted(found.members.values())), found.extrapolating
+            numbers, others = np.array(sorted(found.members.values())), found.promising
         else:
             count = len(self.environments.ids[element])
             numbers = others = np.arange(0, count, max(1, -(-count // state.pool_size)))
         state.start(self._rows(element, numbers), numbers, found.largest)
-        state.exchange(self._rows(element, others), others)
+        self._exchange(element, state, others)
 
-    def _exchange(self, element: str, state: _State, found: _Found) -> None:
-        """After another pass: nothing left to exchange, or the environments it found."""
-        state.passes += 1
-        state.grade = found.grade
-        state.done = not len(found.extrapolating)
-        if not state.done:
-            new = found.extrapolating[~np.isin(found.extrapolating, state.pool_numbers)]
-            state.exchange(self._rows(element, new), new)
+    def _exchange(self, element: str, state: _State, numbers: np.ndarray) -> None:
+        new = numbers[~np.isin(numbers, [*state.numbers, *state.pool_numbers])]
+        state.exchange(self._rows(element, new), new)
 
     def _rows(self, element: str, numbers: np.ndarray) -> np.ndarray:
         """Projections of environments by their numbers."""
@@ -343,9 +343,9 @@ class _Choice:
             joined.grade = max(joined.grade, part.grade)
             joined.members = {**part.members, **joined.members}
         grades = np.concatenate([joined.grades, *(part.grades for part in parts)])
-        numbers = np.concatenate([joined.extrapolating, *(part.extrapolating for part in parts)])
+        numbers = np.concatenate([joined.promising, *(part.promising for part in parts)])
         best = np.sort(np.argsort(-grades, kind='stable')[: state.pool_size])
-        joined.grades, joined.extrapolating = grades[best], numbers[best]
+        joined.grades, joined.promising = grades[best], numbers[best]
         return joined
 
     def look(self, number: int, elements: list[str]) -> dict[str, _Found]:
@@ -369,9 +369,9 @@ class _Choice:
             if state.passes == 0:  # by the former set
                 _note_members(coefficients, block, begin + first, found.members)
         found.grade = float(grades.max())
-        extrapolating = np.flatnonzero(grades > TOLERANCE)
-        best = np.sort(extrapolating[np.argsort(-grades[extrapolating], kind='stable')[: state.pool_size]])
-        found.grades, found.extrapolating = grades[best], begin + best
+        promising = np.flatnonzero(grades > PROMISING)
+        best = np.sort(promising[np.argsort(-grades[promising], kind='stable')[: state.pool_size]])
+        found.grades, found.promising = grades[best], begin + best
         return found
 
 
