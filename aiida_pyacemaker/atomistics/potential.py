@@ -122,7 +122,7 @@ class AceCalculator(Calculator):
     def calculate(self, atoms: Atoms | None = None, properties=('energy',), system_changes=all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
         self.potential.check_elements([self.atoms])
-        self.ace.calculate(self.atoms)
+        self.ace.calculate(right_handed(self.atoms))
         energy, forces, stress = self.potential.baseline.evaluate(self.atoms)
         energy += sum(self.potential.reference_energies[symbol] for symbol in self.atoms.get_chemical_symbols())
         energy += self.ace.results['energy']
@@ -134,3 +134,13 @@ class AceCalculator(Calculator):
         }
         if 'stress' in self.ace.results:
             self.results['stress'] = stress + self.ace.results['stress']
+
+
+def right_handed(atoms: Atoms) -> Atoms:
+    """Return the same lattice, with two cell vectors exchanged if it is left-handed, which python-ace refuses."""
+    if atoms.cell.handedness >= 0:
+        return atoms
+    same = atoms.copy()
+    same.set_cell(atoms.cell.array[[1, 0, 2]])
+    same.pbc = atoms.pbc[[1, 0, 2]]
+    return same

@@ -139,3 +139,16 @@ def test_broken_potentials_are_named(trained, tmp_path):
         bulk_copper = bulk('Cu')
         bulk_copper.calc = potential.calculator()
         bulk_copper.get_potential_energy()
+
+
+def test_left_handed_cell(trained, training):
+    """python-ace refuses it; the same lattice with two vectors exchanged has the same energy, forces and stress."""
+    potential, _ = trained
+    atoms = training[-1].copy()
+    mirror = atoms.copy()
+    mirror.set_cell(atoms.cell.array[[1, 0, 2]])
+    calculators = [potential.calculator(), potential.calculator()]
+    for frame, calculator in zip((atoms, mirror), calculators, strict=True):
+        calculator.calculate(frame)
+    for name in ('energy', 'forces', 'stress', 'gamma'):
+        np.testing.assert_allclose(calculators[0].results[name], calculators[1].results[name], atol=1e-10)

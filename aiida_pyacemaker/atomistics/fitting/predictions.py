@@ -10,7 +10,6 @@ from ase import Atoms
 from ..configurations import forces_count, set_labels
 from ..potential import AcePotential
 from ..validation.errors import is_isolated_atom
-from .active_set import ActiveSet
 from .rows import FrameRows
 from .store import Evaluation
 
@@ -32,32 +31,14 @@ def predict(potential: AcePotential, frames: list[Atoms]) -> list[Atoms]:
 
 
 def predict_from_rows(
-    atoms: Atoms,
-    rows: FrameRows,
-    coefficients: np.ndarray,
-    sets: dict[str, ActiveSet],
-    references: dict[str, float],
-    baseline: Evaluation,
+    atoms: Atoms, rows: FrameRows, coefficients: np.ndarray, references: dict[str, float], baseline: Evaluation
 ) -> Atoms:
-    """Return what :func:`predict` returns for a frame, from the rows of a linear potential; much cheaper."""
-    predicted = atoms.copy()
-    symbols = atoms.get_chemical_symbols()
+    """Return a copy of a frame with the labels that a linear potential predicts, from its rows: much cheaper."""
     energy, forces, stress = baseline
-    energy = energy + float(rows.energy @ coefficients) + sum(references[symbol] for symbol in symbols)
+    energy = energy + float(rows.energy @ coefficients) + sum(references[s] for s in atoms.get_chemical_symbols())
     forces = forces + (rows.forces @ coefficients).reshape(-1, 3)
     stress = None if rows.stress is None else stress + rows.stress @ coefficients
-    set_labels(predicted, energy, forces, stress)
-    return with_gamma(predicted, get_gamma(symbols, rows.projections, sets))
-
-
-def get_gamma(symbols: list[str], projections: list[np.ndarray], sets: dict[str, ActiveSet]) -> np.ndarray:
-    """Return the extrapolation grade of each atom (n,)."""
-    gamma, species = np.zeros(len(symbols)), np.array(symbols)
-    for element in set(symbols):
-        atoms = np.flatnonzero(species == element)
-        table = np.array([projections[atom] for atom in atoms]) @ sets[element].inverse
-        gamma[atoms] = np.abs(table).max(axis=1)
-    return gamma
+    return set_labels(atoms.copy(), energy, forces, stress)
 
 
 def with_gamma(predicted: Atoms, gamma: np.ndarray) -> Atoms:
@@ -80,8 +61,3 @@ def cold_start(predictions: list[Atoms]) -> dict[str, Any] | None:
         'degenerate': median > DEGENERATE_GAMMA,
         'n_frames': len(largest),
     }
-
-
-def largest_gamma(predictions: list[Atoms]) -> float:
-    """Return the largest gamma over the environments that may enter the active set."""
-    return max((float(a.arrays['gamma'][forces_count(a)].max(initial=0.0)) for a in predictions), default=0.0)
