@@ -244,6 +244,11 @@ def draw_learning_curve(curve: list[dict[str, Any]], target: str | os.PathLike) 
 
 def _scatter(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
     """Draw at most `MAX_POINTS` points on two logarithmic axes."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     used = np.flatnonzero((x > 0) & (y > 0))
     used = used[:: max(1, len(used) // MAX_POINTS)]
     axes.loglog(x[used], y[used], 'o', markersize=2, alpha=0.3)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter('{x:g}')
+    axes.xaxis.set_minor_formatter(NullFormatter())

@@ -350,6 +350,8 @@ def describe_iteration(iteration: int, children: dict[str, orm.WorkChainNode]) -
         'energy_rmse': dig(validated, 'energy', 'rmse'),
         'force_rmse': dig(validated, 'forces', 'rmse'),
         'stress_rmse': dig(validated, 'stress', 'rmse'),
+        # part of the force errors inside the 95 % band that the potential gives
+        'force_coverage': dig(validated, 'uncertainty', 'forces', 'coverage'),
         'passed': validated.get('passed'),
         'seconds': sum(duration(node) for node in children.values()),
     }

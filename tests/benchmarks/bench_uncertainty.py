@@ -125,17 +125,24 @@ def write_truth(name: str, directory: Path) -> None:
 def draw(tables: dict[str, np.ndarray], target: Path) -> None:
     """Draw the true against the predicted errors of all data sets."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
-    figure = Figure(figsize=(4 * len(tables), 4), layout='constrained')
-    for axes, (name, table) in zip(figure.subplots(1, len(tables), squeeze=False)[0], tables.items(), strict=True):
-        error, deviation = np.abs(table[:, :3]).ravel(), np.repeat(table[:, 3], 3)
-        axes.loglog(deviation, np.maximum(error, 1e-5), 'o', markersize=2, alpha=0.2)
+    figure = Figure(figsize=(3.2 * len(tables), 3.4), layout='constrained')
+    panels = figure.subplots(1, len(tables), squeeze=False)[0]
+    for axes, (name, table) in zip(panels, tables.items(), strict=True):
+        error, deviation = 1e3 * np.abs(table[:, :3]).ravel(), 1e3 * np.repeat(table[:, 3], 3)
+        drawn = np.random.default_rng(0).permutation(len(error))[:3000]
+        axes.loglog(deviation[drawn], np.maximum(error, 1e-2)[drawn], 'o', markersize=2, alpha=0.3)
         ends = np.array([deviation.min(), deviation.max()])
         axes.plot(ends, BAND * ends, color='C3')
         axes.set_title(f'{name}: {100 * np.mean(error <= BAND * deviation):.1f} % in the band')
-        axes.set_xlabel('Predicted standard deviation (eV/Å)')
-        axes.set_ylabel('True error of a force component (eV/Å)')
-    figure.savefig(target, dpi=110)
+        axes.set_xlabel('Predicted standard deviation (meV/Å)')
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter('{x:g}')
+            axis.set_minor_formatter(NullFormatter())
+    panels[0].set_ylabel('True error of a force component (meV/Å)')
+    figure.savefig(target, dpi=100)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.build import bulk
 
@@ -67,8 +68,9 @@ def test_evaluate(worked, al_frames, tmp_path):
     answer = result(tmp_path)
     assert answer['metrics']['n_frames'] == 16 and answer['gamma_max'] > 0
     assert sum(row['n_atoms'] for row in answer['gamma_against_error']) == 16 * 16
+    assert answer['uncertainty']['forces']['n'] == 16 * 16 * 3
     predictions = load_configurations(tmp_path / 'predictions.npz')
-    assert len(predictions) == 18
+    assert len(predictions) == 18 and np.all(predictions[0].arrays['force_std'] > 0)
     assert labels(predictions[0])['forces'].shape == (16, 3) and predictions[0].arrays['gamma'].shape == (16,)
     assert predictions[0].info['family'] == 'rattled'
 
