@@ -8,7 +8,8 @@ see `THRIFT`. The folds of the validation hold whole trajectories apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from time import perf_counter, process_time
 from typing import Any
@@ -29,9 +30,9 @@ from .basis import (
     first_functions,
     import_pyace,
 )
-from .equations import Moments, Sums, Target, accumulate, solve_sums
+from .equations import Moments, Sums, Target, accumulate
 from .rows import DesignMatrix, FrameRows
-from .weights import Hyperparameters, degrees, penalties
+from .weights import RIDGE_BOUNDS, SHARES, Hyperparameters, balanced, degrees, objective, penalties
 
 #: Functions per element.
 RUNGS = (30, 50, 80, 120, 180, 270, 400, 600)
@@ -42,10 +43,16 @@ FARTHEST, FALLBACK = 9.0, 6.0
 #: What a factor adds to the degree of a function: the larger, the fewer functions of many bodies, see `basis.Order`.
 #: The search starts at one less than there are elements: with more elements, functions of many bodies are so many more.
 FACTORS = (0.0, 1.0, 2.0, 3.0, 4.0)
-#: A simulation that costs c times as much must bring errors c^THRIFT times smaller: 10 % for twice the cost.
-THRIFT = 0.15
-#: Atoms of the sample, columns of the largest rung, and labels that a column needs at least.
-SAMPLE_ATOMS, MAX_COLUMNS, LABELS_PER_COLUMN = 3000, 1200, 4.0
+#: A simulation that costs c times as much must bring errors c^THRIFT times smaller: 5 % for twice the cost.
+THRIFT = 0.075
+#: Atoms of the sample and columns of the largest rung: while cutoff and order are searched, and with what was found.
+SEARCH, FINAL = (5000, 600), (15000, 1200)
+#: Labels that a column needs at least.
+LABELS_PER_COLUMN = 4.0
+#: The ladder ends where so many rungs in a row were no better.
+PATIENCE = 2
+#: Factor between the ridges that are tried on a rung, and how often the search may go on in one direction.
+RIDGE_STEP, RIDGE_STEPS = 100.0, 3
 #: Cost of the evaluator (µs per atom on one core): per neighbour, per neighbour and radial-angular product, per product
 #: in a function; fitted by `tests/benchmarks/bench_ladder.py`.
 COST = (0.106, 0.00694, 0.0157)
@@ -57,7 +64,8 @@ class BasisChoice:
 
     `cost_us` is in µs per atom and step of a simulation on one core of this machine. `pareto` lists all that was tried:
     cutoff (Å), factor (of the order), number_of_functions (per element), cost_us, energy_rmse (eV/atom), force_rmse
-    (eV/Å), stress_rmse (eV/Å³), all by cross-validation on the sample, score, and whether it was chosen.
+    (eV/Å), stress_rmse (eV/Å³), all by cross-validation on n_configurations of the data, score, and whether it was
+    chosen; those that were tried last are of the chosen cutoff and order, on the most data.
     """
 
     cutoff: float
@@ -97,25 +105,24 @@ def choose_basis(
     :raises ValueError: if nothing on the ladder is within `max_cost`.
     """
     start = perf_counter()
-    ladder = _Ladder(frames, targets, sorted(elements), inner_cutoffs, options, processes)
+    ladder = _Ladder(frames, targets, sorted(elements), inner_cutoffs, options, processes, report)
     cutoffs = [float(options['cutoff'])] if options.get('cutoff') else candidate_cutoffs(ladder.frames)
     first = FACTORS.index(default_order(len(elements)).factor)
     if options.get('cutoff') and options.get('number_of_functions'):
         return ladder.as_asked(cutoffs[0], FACTORS[first])
 
     def score(cutoff: float, factor: float) -> float:
-        best = ladder.best([(cutoff, factor)])
-        report(f'cutoff {cutoff} Å, factor {factor:g}: {_describe(best)}')
-        return ladder.value(best)
+        return ladder.value(ladder.best(cutoff, factor, SEARCH))
 
     cutoff = _search(cutoffs, min(1, len(cutoffs) - 1), lambda cutoff: score(cutoff, FACTORS[first]))
+    factor = FACTORS[first]
     if not options.get('order'):
-        _search(FACTORS, first, lambda factor: score(cutoff, factor))
-    best = ladder.best(list(ladder.tried))
+        factor = _search(FACTORS, first, lambda factor: score(cutoff, factor))
+    best = ladder.best(cutoff, factor, FINAL)
     if best['cost_us'] > ladder.max_cost:
         raise ladder.too_expensive(best['cost_us'])
     best['chosen'] = True
-    pareto = [rung for place in sorted(ladder.tried) for rung in ladder.tried[place]]
+    pareto = ladder.pareto()
     report(f'chosen: cutoff {best["cutoff"]} Å, {_describe(best)}; {perf_counter() - start:.1f} s')
     order = ladder.order(best['factor'])
     return BasisChoice(best['cutoff'], best['number_of_functions'], ladder.radial, order, best['cost_us'], pareto)
@@ -147,34 +154,34 @@ class _Ladder:
         inner_cutoffs: dict[tuple[str, str], tuple[float, float]],
         options: dict[str, Any],
         processes: int,
+        report: Callable[[str], None],
     ):
-        members = sample(frames, targets)
-        self.frames, self.targets = [frames[i] for i in members], [targets[i] for i in members]
+        self.frames, self.targets = frames, targets
         self.elements, self.inner_cutoffs = elements, inner_cutoffs
         radial = options.get('radial') or Radial()
         self.radial = radial if isinstance(radial, Radial) else Radial(**radial)
-        self.options, self.processes = options, processes
+        self.options, self.processes, self.report = options, processes, report
         self.max_cost = float(options.get('max_cost') or np.inf)
-        self.numbers = self._numbers()
-        self.tried: dict[tuple[float, float], list[dict[str, Any]]] = {}
+        self.tried: dict[tuple[float, float, tuple[int, int]], list[dict[str, Any]]] = {}
         self._speed: float | None = None
 
-    def _numbers(self) -> list[int]:
+    def numbers(self, targets: list[Target], max_columns: int) -> list[int]:
         """Rungs that the data can carry."""
         if self.options.get('number_of_functions'):
             return [int(self.options['number_of_functions'])]
-        n_labels = sum(len(target.forces) * 3 for target in self.targets if target.forces is not None)
-        most = min(MAX_COLUMNS, n_labels / LABELS_PER_COLUMN) / len(self.elements)
+        n_labels = sum(len(target.forces) * 3 for target in targets if target.forces is not None)
+        most = min(max_columns, n_labels / LABELS_PER_COLUMN) / len(self.elements)
         fitting = [number for number in RUNGS if len(self.elements) <= number <= most]
         return fitting or [max(RUNGS[0], len(self.elements))]
 
     def as_asked(self, cutoff: float, factor: float) -> BasisChoice:
         """Return the only basis that the options leave."""
-        basis = self.build(cutoff, self.order(factor), self.numbers[0])
+        number = int(self.options['number_of_functions'])
+        basis = self.build(cutoff, self.order(factor), number)
         cost = cost_model(columns(basis), mean_neighbours(self.frames, cutoff)) * self.speed(basis)
         if cost > self.max_cost:
             raise self.too_expensive(cost)
-        return BasisChoice(cutoff, self.numbers[0], self.radial, self.order(factor), cost)
+        return BasisChoice(cutoff, number, self.radial, self.order(factor), cost)
 
     def too_expensive(self, cost: float) -> ValueError:
         return ValueError(
@@ -189,31 +196,44 @@ class _Ladder:
     def build(self, cutoff: float, order: Order, number: int) -> Any:
         return build_basis(self.elements, cutoff, number, self.inner_cutoffs, radial=self.radial, order=order)
 
-    def climb(self, cutoff: float, factor: float) -> list[dict[str, Any]]:
-        """Return all rungs of a cutoff and an order, validated."""
-        if (cutoff, factor) in self.tried:
-            return self.tried[cutoff, factor]
-        order = self.order(factor)
-        largest = self.build(cutoff, order, self.numbers[-1])
-        sums = accumulate(_RowsOnDemand(DesignMatrix(largest)), self.frames, self.targets, self.processes)
+    def climb(self, cutoff: float, factor: float, stage: tuple[int, int]) -> list[dict[str, Any]]:
+        """Return the rungs of a cutoff and an order, validated, up to where they no longer get better.
+
+        :param stage: `SEARCH` or `FINAL`.
+        """
+        if (cutoff, factor, stage) in self.tried:
+            return self.tried[cutoff, factor, stage]
+        members = sample(self.frames, self.targets, stage[0])
+        frames, targets = [self.frames[index] for index in members], [self.targets[index] for index in members]
+        numbers, order = self.numbers(targets, stage[1]), self.order(factor)
+        largest = self.build(cutoff, order, numbers[-1])
+        sums = accumulate(_RowsOnDemand(DesignMatrix(largest)), frames, targets, self.processes)
         functions, keys, degree = columns(largest), column_keys(largest), degrees(largest)
         n_neighbours = mean_neighbours(self.frames, cutoff)
-        rungs = []
-        for number in self.numbers:
+        rungs, found = [], None
+        for number in numbers:
             part = columns_within(keys, self.elements, first_functions(len(self.elements), number, order))
-            found = solve_sums(sums.columns(part), degree[part], {}, self.processes, _quiet)
+            found = tune(sums.columns(part), degree[part], found, self.processes)
             cost = cost_model([functions[index] for index in part], n_neighbours) * self.speed(largest)
-            rungs.append(_rung(cutoff, factor, number, cost, found.noise))
-        self.tried[cutoff, factor] = rungs
+            rungs.append(_rung(cutoff, factor, number, cost, found, len(frames)))
+            if _flat(rungs):
+                break
+        best = _describe(min(rungs, key=self.value))
+        self.report(f'basis on {len(frames)} configurations, cutoff {cutoff} Å, factor {factor:g}: {best}')
+        self.tried[cutoff, factor, stage] = rungs
         return rungs
+
+    def pareto(self) -> list[dict[str, Any]]:
+        """Return all that was tried, the final stage last."""
+        places = sorted(self.tried, key=lambda place: (place[2], place[:2]))
+        return [rung for place in places for rung in self.tried[place]]
 
     def value(self, rung: dict[str, Any]) -> float:
         """Return the score; what is too expensive comes after all that is not, and the cheaper the better."""
         return rung['score'] if rung['cost_us'] <= self.max_cost else 1e3 + float(np.log(rung['cost_us']))
 
-    def best(self, places: list[tuple[float, float]]) -> dict[str, Any]:
-        """Return the best rung of some cutoffs and orders."""
-        return min((rung for place in places for rung in self.climb(*place)), key=self.value)
+    def best(self, cutoff: float, factor: float, stage: tuple[int, int]) -> dict[str, Any]:
+        return min(self.climb(cutoff, factor, stage), key=self.value)
 
     def speed(self, basis: Any) -> float:
         """Return by how much this machine is slower than the cost model, measured once."""
@@ -238,19 +258,25 @@ class _RowsOnDemand:
         return compute()
 
 
-def _rung(cutoff: float, factor: float, number: int, cost: float, noise: dict[str, float]) -> dict[str, Any]:
-    errors = [noise[name] for name in ('energy', 'forces') if name in noise]
+def _rung(cutoff: float, factor: float, number: int, cost: float, found: Validation, n: int) -> dict[str, Any]:
     return {
         'cutoff': cutoff,
         'factor': factor,
         'number_of_functions': number,
+        'n_configurations': n,
         'cost_us': cost,
-        'energy_rmse': noise.get('energy'),
-        'force_rmse': noise.get('forces'),
-        'stress_rmse': noise.get('stress'),
-        'score': float(np.mean(np.log(np.maximum(errors, 1e-300))) + THRIFT * np.log(cost)),
+        'energy_rmse': found.rmse['energy'],
+        'force_rmse': found.rmse['forces'],
+        'stress_rmse': found.rmse['stress'],
+        'score': found.error + THRIFT * float(np.log(cost)),
         'chosen': False,
     }
+
+
+def _flat(rungs: list[dict[str, Any]]) -> bool:
+    """Return whether the last rungs were all worse than one before them."""
+    scores = [rung['score'] for rung in rungs]
+    return len(scores) - 1 - int(np.argmin(scores)) >= PATIENCE
 
 
 def _describe(rung: dict[str, Any]) -> str:
@@ -261,14 +287,85 @@ def _describe(rung: dict[str, Any]) -> str:
     return ', '.join([*parts, f'{rung["cost_us"]:.0f} µs/atom/step'])
 
 
-def _quiet(message: str) -> None:
-    """Report nothing."""
+# --- validation ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Validation:
+    """`error`: mean logarithm of the errors of what was left out (see :func:`~.weights.objective`); `rmse`: quantity ->
+    root mean square error (eV/atom, eV/Å, eV/Å³), None without labels."""
+
+    hyper: Hyperparameters
+    error: float
+    rmse: dict[str, float | None]
+
+
+def tune(sums: Sums, degree: np.ndarray, former: Validation | None, processes: int) -> Validation:
+    """Return the cross-validation with a ridge and weights that suit: a rung needs no better.
+
+    :param former: that of the rung below, from which the search starts.
+    """
+    hyper = former.hyper if former else Hyperparameters()
+    if former:
+        hyper = _balance(sums, former)
+    best = validate(sums, degree, hyper, processes)
+    if not former:  # the weights that the search starts with are a guess
+        best = min(best, validate(sums, degree, _balance(sums, best), processes), key=lambda found: found.error)
+    for factor in (1 / RIDGE_STEP, RIDGE_STEP):
+        before = best
+        for _ in range(RIDGE_STEPS):
+            ridge = float(np.clip(best.hyper.ridge * factor, *(10.0**bound for bound in RIDGE_BOUNDS)))
+            tried = validate(sums, degree, replace(best.hyper, ridge=ridge), processes)
+            if tried.error >= best.error:
+                break
+            best = tried
+        if best is not before:
+            break
+    return best
+
+
+def _balance(sums: Sums, found: Validation) -> Hyperparameters:
+    counts = {name: sum(fold.count for fold in folds) for name, folds in sums.moments.items()}
+    noise = {name: (value, counts[name]) for name, value in found.rmse.items() if value is not None}
+    return balanced(found.hyper, ['energy_weight', 'stress_weight'], noise)
+
+
+def validate(sums: Sums, degree: np.ndarray, hyper: Hyperparameters, processes: int) -> Validation:
+    """Fit without each fold and predict it; the fit itself where there is only one."""
+    n_folds = len(sums.members)
+    folds = list(range(n_folds))
+    # the prior is that of the fit to all
+    prior = _prior(sums, degree, hyper)
+
+    def squares(fold: int) -> dict[str, float]:
+        fitted = [other for other in folds if other != fold] or folds
+        coefficients = _solve(_weighted(sums, fitted, hyper), prior)
+        return {name: moments[fold].squares(coefficients) for name, moments in sums.moments.items()}
+
+    with ThreadPoolExecutor(max(1, processes)) as pool:
+        found = list(pool.map(squares, folds))
+    errors = {name: np.array([each[name] for each in found]) for name in sums.moments}
+    labels = {name: np.array([fold.weight for fold in moments]) for name, moments in sums.moments.items()}
+    shares = sum(share for name, share in SHARES.items() if labels[name].any())
+    rmse = {
+        name: float(np.sqrt(errors[name].sum() / labels[name].sum())) if labels[name].any() else None for name in errors
+    }
+    return Validation(hyper, objective(errors, labels) / shares, rmse)
+
+
+def _prior(sums: Sums, degree: np.ndarray, hyper: Hyperparameters) -> np.ndarray:
+    """Return the diagonal of the prior, in units of the squared column norms of all data."""
+    norms = np.diag(sums.core.matrix).copy()
+    for name, weight in hyper.row_weights().items():
+        for moments in sums.moments[name]:
+            norms += weight**2 * np.diag(moments.matrix)
+    return hyper.ridge * penalties(degree, hyper.smoothness) * norms
 
 
 # --- sample and cutoffs -------------------------------------------------------------------------------------------
 
 
-def sample(frames: Sequence[Atoms], targets: Sequence[Target], max_atoms: int = SAMPLE_ATOMS) -> list[int]:
+def sample(frames: Sequence[Atoms], targets: Sequence[Target], max_atoms: int) -> list[int]:
     """Return the indices of about `max_atoms` atoms worth of configurations, evenly from all folds."""
     order = sorted(range(len(frames)), key=lambda index: (targets[index].fold, index))
     n_atoms = np.array([len(frames[index]) for index in order])
@@ -371,9 +468,7 @@ def learning_curve(
     """
     hyper = Hyperparameters(**{name: hyperparameters[name] for name in asdict(Hyperparameters())})
     n_folds = len(sums.members)
-    everything = _weighted(sums, list(range(n_folds)), hyper)
-    # the prior is that of the fit, however few data there are
-    prior = hyper.ridge * penalties(degree, hyper.smoothness) * np.diag(everything.matrix)
+    prior = _prior(sums, degree, hyper)
     curve = []
     for size in range(1, n_folds):
         squares = {name: [0.0, 0.0] for name in sums.moments}
