@@ -104,33 +104,19 @@ class RowStore:
         unique = {configuration_key(atoms): atoms for atoms in frames}
         linked = sum(self._take_over(f'{key}.rows', self.size(atoms)) for key, atoms in unique.items())
         missing = {key: atoms for key, atoms in unique.items() if not self._is_kept(key, atoms)}
-        reused = len(unique) - len(missing)
-        kept = sum(self.size(atoms) for key, atoms in unique.items() if key not in missing)
-        room = min(self._free(), np.inf if self.max_bytes is None else self.max_bytes - kept)
-        todo = []
-        for key, atoms in missing.items():
-            room -= self.size(atoms)
-            if room < 0:
-                break
-            todo.append((key, bare(atoms)))
-        written, due = 0, start + REPORT_EVERY
-        for done, size in enumerate(forked_map(self._compute, todo, processes), start=1):
-            written += size > 0
-            kept += size
-            if perf_counter() > due:
-                due += REPORT_EVERY
-                report(f'rows of {done} of {len(todo)} new configurations after {perf_counter() - start:.0f} s')
+        there = sum(self.size(atoms) for key, atoms in unique.items() if key not in missing)
+        sizes = self._compute_all(self._choose(missing, there), processes, report)
         counts = {
-            'computed': written,
-            'reused': reused,
+            'computed': sum(size > 0 for size in sizes),
+            'reused': len(unique) - len(missing),
             'linked': linked,
-            'not_kept': len(missing) - written,
-            'bytes': kept,
+            'not_kept': len(missing) - sum(size > 0 for size in sizes),
+            'bytes': there + sum(sizes),
             'seconds': perf_counter() - start,
         }
         report(
-            f'rows of {self.number_of_functions} functions: {written} configurations computed, {reused} taken over, '
-            f'{kept / 1e6:.0f} MB, {counts["seconds"]:.1f} s'
+            f'rows of {self.number_of_functions} functions: {counts["computed"]} configurations computed, '
+            f'{counts["reused"]} taken over, {counts["bytes"] / 1e6:.0f} MB, {counts["seconds"]:.1f} s'
         )
         if counts['not_kept']:
             report(
@@ -144,17 +130,15 @@ class RowStore:
 
         :param forces: whether the rows of the forces are wanted; without them much less is read.
         """
-        path = self.directory / f'{configuration_key(atoms)}.rows'
         try:
-            return self._read(path, atoms, forces)
+            return self._read(f'{self.directory}/{configuration_key(atoms)}.rows', atoms, forces)
         except (FileNotFoundError, ValueError):
             return self._rows(bare(atoms), forces)
 
     def projections(self, atoms: Atoms) -> list[np.ndarray]:
         """Return the B-projections of each atom; where they are not kept, nothing else is computed for them."""
-        path = self.directory / f'{configuration_key(atoms)}.rows'
         try:
-            return self._read(path, atoms, forces=False).projections
+            return self._read(f'{self.directory}/{configuration_key(atoms)}.rows', atoms, False).projections
         except (FileNotFoundError, ValueError):
             return self.design.rows(bare(atoms), forces=False).projections
 
@@ -177,6 +161,23 @@ class RowStore:
                 save_arrays(self.directory / name, arrays)
         return arrays
 
+    def _choose(self, missing: dict[str, Atoms], there: int) -> list[tuple[str, Atoms]]:
+        """Return those of the missing configurations that there is room for, beside the bytes that are there."""
+        room = self._free() if self.max_bytes is None else min(self._free(), self.max_bytes - there)
+        ends = np.cumsum([self.size(atoms) for atoms in missing.values()])
+        return [(key, bare(atoms)) for (key, atoms), end in zip(missing.items(), ends, strict=True) if end <= room]
+
+    def _compute_all(self, items: list[tuple[str, Atoms]], processes: int, report: Callable[[str], None]) -> list[int]:
+        """Compute and write rows, and say now and then how far it is; return the bytes of each."""
+        start, sizes = perf_counter(), []
+        due = start + REPORT_EVERY
+        for size in forked_map(self._compute, items, processes):
+            sizes.append(size)
+            if perf_counter() > due:
+                due += REPORT_EVERY
+                report(f'rows of {len(sizes)} of {len(items)} new configurations after {perf_counter() - start:.0f} s')
+        return sizes
+
     def _compute(self, item: tuple[str, Atoms]) -> int:
         """Compute and write the rows of a frame; return the bytes, 0 if there was no room."""
         key, atoms = item
@@ -194,7 +195,7 @@ class RowStore:
             rows.forces = rows.forces.astype(np.float32)
         return rows
 
-    def _read(self, path: Path, atoms: Atoms, forces: bool) -> FrameRows:
+    def _read(self, path: str, atoms: Atoms, forces: bool) -> FrameRows:
         """:raises ValueError: if the file does not hold rows of this frame."""
         n, has_stress = self.number_of_functions, bool(atoms.pbc.all())
         with open(path, 'rb') as handle:
@@ -214,16 +215,16 @@ class RowStore:
         return rows + int(self._sizes[atoms.numbers].sum())
 
     def _is_kept(self, key: str, atoms: Atoms) -> bool:
-        return _size(self.directory / f'{key}.rows') == self.size(atoms)
+        return _size(f'{self.directory}/{key}.rows') == self.size(atoms)
 
     def _take_over(self, name: str, size: int | None = None) -> bool:
         """Take a file of the parent over, if it is there and not here; a `size` says what it must be."""
-        target = self.directory / name
-        if not self.parents or target.exists():
+        target = f'{self.directory}/{name}'
+        if not self.parents or os.path.exists(target):
             return False
         for parent in self.parents:
-            found = _size(parent / name)
-            if found and size in (None, found) and link_or_copy(parent / name, target):
+            found = _size(f'{parent}/{name}')
+            if found and size in (None, found) and link_or_copy(f'{parent}/{name}', target):
                 return True
         return False
 
@@ -426,17 +427,17 @@ def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-def link_or_copy(source: Path, target: Path) -> bool:
+def link_or_copy(source: str | os.PathLike, target: str | os.PathLike) -> bool:
     """Make a file appear at another place; return whether it worked."""
     try:
-        os.link(source.resolve(), target)
+        os.link(source, target)
         return True
     except FileExistsError:
         return True
     except OSError:
         # another file system, or one without hard links
         try:
-            with open(source, 'rb') as origin, atomic_file(target) as handle:
+            with open(source, 'rb') as origin, atomic_file(Path(target)) as handle:
                 shutil.copyfileobj(origin, handle, 1 << 20)
             return True
         except OSError:
@@ -466,9 +467,9 @@ def _mask_key(atoms: Atoms) -> str:
     return hashlib.blake2b(configuration_key(atoms).encode() + counting.tobytes(), digest_size=16).hexdigest()
 
 
-def _size(path: Path) -> int | None:
+def _size(path: str | os.PathLike) -> int | None:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size
     except OSError:
         return None
 
