@@ -11,7 +11,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,17 @@ from scipy.linalg import cho_solve, eigh, lapack
 
 from .rows import FrameRows
 from .store import configuration_key, forked_map
-from .weights import Hyperparameters, balanced, choose, degrees, given_hyperparameters, objective, penalties
+from .weights import (
+    ATOMS,
+    Hyperparameters,
+    balanced,
+    choose,
+    degrees,
+    given_hyperparameters,
+    hull_weights,
+    objective,
+    penalties,
+)
 
 if TYPE_CHECKING:
     from .store import RowStore
@@ -73,9 +83,9 @@ class Solution:
     """Coefficients (n,) with their posterior covariance `factor` @ `factor`.T.
 
     `noise`: standard deviation of a label by quantity, as the cross-validation (else the fit itself) found it, in
-    eV/atom, eV/Å, eV/Å³. `hyperparameters` repeat the fit without a search if given as its options. `validation`:
-    cross-validated root mean square errors, what was searched. `folds`: the solutions without each fold. `condition` is
-    that of the scaled matrix, ridge included.
+    eV/atom, eV/Å, eV/Å³; an average by weights, so that of a configuration near the hull. `hyperparameters` repeat the
+    fit without a search if given as its options. `validation`: cross-validated root mean square errors, what was
+    searched. `folds`: the solutions without each fold. `condition` is that of the scaled matrix, ridge included.
     """
 
     coefficients: np.ndarray
@@ -171,12 +181,12 @@ def solve(
 
     :param store: gives the rows of every frame, see :class:`~.store.RowStore`.
     :param options: energy_weight, stress_weight, ridge, smoothness (numbers are taken as they are, None is chosen by
-        grouped cross-validation), see :class:`~.weights.Hyperparameters`.
+        grouped cross-validation), see :class:`~.weights.Hyperparameters`; hull_scale, see :func:`accumulate`.
     :param core: rows whose energy and forces are driven to zero, with their weights: a prior, no data.
     :raises ValueError: if an option is out of range, or no label counts.
     """
     start = perf_counter()
-    sums = accumulate(store, frames, targets, processes, core)
+    sums = accumulate(store, frames, targets, processes, core, options.get('hull_scale'))
     report(f'normal equations of {sum(total_count(sums).values())} labels: {perf_counter() - start:.1f} s')
     return solve_sums(sums, degrees(store.design.basis), options, processes, report)
 
@@ -195,13 +205,19 @@ def accumulate(
     targets: Sequence[Target],
     processes: int = 2,
     core: Sequence[tuple[FrameRows, float]] = (),
+    hull_scale: float | None = None,
 ) -> Sums:
     """Sum the normal equations; the same bits whatever the number of processes.
 
+    The weights of the targets are multiplied by those of :func:`~.weights.hull_weights`, and those of energies and
+    stresses by the root of the number of atoms.
+
+    :param hull_scale: eV/atom above the hull; None is the default, 0 none.
     :raises ValueError: if no label counts.
     """
     size = store.number_of_functions
     members = assign_folds(targets)
+    targets = weigh(frames, targets, hull_scale)
     sums = Sums(
         {name: [Moments.zeros(size) for _ in members] for name in QUANTITIES}, core_moments(core, size), members
     )
@@ -218,6 +234,28 @@ def accumulate(
     if not any(total_count(sums).values()):
         raise ValueError('no label of the training data counts: all weights are zero; give some configurations weight')
     return sums
+
+
+def weigh(frames: Sequence[Atoms], targets: Sequence[Target], hull_scale: float | None = None) -> list[Target]:
+    """Return the targets with the weights by which they count, those of quantities apart; see :func:`accumulate`."""
+    elements = sorted({number for atoms in frames for number in np.unique(atoms.numbers)})
+    shares = np.array([[np.mean(atoms.numbers == number) for number in elements] for atoms in frames])
+    energies = [
+        np.nan if target.energy is None or not target.energy_weight else target.energy / len(atoms)
+        for atoms, target in zip(frames, targets, strict=True)
+    ]
+    weights = hull_weights(shares, np.array(energies), hull_scale)
+    weighed = []
+    for atoms, target, weight in zip(frames, targets, weights, strict=True):
+        size, ones = float(np.sqrt(len(atoms) / ATOMS)), np.ones(len(atoms))
+        forces = ones if target.force_weights is None else np.asarray(target.force_weights, dtype=float)
+        changed = {
+            'energy_weight': weight * size * target.energy_weight,
+            'stress_weight': weight * size * target.stress_weight,
+            'force_weights': weight * forces,
+        }
+        weighed.append(replace(target, **changed))
+    return weighed
 
 
 def assign_folds(targets: Sequence[Target], number: int = FOLDS) -> list[np.ndarray]:
@@ -309,8 +347,8 @@ def _block_arrays(store: RowStore, parts: list[tuple[Atoms, Target]]) -> dict[st
         if atoms.pbc.all():
             stresses.append(rows.stress)
         if target.forces is not None:
-            weights = np.ones(len(atoms)) if target.force_weights is None else np.asarray(target.force_weights, float)
-            pending.append((rows.forces, np.asarray(target.forces, dtype=float).ravel(), np.repeat(weights, 3)))
+            label = np.asarray(target.forces, dtype=float).ravel()
+            pending.append((rows.forces, label, np.repeat(target.force_weights, 3)))
         if sum(part[0].size for part in pending) > CHUNK:
             _flush(forces, pending)
     _flush(forces, pending)

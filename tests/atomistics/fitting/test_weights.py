@@ -15,10 +15,12 @@ from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix
 from aiida_pyacemaker.atomistics.fitting.store import RowStore
 from aiida_pyacemaker.atomistics.fitting.weights import (
     Hyperparameters,
+    above_hull,
     balanced,
     choose,
     degrees,
     given_hyperparameters,
+    hull_weights,
     objective,
     penalties,
 )
@@ -89,6 +91,54 @@ def test_the_minimum_is_found():
     assert choose(START, ALL, balance, validate) == (found, tried)
     fixed, _ = choose(replace(START, ridge=1e-3), ['smoothness'], lambda hyper: hyper, validate)
     assert (fixed.ridge, fixed.smoothness) == (1e-3, 2.0)
+
+
+def test_hull_of_one_element_is_the_lowest_energy():
+    assert np.allclose(above_hull(np.ones((3, 1)), np.array([-3.0, -3.5, -1.0])), [0.5, 0.0, 2.5])
+
+
+def test_hull_of_a_binary():
+    shares = np.array([0.0, 0.25, 0.5, 0.5, 0.75, 1.0, 1.0])
+    energies = np.array([-1.0, -1.2, -2.0, -1.9, -2.1, -3.0, -2.8])
+    expected = [0.0, 0.3, 0.0, 0.1, 0.4, 0.0, 0.2]
+    assert np.allclose(above_hull(np.c_[shares, 1 - shares], energies), expected)
+
+
+def test_hull_of_a_ternary_does_not_depend_on_the_references():
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.ones(3), 200)
+    shares[:3] = np.eye(3)
+    energies = 0.3 * rng.random(200) - shares[:, 0] * shares[:, 1]
+    energies[:3] = 0.0
+    found = above_hull(shares, energies)
+    assert np.all(found >= 0) and found[:3] == pytest.approx(0, abs=1e-6)
+    assert np.allclose(found, above_hull(shares, energies + shares @ [5.0, -3.0, 100.0]), atol=1e-6)
+    # nothing lies above the hull by more than it lies above the plane through the elements, or the lowest of all
+    assert np.all(found <= energies - energies.min() + 1e-6)
+
+
+@pytest.mark.parametrize('elements', [2, 3, 7])
+def test_hull_of_few_or_equal_compositions(elements):
+    """A single composition, two of them, and more elements than a hull is made for."""
+    rng = np.random.default_rng(1)
+    one = np.tile(rng.dirichlet(np.ones(elements)), (5, 1))
+    assert above_hull(one, np.arange(5.0)) == pytest.approx(np.arange(5.0))
+    two = np.concatenate([one, np.tile(rng.dirichlet(np.ones(elements)), (5, 1))])
+    assert above_hull(two, np.tile(np.arange(5.0), 2)) == pytest.approx(np.tile(np.arange(5.0), 2))
+    many = above_hull(rng.dirichlet(np.ones(elements), 50), rng.random(50))
+    assert np.all(many >= 0) and many.min() < 1e-6
+
+
+def test_hull_weights_fall_with_the_distance():
+    energies = np.array([-4.0, -3.9, -3.8, -3.0, 40.0, np.nan])
+    found = hull_weights(np.ones((6, 1)), energies)
+    assert found[0] == found[5] == 1 and found[4] == 0.05
+    assert found[2] == pytest.approx(1 / np.sqrt(2)) and np.all(np.diff(found[:5]) < 0)
+    assert np.all(hull_weights(np.ones((6, 1)), energies, 0) == 1)
+    assert np.all(hull_weights(np.ones((2, 1)), np.full(2, np.nan)) == 1)
+    # a hull that moves by a millielectronvolt changes nothing here
+    moved = np.where(np.arange(6) == 0, energies - 1e-3, energies)
+    assert np.array_equal(hull_weights(np.ones((6, 1)), moved), found)
 
 
 @pytest.fixture(scope='module')
