@@ -162,7 +162,7 @@ class _Ladder:
         self.radial = radial if isinstance(radial, Radial) else Radial(**radial)
         self.options, self.processes, self.report = options, processes, report
         self.max_cost = float(options.get('max_cost') or np.inf)
-        self.tried: dict[tuple[float, float, tuple[int, int]], list[dict[str, Any]]] = {}
+        self.tried: dict[tuple[float, float, int, int], list[dict[str, Any]]] = {}
         self._speed: float | None = None
 
     def numbers(self, targets: list[Target], max_columns: int) -> list[int]:
@@ -201,11 +201,12 @@ class _Ladder:
 
         :param stage: `SEARCH` or `FINAL`.
         """
-        if (cutoff, factor, stage) in self.tried:
-            return self.tried[cutoff, factor, stage]
         members = sample(self.frames, self.targets, stage[0])
         frames, targets = [self.frames[index] for index in members], [self.targets[index] for index in members]
         numbers, order = self.numbers(targets, stage[1]), self.order(factor)
+        place = (cutoff, factor, len(members), numbers[-1])
+        if place in self.tried:
+            return self.tried[place]
         largest = self.build(cutoff, order, numbers[-1])
         sums = accumulate(_RowsOnDemand(DesignMatrix(largest)), frames, targets, self.processes)
         functions, keys, degree = columns(largest), column_keys(largest), degrees(largest)
@@ -220,12 +221,12 @@ class _Ladder:
                 break
         best = _describe(min(rungs, key=self.value))
         self.report(f'basis on {len(frames)} configurations, cutoff {cutoff} Å, factor {factor:g}: {best}')
-        self.tried[cutoff, factor, stage] = rungs
+        self.tried[place] = rungs
         return rungs
 
     def pareto(self) -> list[dict[str, Any]]:
         """Return all that was tried, the final stage last."""
-        places = sorted(self.tried, key=lambda place: (place[2], place[:2]))
+        places = sorted(self.tried, key=lambda place: (place[2:], place[:2]))
         return [rung for place in places for rung in self.tried[place]]
 
     def value(self, rung: dict[str, Any]) -> float:
