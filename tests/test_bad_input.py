@@ -13,9 +13,14 @@ from pathlib import Path
 
 import pytest
 from aiida import orm
+from aiida.engine import run_get_node
+from ase import Atoms
 from click.testing import CliRunner
 
+from aiida_pyacemaker.atomistics.configurations import labels, set_labels
+from aiida_pyacemaker.calculations.pace_train import PaceTrainCalculation
 from aiida_pyacemaker.cli.launch import cmd_launch
+from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.workflows.preflight import (
     check_code,
     check_oracle,
@@ -237,6 +242,34 @@ def test_cells_too_small_to_be_cut():
     with pytest.raises(ValueError, match=r'embed.max_atoms: .* raise it to 1\d at least, or lower explore.atoms'):
         check_structures(aluminium(explore={'atoms': 500}, embed={'max_atoms': 8}))
     check_structures(aluminium(explore={'atoms': 500}, embed={'max_atoms': 100}))
+
+
+# Training data --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('factors', 'message'),
+    [
+        ({'forces': -1.0}, 'the forces have the wrong sign (they are gradients); convert them to eV and Å'),
+        ({'energy': 1.02}, 'are the same, and their energies differ by'),
+    ],
+)
+def test_training_data(worker_code, al_frames, factors, message):
+    """A fit on data of wrong units, or on labels that contradict each other, ends at once and says why."""
+    changed = []
+    for atoms in al_frames:
+        frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=atoms.info)
+        changed.append(
+            set_labels(frame, **{key: value * factors.get(key, 1.0) for key, value in labels(atoms).items()})
+        )
+    builder = PaceTrainCalculation.get_builder()
+    builder.code = worker_code
+    builder.configurations = ConfigurationsData(changed + (al_frames if 'energy' in factors else []))
+    builder.parameters = {'elements': ['Al'], 'cutoff': 5.0, 'number_of_functions': 20}
+    _, node = run_get_node(builder)
+    assert node.exit_status == 210
+    assert node.exit_message.startswith('The input data are not valid: training data: ')
+    assert message in node.exit_message
 
 
 # AiiDA ----------------------------------------------------------------------------------------------------------------

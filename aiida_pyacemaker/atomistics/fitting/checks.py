@@ -89,6 +89,8 @@ def _check_group(name: str, frames: list[Atoms], elements: list[str]) -> None:
                 f'{about} is periodic in some directions only, which python-ace does not know: make it fully periodic, '
                 'with vacuum'
             )
+        if atoms.pbc.all() and abs(np.linalg.det(atoms.cell.array)) < 1e-3:
+            raise ValueError(f'{about} is periodic, but its cell has no volume: give it one, or make it not periodic')
         stress = labels(atoms).get('stress')
         if stress is not None and energy_counts(atoms) and not np.all(np.isfinite(stress)):
             raise ValueError(f'{about} has NaN or infinite stress: label it again, or leave the stress out')

@@ -58,7 +58,9 @@ DENSE = 0.7
 SAMPLE, COMPARED = 30, 200
 #: Two configurations are close if their atoms differ by this (Å, root mean square) and their cells by this strain.
 #: Each is compared with so many before it.
-NEAR, STRAIN, BEFORE = 0.25, 0.04, 3
+NEAR, STRAIN, BEFORE = 0.4, 0.04, 3
+#: Closer ones are enough by themselves if they are so many: the trapezoidal rule is better there.
+CLOSE, ENOUGH = 0.25, 10
 #: A factor counts if it is known so well (relative), from so many pairs; and is wrong if it differs from 1 by more than
 #: this.
 CERTAIN, FEWEST, WRONG = 0.1, 6, 1.6
@@ -106,9 +108,11 @@ def label_problems(frames: list[Atoms]) -> tuple[list[str], list[str]]:
 
 @dataclass
 class _Pair:
-    """Two configurations close to each other: the change of energy (eV), the work of forces and of stresses (eV)."""
+    """Two configurations close to each other: distance of the atoms (Å), change of energy and work of forces and of
+    stresses (eV)."""
 
     name: str
+    distance: float
     change: float
     force_work: float
     stress_work: float
@@ -142,34 +146,29 @@ def _groups(frames: list[Atoms]) -> list[list[Atoms]]:
 def _close_pairs(group: list[Atoms], stride: int) -> Iterator[_Pair]:
     """Compare each configuration with the closest of those just before it."""
     for index in range(1, len(group), stride):
-        best, least = None, NEAR
-        for other in group[max(0, index - BEFORE) : index]:
-            pair, distance = _compare(other, group[index])
-            if pair is not None and distance < least:
-                best, least = pair, distance
-        if best is not None:
-            yield best
+        pairs = [_compare(other, group[index]) for other in group[max(0, index - BEFORE) : index]]
+        yield from sorted((pair for pair in pairs if pair is not None), key=lambda pair: pair.distance)[:1]
 
 
-def _compare(one: Atoms, other: Atoms) -> tuple[_Pair | None, float]:
-    """Work from one configuration to another, and how far (Å) the atoms are apart; none where that is too far, or
-    where the cells differ and there is no stress."""
+def _compare(one: Atoms, other: Atoms) -> _Pair | None:
+    """Work from one configuration to another; none where they are far apart, or equal, or where the cells differ and
+    there is no stress."""
     first, second = labels(one), labels(other)
     displacement, strain = _difference(one, other)
     distance = float(np.sqrt(np.square(displacement).sum(axis=1).mean()))
     strained = np.abs(strain).max() > 1e-6
     if distance > NEAR or np.abs(strain).max() > STRAIN or get_scale(one) != get_scale(other):
-        return None, np.inf
+        return None
     if distance < 1e-4 and not strained:
-        return None, np.inf
+        return None
     stress_work = 0.0
     if strained:
         if 'stress' not in first or 'stress' not in second:
-            return None, np.inf
+            return None
         mean = (one.get_volume() * np.asarray(first['stress']) + other.get_volume() * np.asarray(second['stress'])) / 2
         stress_work = float(mean @ (strain[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] * [1, 1, 1, 2, 2, 2]))
     force_work = -0.5 * float(np.sum((first['forces'] + second['forces']) * displacement))
-    return _Pair(group_name(one), second['energy'] - first['energy'], force_work, stress_work), distance
+    return _Pair(group_name(one), distance, second['energy'] - first['energy'], force_work, stress_work)
 
 
 def _difference(one: Atoms, other: Atoms) -> tuple[np.ndarray, np.ndarray]:
@@ -186,6 +185,8 @@ def _difference(one: Atoms, other: Atoms) -> tuple[np.ndarray, np.ndarray]:
 
 def _judge(pairs: list[_Pair]) -> Iterator[tuple[str, bool]]:
     """Yield what is wrong, and whether a known mistake explains it; of the stresses only if the forces are right."""
+    pairs = sorted(pairs, key=lambda pair: pair.distance)
+    pairs = pairs[: max(ENOUGH, sum(pair.distance < CLOSE for pair in pairs))]
     changes = np.array([pair.change for pair in pairs])
     works = np.array([[pair.force_work, pair.stress_work] for pair in pairs]).reshape(-1, 2)
     kinds = (('forces', 'gradients', FORCE_MISTAKES), ('stresses', 'pressures', STRESS_MISTAKES))

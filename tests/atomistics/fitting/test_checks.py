@@ -236,6 +236,11 @@ def test_foreign_elements_and_slabs(melt):
     slab.pbc = [True, True, False]
     with pytest.raises(ValueError, match='periodic in some directions only'):
         check([*melt, set_labels(slab, **found)])
+    flat = changed(melt[:1])[0]
+    flat.set_cell(np.diag([8.0, 4.0, 0.0]))
+    flat.pbc = True
+    with pytest.raises(ValueError, match='its cell has no volume'):
+        check([*melt, set_labels(flat, **found)])
 
 
 def test_collinear_basis():
