@@ -26,7 +26,7 @@ from ase.neighborlist import neighbor_list
 
 from ..errors import MissingEngineError
 from .basis import functions_per_element, import_pyace
-from .equations import Solution, Target
+from .equations import Solution, Target, weigh
 from .ladder import measure_cost
 from .rows import DesignMatrix
 from .tensorpot import CORE, FIT, VALIDATE, describe, score
@@ -236,8 +236,8 @@ def build_problem(
 ) -> dict[str, np.ndarray]:
     """Return neighbours, targets and weights of all frames as flat arrays.
 
-    Weights are in units of the noise: a residual of weight 1 and one standard deviation adds 1/2 to the loss. What has
-    no label, or is masked, has weight 0.
+    Weights are those of the linear fit in units of the noise: a residual of weight 1 and one standard deviation adds
+    1/2 to the loss. What has no label, or is masked, has weight 0.
     """
     weights = Hyperparameters(**solution.hyperparameters).row_weights()
     name = 'forces' if 'forces' in solution.noise else next(iter(solution.noise))
@@ -246,7 +246,7 @@ def build_problem(
     parts[np.asarray(left_out, dtype=int)] = VALIDATE
     records = [
         _record(atoms, target, weights, unit, cutoff, part)
-        for atoms, target, part in zip(frames, targets, parts, strict=True)
+        for atoms, target, part in zip(frames, weigh(frames, targets), parts, strict=True)
     ]
     for atoms, weight in core:
         quiet = Target(0.0, np.zeros((len(atoms), 3)), None, weight, np.full(len(atoms), weight))

@@ -14,7 +14,7 @@ from ase.build import bulk
 from aiida_pyacemaker.atomistics.errors import MissingEngineError
 from aiida_pyacemaker.atomistics.fitting import nonlinear
 from aiida_pyacemaker.atomistics.fitting.basis import build_basis, import_pyace
-from aiida_pyacemaker.atomistics.fitting.equations import Solution, Target, accumulate, solve_sums
+from aiida_pyacemaker.atomistics.fitting.equations import Solution, Target, accumulate, solve_sums, weigh
 from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix
 from aiida_pyacemaker.atomistics.fitting.store import RowStore
 from aiida_pyacemaker.atomistics.fitting.tensorpot import CORE, FIT, VALIDATE, Coordinates, read_batches, score
@@ -127,10 +127,10 @@ def test_masks_are_weights_of_zero(frames, targets, fitted):
     assert problem['w_energy'][0] == problem['w_stress'][0] == 0
     assert np.all(problem['w_forces'][:2] > 0) and np.all(problem['w_forces'][2 : len(frames[0])] == 0)
     # a force that is wrong by its noise counts 1/2, an energy in the ratio that the linear fit chose
-    noise = solution.noise['forces']
-    assert problem['w_forces'][0] == pytest.approx(1 / noise)
-    assert problem['w_energy'][1] == pytest.approx(30 / noise)
-    assert problem['w_stress'][1] == pytest.approx(20 / noise)
+    noise, weighed = solution.noise['forces'], weigh(frames, [masked, *targets[1:]])
+    assert problem['w_forces'][0] == pytest.approx(weighed[0].force_weights[0] / noise)
+    assert problem['w_energy'][1] == pytest.approx(30 * weighed[1].energy_weight / noise)
+    assert problem['w_stress'][1] == pytest.approx(20 * weighed[1].stress_weight / noise)
     assert problem['w_energy'][-1] == problem['w_forces'][-1] == pytest.approx(0.1 / noise)
     assert problem['w_stress'][-1] == 0
     garbage = Target(None, np.where(np.isnan(masked.forces), 1e9, masked.forces), None, 1.0, masked.force_weights)
