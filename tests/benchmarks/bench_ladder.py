@@ -33,6 +33,8 @@ from aiida_pyacemaker.atomistics.fitting.weights import degrees
 
 CUTOFFS = {'cu': 5.7, 'si': 5.4, 'nacl': 6.0, 'cuagau': 5.1}
 SIZES = (60, 120, 240)
+#: Functions per element in the comparison of kinds.
+NUMBER = 120
 RADIALS = (Radial(), Radial('ChebExpCos', 5.25), Radial('ChebExpCos', 2.0), Radial('ChebPow', 2.0))
 
 
@@ -59,38 +61,38 @@ class Data:
         return ladder.tune(accumulate(store, self.frames, self.targets), degrees(basis), None, 2)
 
 
-def compare(data: Data, variants: dict[str, Callable[[int], Any]], quick: bool) -> list[list[Any]]:
-    """Cross-validated errors and modelled cost of some bases of several sizes."""
+def compare(data: Data, variants: dict[str, Callable[[int], Any]]) -> list[list[Any]]:
+    """Cross-validated errors and modelled cost of some bases of one size."""
     rows = []
     neighbours = ladder.mean_neighbours(data.frames, data.cutoff)
     for label, build in variants.items():
-        for number in SIZES[:2] if quick else SIZES:
-            basis = build(number)
-            found = data.validate(basis)
-            cost = ladder.cost_model(columns(basis), neighbours)
-            errors = [1e3 * found.rmse['energy'], 1e3 * found.rmse['forces']]
-            rows.append([data.name, label, number, *errors, cost, found.error + ladder.THRIFT * np.log(cost)])
+        basis = build(NUMBER)
+        found = data.validate(basis)
+        cost = ladder.cost_model(columns(basis), neighbours)
+        errors = [1e3 * found.rmse['energy'], 1e3 * found.rmse['forces']]
+        rows.append([data.name, label, *errors, cost, found.error + ladder.THRIFT * np.log(cost)])
     return rows
 
 
-def radial(data: Data, quick: bool) -> list[list[Any]]:
+def radial(data: Data) -> list[list[Any]]:
     variants = {
         f'{each.kind} {each.parameter if each.kind != "SBessel" else ""}': (
             lambda number, each=each: data.build(number, radial=each)
         )
         for each in RADIALS
     }
-    return compare(data, variants, quick)
+    return compare(data, variants)
 
 
-def order(data: Data, quick: bool) -> list[list[Any]]:
+def order(data: Data) -> list[list[Any]]:
+    default = default_order(len(data.elements))
+    orders = [Order(factor, default.angular) for factor in (0.0, 1.0, 2.0, 3.0)]
+    orders += [Order(default.factor, angular) for angular in (1.0, 2.0)]
     variants = {
-        f'factor {factor}, angular {angular}': (
-            lambda number, order=Order(factor, angular): data.build(number, order=order)
-        )
-        for factor, angular in itertools.product((0.0, 1.0, 2.0, 3.0), (1.0,) if quick else (0.7, 1.0, 1.5, 2.0))
+        f'factor {each.factor:g}, angular {each.angular:g}': (lambda number, each=each: data.build(number, order=each))
+        for each in orders
     }
-    return compare(data, variants, quick)
+    return compare(data, variants)
 
 
 def cost(sets: list[Data], quick: bool) -> None:
@@ -133,19 +135,24 @@ def main() -> None:
     parser.add_argument('directory', type=Path)
     parser.add_argument('--part', nargs='*', default=['radial', 'order', 'cost', 'held_out'])
     parser.add_argument('--sets', nargs='*', default=list(CUTOFFS))
+    parser.add_argument('--atoms', type=int, default=3000, help='size of the sample')
     parser.add_argument('--quick', action='store_true')
     arguments = parser.parse_args()
-    sets = [Data(arguments.directory, name, 500 if arguments.quick else 5000) for name in arguments.sets]
-    names = ['set', 'basis', 'functions', 'meV/atom', 'meV/Å', 'µs/atom', 'score']
+    parts = set(arguments.part) - {'held_out'}
+    sets = [
+        Data(arguments.directory, name, 500 if arguments.quick else arguments.atoms) for name in arguments.sets if parts
+    ]
+    names = ['set', 'basis', 'meV/atom', 'meV/Å', 'µs/atom', 'score']
     for part, table in (('radial', radial), ('order', order)):
         if part in arguments.part:
-            print(tabulate([row for data in sets for row in table(data, arguments.quick)], names, floatfmt='.3g'))
+            for data in sets:
+                print(tabulate(table(data), names, floatfmt='.3g'), flush=True)
     if 'cost' in arguments.part:
         cost(sets, arguments.quick)
     if 'held_out' in arguments.part:
         names = ['set', 'given', 'cutoff', 'factor', 'functions', 'meV/atom', 'meV/Å', 's']
-        rows = [row for name in arguments.sets for row in held_out(arguments.directory, name, arguments.quick)]
-        print(tabulate(rows, names, floatfmt='.3g'))
+        for name in arguments.sets:
+            print(tabulate(held_out(arguments.directory, name, arguments.quick), names, floatfmt='.3g'), flush=True)
 
 
 if __name__ == '__main__':
