@@ -130,7 +130,7 @@ def test_hull_of_few_or_equal_compositions(elements):
 
 
 def test_hull_weights_fall_with_the_distance():
-    energies = np.array([-4.0, -3.9, -3.8, -3.0, 40.0, np.nan])
+    energies = np.array([-4.0, -3.7, -3.6, -3.0, 40.0, np.nan])
     found = hull_weights(np.ones((6, 1)), energies)
     assert found[0] == found[5] == 1 and found[4] == 0.05
     assert found[2] == pytest.approx(1 / np.sqrt(2)) and np.all(np.diff(found[:5]) < 0)
