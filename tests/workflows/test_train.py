@@ -28,7 +28,7 @@ def many(aiida_profile, al_frames):
     from ase.calculators.singlepoint import SinglePointCalculator
 
     frames = []
-    for index in range(120):
+    for index in range(60):
         atoms = al_frames[index % 12].repeat((2, 2, 1))
         atoms.rattle(0.05, seed=index)
         atoms.info.update(al_frames[0].info)
@@ -50,7 +50,7 @@ def test_killed(worker_code, aiida_code_installed, fake_executable, tmp_path, ma
     assert second.inputs.parent_folder.uuid == first.outputs.remote_folder.uuid
     rows = outputs['results']['rows']
     assert rows['linked'] >= 3
-    assert rows['linked'] + rows['computed'] == 120
+    assert rows['linked'] + rows['computed'] == 60
 
     builder = TrainWorkChain.get_builder_from_protocol(code, many, PARAMETERS, potential=outputs['potential'])
     assert builder.job.parent_folder.uuid == second.outputs.remote_folder.uuid
