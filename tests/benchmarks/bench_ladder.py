@@ -2,13 +2,15 @@
 
 Run as `python tests/benchmarks/bench_ladder.py DIRECTORY [--part radial|order|cost|held_out] [--sets cu si ...]`, where
 DIRECTORY holds the data sets of `trainer_data.py`; with `--quick` on a tenth of the data. All four parts and sets take
-20 minutes on two cores.
+20 minutes on two cores. The part cost runs `lmp`, with the package ML-PACE.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import resource
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.build import bulk
+from ase.io.lammpsdata import write_lammps_data
 from scipy.optimize import nnls
 from tabulate import tabulate
 
@@ -112,6 +116,39 @@ def cost(sets: list[Data], quick: bool) -> None:
     print(f'relative deviation (rms) {np.std(relative @ constants):.3f}, of {len(measured)} bases')
 
 
+def lammps_cost(basis: Any, atoms: Atoms, steps: int = 40) -> float:
+    """Processor time (µs per atom and step) of a simulation with `pair_style pace` on one core."""
+    elements = list(basis.elements_name)
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder)
+        basis.to_ACECTildeBasisSet().save_yaml(str(directory / 'potential.yace'))
+        write_lammps_data(directory / 'structure.data', atoms, specorder=elements, masses=True)
+        spent = []
+        for number in (0, steps):
+            (directory / 'in.lammps').write_text(
+                'units metal\natom_style atomic\nboundary p p p\nread_data structure.data\npair_style pace product\n'
+                f'pair_coeff * * potential.yace {" ".join(elements)}\nvelocity all create 300 1\nfix 1 all nve\n'
+                f'run {number}\n'
+            )
+            before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+            subprocess.run(['lmp', '-in', 'in.lammps', '-screen', 'none'], cwd=directory, check=True)
+            spent.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)
+    return 1e6 * (spent[1] - spent[0]) / steps / len(atoms)
+
+
+def lammps(data: Data, quick: bool) -> list[list[Any]]:
+    """Cost in LAMMPS, by python-ace in Python, and by the model."""
+    atoms = bulk('Cu', cubic=True).repeat(3 if quick else 5)
+    atoms.rattle(0.05, seed=0)
+    rows = []
+    for number in SIZES:
+        basis = data.build(number)
+        basis.basis_coeffs = 1e-5 * np.random.default_rng(0).normal(size=len(basis.basis_coeffs))
+        model = ladder.cost_model(columns(basis), ladder.mean_neighbours([atoms], data.cutoff))
+        rows.append([number, lammps_cost(basis, atoms), ladder.measure_cost(basis, atoms), model])
+    return rows
+
+
 def held_out(directory: Path, name: str, quick: bool) -> list[list[Any]]:
     """Errors on whole trajectories never seen, with nothing set and with 150 functions within 6 Å."""
     frames, test = (load_configurations(directory / f'{name}_{part}.npz') for part in ('train', 'held_out'))
@@ -149,6 +186,11 @@ def main() -> None:
                 print(tabulate(table(data), names, floatfmt='.3g'), flush=True)
     if 'cost' in arguments.part:
         cost(sets, arguments.quick)
+        for data in sets:
+            if data.name == 'cu':
+                print(
+                    tabulate(lammps(data, arguments.quick), ['functions', 'LAMMPS', 'Python', 'model'], floatfmt='.0f')
+                )
     if 'held_out' in arguments.part:
         names = ['set', 'given', 'cutoff', 'factor', 'functions', 'meV/atom', 'meV/Å', 's']
         for name in arguments.sets:
