@@ -54,6 +54,9 @@ def test_train(get_train_builder, sets, al_potential):
     assert 0 < results['test']['forces']['rmse'] < 0.5
     assert results['cold_start']['n_frames'] == len(sets['test'])
     assert 'status' not in results
+    assert 'posterior.npz' in potential.filenames
+    predicted = outputs['predictions'].get_frames()
+    assert len(predicted) == len(sets['test']) and all(atoms.has('force_std') for atoms in predicted)
     assert potential.base.attributes.get('fit')['train']['energy']['rmse'] == results['train']['energy']['rmse']
     assert sorted(outputs['retrieved'].list_object_names()) == [
         '_scheduler-stderr.txt',
