@@ -5,6 +5,10 @@ MaxVol starts from a sample (or from the set of the former fit), then every pass
 is too large, and exchanges those in, until a pass finds none. E. V. Podryabinkin, A. V. Shapeev, Comput. Mater. Sci.
 140, 171 (2017); Y. Lysogorskiy et al., Phys. Rev. Mater. 7, 043801 (2023); S. A. Goreinov et al., in: Matrix Methods,
 World Scientific (2010), 247.
+
+Measured with 300 functions (processor time; tests/benchmarks/bench_active_set.py): 10^6 environments from scratch 86 s
+and 1.1 GB, continued with 10 new configurations 16 s; 10^5 environments 3.4 s and 0.3 GB, continued 1.5 s, where
+python-ace's MaxVol takes 7 s and 0.9 GB for the same volume.
 """
 
 from __future__ import annotations
