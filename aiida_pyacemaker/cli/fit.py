@@ -108,12 +108,16 @@ def submit(
     from aiida.engine import submit as aiida_submit
     from aiida.plugins import WorkflowFactory
 
+    from aiida_pyacemaker.atomistics.fitting.checks import check_data
     from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
     from aiida_pyacemaker.calculations.functions.split_configurations import split_configurations
 
     sets = [load_data(name) for name in names]
     test = load_data(held_out) if held_out is not None else None
     parent = load_potential(potential) if potential is not None else None
+    frames = [[atoms for node in nodes for atoms in node.get_frames()] for nodes in (sets, [test] if test else [])]
+    elements = sorted({symbol for node in (*sets, parent) if node is not None for symbol in node.elements})
+    check_data(*frames, elements, mix_settings=False)  # now, rather than by a job that fails
     data = (
         sets[0] if len(sets) == 1 else merge_configurations(**{f'data_{k:03d}': s.store() for k, s in enumerate(sets)})
     )
@@ -121,7 +125,6 @@ def submit(
         parts = split_configurations(data, orm.Float(hold_back), orm.Int(parameters.get('seed', 0)))
         data, test = parts['train'], parts.get('test')
     click.echo(f'{len(data)} configurations to train on, {len(test) if test else 0} held back')
-    elements = sorted(set(data.elements) | set(parent.elements if parent else []))
     parameters = {'elements': elements, **parameters}
     if parent is not None:
         parameters['generation'] = (parent.generation or 0) + 1
@@ -144,7 +147,10 @@ def load_data(name: str) -> ConfigurationsData:
     configurations = DataFactory('pyacemaker.configurations')
     path = Path(name).expanduser()
     if path.is_file():
-        node = configurations(read_labelled(path))
+        try:
+            node = configurations(read_labelled(path))
+        except ValueError as exception:
+            raise ValueError(f'{path}: {exception}') from None
         node.label = path.name
         return node
     try:

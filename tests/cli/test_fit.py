@@ -78,11 +78,15 @@ def test_what_cannot_be(invoke, data, tmp_path):
     (tmp_path / 'full').mkdir()
     (tmp_path / 'full' / 'file').touch()
     write(tmp_path / 'bare.extxyz', bulk('Al'))
+    broken = read(data, index=':')
+    broken[3].calc.results['forces'][0, 0] = np.nan
+    write(tmp_path / 'nan.extxyz', broken)
     for arguments, message in (
         (['missing.extxyz'], 'data: missing.extxyz is neither a file nor a node'),
         ([data, 'cutof=5'], 'train.cutof: unknown key; did you mean `train.cutoff`?'),
         ([data, 'cutoff=1'], 'train.cutoff: 1 is wrong, it must be at least 2'),
         (['bare.extxyz'], 'has neither energy nor forces'),
+        (['nan.extxyz'], 'nan.extxyz: Configuration 3 (Al8): the forces hold NaN'),
         ([data, '-o', 'full'], 'the folder full is not empty: name another one with --output'),
         ([data, '--continue', 99999], '--continue: there is no node 99999'),
         (['max_cost=5'], 'name the files or PKs'),
