@@ -97,7 +97,7 @@ def choose_basis(
     """Return the basis that pays on the data.
 
     Without `max_cost` the choice depends on the data alone, not on the speed or the load of the machine. Where cutoff
-    and number of functions are given there is nothing to choose, and nothing is computed.
+    and number of functions are given there is nothing to choose, and only the cost is measured.
 
     :param frames: configurations to fit. :param targets: what ACE has to give for them.
     :param options: cutoff (Å), number_of_functions (per element), radial (dict or `Radial`), taken as they are if

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,15 @@ def test_what_is_given_is_taken(data):
     assert (found.cutoff, found.number_of_functions, found.pareto) == (4.4, 45, [])
     found = ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, {'cutoff': 4.4}, 1, quiet)
     assert {rung['cutoff'] for rung in found.pareto} == {4.4}
+
+
+def test_a_single_configuration_and_no_forces(data):
+    frames, targets, inner_cutoffs = data
+    found = ladder.choose_basis(frames[:1], targets[:1], ELEMENTS, inner_cutoffs, {'cutoff': 4.4}, 1, quiet)
+    assert found.number_of_functions == ladder.RUNGS[0]
+    energies = [replace(target, forces=None, stress=None) for target in targets[:8]]
+    found = ladder.choose_basis(frames[:8], energies, ELEMENTS, inner_cutoffs, {'cutoff': 4.4}, 1, quiet)
+    assert found.pareto[0]['force_rmse'] is None and found.pareto[0]['energy_rmse'] > 0
 
 
 def test_cutoffs_hold_the_same_numbers_of_neighbours():
