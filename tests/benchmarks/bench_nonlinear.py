@@ -2,8 +2,9 @@
 
 Every set of `trainer_data.py`: the linear fit of some configurations, the refinement of it, and pacemaker with
 tensorpotential (two densities, BFGS, kappa 0.3) from scratch with the same functions and configurations. Errors on the
-held-out trajectories; cost of energy and forces by python-ace's evaluator for simulations. Processor time, because wall times depend on what else the machine does; it counts from the
-first iteration for pacemaker, and all of it for the refinement.
+held-out trajectories; cost of energy and forces by python-ace's evaluator for simulations. Processor time, because wall
+times depend on what else the machine does; it counts from the first iteration for pacemaker, and all of it, with the
+start of TensorFlow, for the refinement.
 
 Run as `python tests/benchmarks/bench_nonlinear.py DIRECTORY [--quick] [--seconds S] [--functions N]
 [--configurations M] [SET]...` in an environment with tensorpotential. DIRECTORY holds the data sets.
