@@ -251,7 +251,7 @@ def fit_tensorpot(
     basis.to_ACECTildeBasisSet().save_yaml(str(work / 'potential.yace'))
     found = _pace(work / 'potential.yace', elements, energies, times, cutoff, size)
     found['start_s'] = first - began
-    found['iterations'] = (work / 'pacemaker.out').read_text(errors='replace').count('Iteration   #')
+    found['iterations'] = (work / 'pacemaker.out').read_text(errors='replace').count('Iteration:')
     return found
 
 
@@ -266,7 +266,8 @@ def fit_snap(
     for index, atoms in enumerate(train_frames):
         _write_fitsnap(data / f'{index:05d}.json', atoms, corrected(atoms, energies))
     several = len(elements) > 1
-    twojmax = 6 if several or quadratic else 8
+    # the explicit multi-element form has the cube of the number of elements times as many functions
+    twojmax = 6 if quadratic or several else 8
     weights = ' '.join(str(value) for value in SNAP_WEIGHTS)
     # distinct weights of the neighbours tell the elements apart where there is no explicit multi-element SNAP
     sections: dict[str, dict[str, Any]] = {
