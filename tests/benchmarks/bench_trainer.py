@@ -539,6 +539,7 @@ def draw(directory: Path, arguments: argparse.Namespace, target: Path) -> None:
 
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogFormatter
 
     panels = [[*row] for row in np.array_split(np.array(arguments.sets), max(1, (len(arguments.sets) + 1) // 2))]
     figure, axes = plt.subplots(len(panels), max(map(len, panels)), figsize=(10, 4 * len(panels)), squeeze=False)
@@ -560,6 +561,12 @@ def draw(directory: Path, arguments: argparse.Namespace, target: Path) -> None:
         if front:
             axis.plot(*zip(*sorted(front), strict=True), 'o-', color='black', label='ours')
         axis.set(xscale='log', yscale='log', title=name, xlabel='MD, µs/atom/step', ylabel='force rmse, meV/Å')
+        axis.margins(0.15)
+        low, high = axis.get_ylim()
+        axis.set_ylim(min(low, 0.7 * high), 1.3 * high)
+        for side in (axis.xaxis, axis.yaxis):
+            for formatter in (side.set_major_formatter, side.set_minor_formatter):
+                formatter(LogFormatter(minor_thresholds=(1.5, 0.7)))
         axis.legend(fontsize='x-small')
     figure.tight_layout()
     figure.savefig(target, dpi=110)
