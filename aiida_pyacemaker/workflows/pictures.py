@@ -196,8 +196,8 @@ def draw_uncertainty(reference: list[Atoms], predictions: list[Atoms], target: s
 def draw_pareto(pareto: list[dict[str, Any]], target: str | os.PathLike) -> None:
     """Draw the validation errors of the bases that were tried against what they cost in a simulation.
 
-    :param pareto: the results' entry of that name: `cutoff` (Å), `number_of_functions`, `cost_us`, `energy_rmse`,
-        `force_rmse`, `chosen`.
+    :param pareto: the results' entry of that name: `cutoff` (Å), `factor` of the order, `n_configurations`,
+        `number_of_functions`, `cost_us`, `energy_rmse`, `force_rmse`, `chosen`.
     :param target: the picture, PNG.
     """
     from matplotlib.figure import Figure
@@ -207,11 +207,17 @@ def draw_pareto(pareto: list[dict[str, Any]], target: str | os.PathLike) -> None
         figure.subplots(1, 2), ('energy_rmse', 'force_rmse'), ('energy (meV/atom)', 'force (meV/Å)'), strict=True
     )
     for axes, key, name in panels:
-        for cutoff in sorted({rung['cutoff'] for rung in pareto}):
-            rungs = sorted((rung for rung in pareto if rung['cutoff'] == cutoff), key=lambda rung: rung['cost_us'])
-            axes.loglog(
-                [rung['cost_us'] for rung in rungs], [1e3 * rung[key] for rung in rungs], 'o-', label=f'{cutoff:g} Å'
+        ladders: dict[tuple, list[dict[str, Any]]] = {}
+        for rung in pareto:
+            ladders.setdefault(tuple(rung.get(name) for name in ('cutoff', 'factor', 'n_configurations')), []).append(
+                rung
             )
+        for (cutoff, factor, _), rungs in ladders.items():
+            rungs = sorted(rungs, key=lambda rung: rung['cost_us'])
+            costs, errors = [rung['cost_us'] for rung in rungs], [1e3 * rung[key] for rung in rungs]
+            final = any(rung.get('chosen') for rung in rungs)
+            label = f'{cutoff:g} Å' + (f', order factor {factor:g}' if factor is not None else '')
+            axes.loglog(costs, errors, 'o-', label=label + (', more data' if final and len(ladders) > 1 else ''))
         for rung in pareto:
             if rung.get('chosen'):
                 number = rung['number_of_functions']
