@@ -201,7 +201,7 @@ def pages_with_python() -> list:
 
 
 @pytest.mark.parametrize('content', pages_with_python())
-def test_python(finished_graph, content, tmp_path, monkeypatch):
+def test_python(finished_graph, worker_code, content, tmp_path, monkeypatch):
     """The blocks of a page run one after the other, on the graph of a run, beside a file of the reader's own."""
     monkeypatch.chdir(tmp_path)
     write('mine.extxyz', finished_graph.run.outputs.dataset.get_frames())
@@ -211,11 +211,11 @@ def test_python(finished_graph, content, tmp_path, monkeypatch):
         exec(compile(block, 'documentation', 'exec'), namespace)
 
 
-def test_answers(finished_graph, capsys, tmp_path, monkeypatch):
+def test_answers(finished_graph, worker_code, capsys, tmp_path, monkeypatch):
     """The queries of the how-to guide find what is there."""
     page = REPOSITORY / 'docs' / 'howto' / 'query_provenance.md'
     content = [match['content'] for match in BLOCK.finditer(page.read_text()) if match['language'] == 'python']
-    test_python(finished_graph, content, tmp_path, monkeypatch)
+    test_python(finished_graph, worker_code, content, tmp_path, monkeypatch)
     output = capsys.readouterr().out
     assert output.count('8 DFT calculations\n') == 2  # by the data, and by the links of the graph
     assert 'PwCalculation' in output
@@ -228,14 +228,14 @@ def called(node, label: str):
     return node.base.links.get_outgoing(link_label_filter=label).one().node
 
 
-def test_costs(finished_graph, capsys, tmp_path, monkeypatch):
+def test_costs(finished_graph, worker_code, capsys, tmp_path, monkeypatch):
     """The queries of the page about labels find what the engine leaves of the cost of a job."""
     batch = called(finished_graph.run, 'iteration_01_label')
     job = called(batch, 'label_0000')
     job.base.extras.set_many({'atoms': 16, 'core_hours': 1.25, 'healed': True})
     page = REPOSITORY / 'docs' / 'explanation' / 'labels.md'
     content = [match['content'] for match in BLOCK.finditer(page.read_text()) if match['language'] == 'python']
-    test_python(finished_graph, content, tmp_path, monkeypatch)
+    test_python(finished_graph, worker_code, content, tmp_path, monkeypatch)
     output = capsys.readouterr().out
     assert f'{job.pk}: 16 atoms, 1.25 core-hours, healed' in output
     assert output.count(' labels, ') == 2  # the batches of the run

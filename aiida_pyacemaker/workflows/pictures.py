@@ -202,7 +202,7 @@ def draw_pareto(pareto: list[dict[str, Any]], target: str | os.PathLike) -> None
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4.5), layout='constrained')
+    figure = Figure(figsize=(11, 4.5), layout='constrained')
     panels = zip(
         figure.subplots(1, 2), ('energy_rmse', 'force_rmse'), ('energy (meV/atom)', 'force (meV/Å)'), strict=True
     )
@@ -224,7 +224,7 @@ def draw_pareto(pareto: list[dict[str, Any]], target: str | os.PathLike) -> None
                 axes.plot(rung['cost_us'], 1e3 * rung[key], 'k*', markersize=14, label=f'chosen, {number} functions')
         axes.set_xlabel('Cost (µs per atom and step, one core)')
         axes.set_ylabel(f'Validation RMSE, {name}')
-        axes.legend()
+    figure.legend(*axes.get_legend_handles_labels(), loc='outside right upper')
     figure.savefig(target, dpi=150)
 
 
