@@ -12,7 +12,7 @@ from aiida_pyacemaker.atomistics.errors import MissingEngineError
 from aiida_pyacemaker.atomistics.fitting.active_set import active_set
 from aiida_pyacemaker.atomistics.fitting.basis import build_basis
 from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix
-from aiida_pyacemaker.atomistics.fitting.train import train
+from aiida_pyacemaker.atomistics.fitting.train import check_parameters, get_held, train
 from aiida_pyacemaker.atomistics.potential import AcePotential
 
 from .conftest import label, quiet
@@ -290,3 +290,19 @@ def test_nonlinear_without_tensorflow(training, tmp_path):
     else:
         with pytest.raises(MissingEngineError, match=r'install the extra aiida-pyacemaker\[nonlinear\]'):
             fit(training, tmp_path, {'mode': 'nonlinear'})
+
+
+def test_what_a_continued_fit_keeps(training, tmp_path):
+    """Basis and weights of the parent, until the data have grown or something else is asked for."""
+    given = {'elements': ['Al'], 'processes': 1, 'number_of_functions': 30, 'cutoff': 5.0}
+    results = train(training[:20], given, tmp_path / 'parent', report=quiet)
+    parent = AcePotential(tmp_path / 'parent')
+    number = results['chosen']['basis']['n_configurations']
+    values = check_parameters({'elements': ['Al']})
+    assert get_held(parent, values, number + 1) == results['chosen']
+    assert set(get_held(parent, values, int(1.5 * number))) == {'basis'}
+    assert get_held(parent, values, 3 * number) == {}
+    for asked in ({'cutoff': 6.0}, {'number_of_functions': 40}, {'max_cost': 20.0}, {'elements': ['Al', 'Cu']}):
+        assert get_held(parent, {**values, **asked}, number) == {}
+    assert set(get_held(parent, {**values, 'ridge': 1e-3}, number)) == {'basis'}
+    assert get_held(None, values, number) == {}

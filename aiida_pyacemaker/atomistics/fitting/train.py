@@ -51,6 +51,7 @@ DEFAULTS: dict[str, Any] = {
     'max_rows_gb': None,
     'mix_settings': False,
 }
+BASIS = ('cutoff', 'number_of_functions')
 HYPERPARAMETERS = ('energy_weight', 'stress_weight', 'ridge', 'smoothness')
 #: Growth of the data since the last search above which hyperparameters, or the basis, are chosen anew.
 SEARCH_AGAIN, CHOOSE_AGAIN = 1.2, 2.0
@@ -80,7 +81,7 @@ def train(
     grown, so that it pays for the new data only.
 
     :param parameters: elements and any of `DEFAULTS`. Those of :class:`~.parameters.Fit` are explained there; besides:
-        core_weight (of the rows that keep ACE quiet below the data, see `core_rows`), seed, generation, processes,
+        core_weight (of the rows that keep ACE quiet below the data, see `core_dimers`), seed, generation, processes,
         max_iterations (of the nonlinear refinement), max_rows_gb (disk that the rows may take), mix_settings (whether
         labels of different settings may meet).
     :param test: labelled frames that are never trained on.
@@ -167,34 +168,25 @@ class _Fit:
         self.evaluations = cache.baseline(self.frames, self.baseline, self.processes)
         self.targets = make_targets(self.frames, self.references, self.evaluations)
         self.core = core_dimers(self.baseline, values['core_weight'])
+        self.held = get_held(parent, values, len(self.frames))
         report(f'{len(self.frames)} configurations, {sum(map(len, self.frames))} atoms, baseline {values["baseline"]}')
 
     def choose_basis(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Return what the basis is made with (what was asked for, the parent's, or what pays on the data), and what was
         tried for it."""
-        asked = {key: self.values[key] for key in ('cutoff', 'number_of_functions')}
-        former = self.inherited('basis', CHOOSE_AGAIN)
-        if former is not None and all(value in (None, former[key]) for key, value in asked.items()):
-            return {key: value for key, value in former.items() if key != 'n_configurations'}, []
-        options = {**asked, 'max_cost': self.values['max_cost']}
+        if 'basis' in self.held:
+            return {key: value for key, value in self.held['basis'].items() if key != 'n_configurations'}, []
+        options = {key: self.values[key] for key in (*BASIS, 'max_cost')}
         inner = self.baseline.inner_cutoffs()
         choice = choose_basis(self.frames, self.targets, self.elements, inner, options, self.processes, self.report)
         return choice.to_dict(), choice.pareto
-
-    def inherited(self, name: str, growth: float) -> dict[str, Any] | None:
-        """Return what was chosen for the parent, unless the data have grown too much since."""
-        chosen = (self.parent.metadata.get('chosen') or {}).get(name) if self.parent is not None else None
-        if chosen is None or len(self.frames) > growth * chosen['n_configurations']:
-            return None
-        return chosen
 
     def solve(self, store: RowStore) -> tuple[Solution, list[dict[str, Any]]]:
         """Fit the coefficients, with the parent's weights and regularisation while they are good enough; return the
         learning curve too."""
         options = {key: self.values[key] for key in HYPERPARAMETERS}
-        former = self.inherited('hyperparameters', SEARCH_AGAIN)
-        if former is not None:
-            options = {key: former.get(key) if value is None else value for key, value in options.items()}
+        former = self.held.get('hyperparameters', {})
+        options = {key: former.get(key) if value is None else value for key, value in options.items()}
         core = [(store.design.rows(dimer), weight) for dimer, weight in self.core]
         sums = accumulate(store, self.frames, self.targets, self.processes, core)
         degree = degrees(store.design.basis)
@@ -257,15 +249,9 @@ class _Fit:
 
     def get_chosen(self, basis: dict[str, Any], solution: Solution) -> dict[str, Any]:
         """Return what repeats or continues the fit without a search, and for how many configurations it was chosen."""
-        number = len(self.frames)
-        basis_for, search_for = (
-            (self.inherited(name, growth) or {}).get('n_configurations', number)
-            for name, growth in (('basis', CHOOSE_AGAIN), ('hyperparameters', SEARCH_AGAIN))
-        )
-        return {
-            'basis': {**basis, 'n_configurations': basis_for},
-            'hyperparameters': {**solution.hyperparameters, 'n_configurations': search_for},
-        }
+        fresh = {'n_configurations': len(self.frames)}
+        new = {'basis': {**basis, **fresh}, 'hyperparameters': {**solution.hyperparameters, **fresh}}
+        return {**new, **self.held}
 
     def predict_training(self, store: RowStore, solution: Solution) -> list[Atoms]:
         """Return the training frames as the linear potential predicts them."""
@@ -352,6 +338,26 @@ def choose_baseline(
         if parent.baseline.covers(shortest):
             return parent.baseline, True
     return baseline_from_distances(kind, elements, shortest), False
+
+
+def get_held(parent: AcePotential | None, values: dict[str, Any], number: int) -> dict[str, dict[str, Any]]:
+    """Return what was chosen for the parent and still holds for a number of configurations: `basis`,
+    `hyperparameters`, both or none."""
+    chosen = parent.metadata.get('chosen') if parent is not None else None
+    if not chosen or parent.elements != values['elements']:
+        return {}
+    if parent.metadata['parameters'].get('max_cost') != values['max_cost']:
+        return {}
+    basis, hyperparameters = chosen['basis'], chosen['hyperparameters']
+    if number > CHOOSE_AGAIN * basis['n_configurations']:
+        return {}
+    if any(values[key] not in (None, basis[key]) for key in BASIS):
+        return {}
+    held = {'basis': basis}
+    given = any(values[key] not in (None, hyperparameters.get(key)) for key in HYPERPARAMETERS)
+    if number <= SEARCH_AGAIN * hyperparameters['n_configurations'] and not given:
+        held['hyperparameters'] = hyperparameters
+    return held
 
 
 def core_dimers(baseline: Baseline, weight: float) -> list[tuple[Atoms, float]]:
