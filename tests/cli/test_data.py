@@ -141,6 +141,7 @@ def test_potential_export(invoke, al_potential, lmp, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == [
         'in.lammps',
         'metadata.json',
+        'posterior.npz',
         'potential.asi',
         'potential.yace',
         'potential.yaml',
