@@ -346,7 +346,7 @@ def get_held(parent: AcePotential | None, values: dict[str, Any], number: int) -
     chosen = parent.metadata.get('chosen') if parent is not None else None
     if not chosen or parent.elements != values['elements']:
         return {}
-    if parent.metadata['parameters'].get('max_cost') != values['max_cost']:
+    if values['max_cost'] not in (None, parent.metadata['parameters'].get('max_cost')):
         return {}
     basis, hyperparameters = chosen['basis'], chosen['hyperparameters']
     if number > CHOOSE_AGAIN * basis['n_configurations']:
