@@ -20,7 +20,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import bench_trainer
 import numpy as np
@@ -91,9 +90,9 @@ def pacemaker(fit: Fit, name: str, functions: int, seconds: float, work: Path, p
     work.mkdir()
     inner = fit.baseline.inner_cutoffs()
     build_basis(fit.elements, CUTOFF, functions, inner, mode='nonlinear').save(str(work / 'start.yaml'))
-    # in place of the functions of pacemaker's template
-    with mock.patch.object(bench_trainer, '_template', return_value='start.yaml'):
-        found = bench_trainer.fit_tensorpot(fit.frames, fit.elements, work, CUTOFF, functions, seconds, python)
+    found = bench_trainer.fit_tensorpot(
+        fit.frames, fit.elements, work, CUTOFF, functions, seconds, python, start='start.yaml'
+    )
     basis = import_pyace().ACEBBasisSet(str(work / 'interim_potential_0.yaml'))
     zero = baseline_without_core(fit)
     targets = make_targets(fit.held_out[0], found['references'], zero)

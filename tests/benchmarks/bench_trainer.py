@@ -205,9 +205,19 @@ def _rows(design: Any, frames: list[Atoms]) -> np.ndarray:
 
 
 def fit_tensorpot(
-    train_frames: list[Atoms], elements: list[str], work: Path, cutoff: float, size: int, seconds: float, python: str
+    train_frames: list[Atoms],
+    elements: list[str],
+    work: Path,
+    cutoff: float,
+    size: int,
+    seconds: float,
+    python: str,
+    start: str | None = None,
 ) -> dict[str, Any]:
-    """pacemaker with tensorpot, stopped `seconds` after its first iteration; the potential is its interim one."""
+    """pacemaker with tensorpot, stopped `seconds` after its first iteration; the potential is its interim one.
+
+    :param start: file in `work` with a basis to take in place of that of the template.
+    """
     from pyace import ACEBBasisSet
 
     energies = references(train_frames, elements)
@@ -218,7 +228,7 @@ def fit_tensorpot(
     settings = {
         'seed': 42,
         'cutoff': cutoff,
-        'potential': _template(elements, cutoff, size, densities=2),
+        'potential': start or _template(elements, cutoff, size, densities=2),
         'data': {'filename': 'data.pckl.gzip'},
         'fit': {'loss': {'kappa': 0.3, 'L1_coeffs': 1e-8, 'L2_coeffs': 1e-8}, 'optimizer': 'BFGS', 'maxiter': 2000,
                 'repulsion': 'auto'},

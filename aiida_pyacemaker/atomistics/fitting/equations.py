@@ -411,7 +411,7 @@ def solve_sums(
     """
     start = perf_counter()
     hyper, free = given_hyperparameters(options)
-    problem = _Problem(sums, degree, processes)
+    problem = Problem(sums, degree, processes)
     tried = 0
     if free:
         balance = functools.partial(problem.balance, free=free)
@@ -425,7 +425,7 @@ def solve_sums(
     return solution
 
 
-class _Problem:
+class Problem:
     """The equations, ready to be solved with many hyperparameters."""
 
     def __init__(self, sums: Sums, degree: np.ndarray, processes: int):
@@ -438,27 +438,32 @@ class _Problem:
         self.used = norms > 1e-24 * norms.max()
         self._left_out: tuple[Any, list[tuple[np.ndarray, np.ndarray]]] = (None, [])
 
-    def normal(self, hyper: Hyperparameters, fold: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Matrix and vector of the normal equations, of all data or without one fold; without the ridge."""
+    def normal(self, hyper: Hyperparameters, folds: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Matrix and vector of the normal equations, of all data or of some folds; without the ridge."""
         matrix, vector = self.sums.core.matrix.copy(), self.sums.core.vector.copy()
         weights = hyper.row_weights()
         for name in self.names:
-            if fold is None:
-                parts = [self.totals[name]]
-            else:
-                # summed anew: the difference from the total would lose the digits that a small ridge needs
-                parts = [each for index, each in enumerate(self.sums.moments[name]) if index != fold and each.count]
+            # summed anew: a difference from the total would lose the digits that a small ridge needs
+            parts = [self.totals[name]] if folds is None else [self.sums.moments[name][fold] for fold in folds]
             for part in parts:
-                matrix += weights[name] ** 2 * part.matrix
-                vector += weights[name] ** 2 * part.vector
+                if part.count:
+                    matrix += weights[name] ** 2 * part.matrix
+                    vector += weights[name] ** 2 * part.vector
         return matrix, vector
+
+    def fit(self, hyper: Hyperparameters, folds: Sequence[int] | None = None) -> np.ndarray:
+        """Coefficients (n,) of a fit to all data or to some folds; the prior is always that of all data."""
+        matrix, vector = self.normal(hyper, folds)
+        return _Factor(matrix, self.ridge(hyper), self.used).solve(vector)
 
     def left_out(self, hyper: Hyperparameters) -> list[tuple[np.ndarray, np.ndarray]]:
         """The normal equations without each fold; kept, because only the ridge changes most of the time."""
         key = (hyper.energy_weight, hyper.stress_weight)
         if self._left_out[0] != key:
             self._left_out = (None, [])
-            self._left_out = (key, self._map(lambda fold: self.normal(hyper, fold), len(self.sums.members)))
+            number = len(self.sums.members)
+            others = [[other for other in range(number) if other != fold] for fold in range(number)]
+            self._left_out = (key, self._map(lambda fold: self.normal(hyper, others[fold]), number))
         return self._left_out[1]
 
     def ridge(self, hyper: Hyperparameters) -> np.ndarray:
@@ -493,8 +498,13 @@ class _Problem:
 
     def validate(self, hyper: Hyperparameters) -> float:
         """Return the error of what is left out, see :func:`~.weights.objective`."""
-        squares, labels = self._squares(self.coefficients_left_out(hyper))
-        return objective(squares, labels)
+        return objective(*self.errors(hyper))
+
+    def errors(self, hyper: Hyperparameters) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return the weighted squares of the errors in each fold when it is left out, and the sums of squared weights,
+        by quantity; those of the fit itself where there is a single fold."""
+        left_out = self.coefficients_left_out(hyper) if self.validates else [self.fit(hyper)]
+        return self._squares(left_out)
 
     def coefficients_left_out(self, hyper: Hyperparameters) -> list[np.ndarray]:
         """Solve without each fold."""

@@ -8,7 +8,6 @@ see `THRIFT`. The folds of the validation hold whole trajectories apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from time import perf_counter, process_time
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
-from scipy.linalg import cho_factor, cho_solve
 
 from .basis import (
     Order,
@@ -30,9 +28,9 @@ from .basis import (
     first_functions,
     import_pyace,
 )
-from .equations import Moments, Sums, Target, accumulate
+from .equations import Problem, Sums, Target, accumulate
 from .rows import DesignMatrix, FrameRows
-from .weights import RIDGE_BOUNDS, SHARES, Hyperparameters, balanced, degrees, objective, penalties
+from .weights import RIDGE_BOUNDS, SHARES, Hyperparameters, balanced, degrees, objective
 
 #: Functions per element.
 RUNGS = (30, 50, 80, 120, 180, 270, 400, 600)
@@ -62,17 +60,17 @@ COST = (0.113, 0.00733, 0.0143)
 class BasisChoice:
     """What pays.
 
-    `cost_us` is in µs per atom and step of a simulation on one core of this machine. `pareto` lists all that was tried:
-    cutoff (Å), factor (of the order), number_of_functions (per element), cost_us, energy_rmse (eV/atom), force_rmse
-    (eV/Å), stress_rmse (eV/Å³), all by cross-validation on n_configurations of the data, score, and whether it was
-    chosen; those that were tried last are of the chosen cutoff and order, on the most data.
+    `cost_us` is in µs per atom and step of a simulation on one core of this machine (None: not asked for). `pareto`
+    lists all that was tried: cutoff (Å), factor (of the order), number_of_functions (per element), cost_us, energy_rmse
+    (eV/atom), force_rmse (eV/Å), stress_rmse (eV/Å³), all by cross-validation on n_configurations of the data, score,
+    and whether it was chosen; those that were tried last are of the chosen cutoff and order, on the most data.
     """
 
     cutoff: float
     number_of_functions: int
     radial: Radial
     order: Order
-    cost_us: float
+    cost_us: float | None
     pareto: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,7 +95,7 @@ def choose_basis(
     """Return the basis that pays on the data.
 
     Without `max_cost` the choice depends on the data alone, not on the speed or the load of the machine. Where cutoff
-    and number of functions are given there is nothing to choose, and only the cost is measured.
+    and number of functions are given there is nothing to choose.
 
     :param frames: configurations to fit. :param targets: what ACE has to give for them.
     :param options: cutoff (Å), number_of_functions (per element), radial (dict or `Radial`), taken as they are if
@@ -177,10 +175,12 @@ class _Ladder:
     def as_asked(self, cutoff: float, factor: float) -> BasisChoice:
         """Return the only basis that the options leave."""
         number = int(self.options['number_of_functions'])
-        basis = self.build(cutoff, self.order(factor), number)
-        cost = cost_model(columns(basis), mean_neighbours(self.frames, cutoff)) * self.speed(basis)
-        if cost > self.max_cost:
-            raise self.too_expensive(cost)
+        cost = None
+        if np.isfinite(self.max_cost):
+            basis = self.build(cutoff, self.order(factor), number)
+            cost = cost_model(columns(basis), mean_neighbours(self.frames, cutoff)) * self.speed(basis)
+            if cost > self.max_cost:
+                raise self.too_expensive(cost)
         return BasisChoice(cutoff, number, self.radial, self.order(factor), cost)
 
     def too_expensive(self, cost: float) -> ValueError:
@@ -306,17 +306,15 @@ def tune(sums: Sums, degree: np.ndarray, former: Validation | None, processes: i
 
     :param former: that of the rung below, from which the search starts.
     """
-    hyper = former.hyper if former else Hyperparameters()
-    if former:
-        hyper = _balance(sums, former)
-    best = validate(sums, degree, hyper, processes)
+    problem = Problem(sums, degree, processes)
+    best = validate(problem, _balance(problem, former) if former else Hyperparameters())
     if not former:  # the weights that the search starts with are a guess
-        best = min(best, validate(sums, degree, _balance(sums, best), processes), key=lambda found: found.error)
+        best = min(best, validate(problem, _balance(problem, best)), key=lambda found: found.error)
     for factor in (1 / RIDGE_STEP, RIDGE_STEP):
         before = best
         for _ in range(RIDGE_STEPS):
             ridge = float(np.clip(best.hyper.ridge * factor, *(10.0**bound for bound in RIDGE_BOUNDS)))
-            tried = validate(sums, degree, replace(best.hyper, ridge=ridge), processes)
+            tried = validate(problem, replace(best.hyper, ridge=ridge))
             if tried.error >= best.error:
                 break
             best = tried
@@ -325,42 +323,20 @@ def tune(sums: Sums, degree: np.ndarray, former: Validation | None, processes: i
     return best
 
 
-def _balance(sums: Sums, found: Validation) -> Hyperparameters:
-    counts = {name: sum(fold.count for fold in folds) for name, folds in sums.moments.items()}
-    noise = {name: (value, counts[name]) for name, value in found.rmse.items() if value is not None}
+def _balance(problem: Problem, found: Validation) -> Hyperparameters:
+    noise = {name: (value, problem.totals[name].count) for name, value in found.rmse.items() if value is not None}
     return balanced(found.hyper, ['energy_weight', 'stress_weight'], noise)
 
 
-def validate(sums: Sums, degree: np.ndarray, hyper: Hyperparameters, processes: int) -> Validation:
+def validate(problem: Problem, hyper: Hyperparameters) -> Validation:
     """Fit without each fold and predict it; the fit itself where there is only one."""
-    n_folds = len(sums.members)
-    folds = list(range(n_folds))
-    # the prior is that of the fit to all
-    prior = _prior(sums, degree, hyper)
-
-    def squares(fold: int) -> dict[str, float]:
-        fitted = [other for other in folds if other != fold] or folds
-        coefficients = _solve(_weighted(sums, fitted, hyper), prior)
-        return {name: moments[fold].squares(coefficients) for name, moments in sums.moments.items()}
-
-    with ThreadPoolExecutor(max(1, processes)) as pool:
-        found = list(pool.map(squares, folds))
-    errors = {name: np.array([each[name] for each in found]) for name in sums.moments}
-    labels = {name: np.array([fold.weight for fold in moments]) for name, moments in sums.moments.items()}
+    squares, labels = problem.errors(hyper)
     shares = sum(share for name, share in SHARES.items() if labels[name].any())
     rmse = {
-        name: float(np.sqrt(errors[name].sum() / labels[name].sum())) if labels[name].any() else None for name in errors
+        name: float(np.sqrt(found.sum() / labels[name].sum())) if labels[name].any() else None
+        for name, found in squares.items()
     }
-    return Validation(hyper, objective(errors, labels) / shares, rmse)
-
-
-def _prior(sums: Sums, degree: np.ndarray, hyper: Hyperparameters) -> np.ndarray:
-    """Return the diagonal of the prior, in units of the squared column norms of all data."""
-    norms = np.diag(sums.core.matrix).copy()
-    for name, weight in hyper.row_weights().items():
-        for moments in sums.moments[name]:
-            norms += weight**2 * np.diag(moments.matrix)
-    return hyper.ridge * penalties(degree, hyper.smoothness) * norms
+    return Validation(hyper, objective(squares, labels) / shares, rmse)
 
 
 # --- sample and cutoffs -------------------------------------------------------------------------------------------
@@ -469,13 +445,13 @@ def learning_curve(
     """
     hyper = Hyperparameters(**{name: hyperparameters[name] for name in asdict(Hyperparameters())})
     n_folds = len(sums.members)
-    prior = _prior(sums, degree, hyper)
+    problem = Problem(sums, degree, 1)
     curve = []
     for size in range(1, n_folds):
         squares = {name: [0.0, 0.0] for name in sums.moments}
         for shift in range(n_folds):
             fitted = [(shift + step) % n_folds for step in range(n_folds)]
-            coefficients = _solve(_weighted(sums, fitted[:size], hyper), prior)
+            coefficients = problem.fit(hyper, fitted[:size])
             for name, folds in sums.moments.items():
                 for fold in fitted[size:]:
                     squares[name][0] += folds[fold].squares(coefficients)
@@ -492,24 +468,3 @@ def learning_curve(
             }
         )
     return curve
-
-
-def _weighted(sums: Sums, folds: list[int], hyper: Hyperparameters) -> Moments:
-    """Return the normal equations of some folds."""
-    total = Moments.zeros(sums.size)
-    total.add(sums.core)
-    for name, weight in hyper.row_weights().items():
-        for fold in folds:
-            total.matrix += weight**2 * sums.moments[name][fold].matrix
-            total.vector += weight**2 * sums.moments[name][fold].vector
-    return total
-
-
-def _solve(equations: Moments, prior: np.ndarray) -> np.ndarray:
-    diagonal = np.diag(equations.matrix) + prior
-    diagonal[diagonal <= 0] = 1.0  # a function that is zero in all data: its coefficient is 0
-    scale = 1 / np.sqrt(diagonal)
-    matrix = equations.matrix * np.outer(scale, scale)
-    # few data may leave the sums singular up to rounding
-    np.fill_diagonal(matrix, 1.0 + 1e-13)
-    return scale * cho_solve(cho_factor(matrix, lower=True), scale * equations.vector)

@@ -119,29 +119,13 @@ def above_hull(compositions: np.ndarray, energies: np.ndarray) -> np.ndarray:
     energies = energies - np.c_[places, np.ones(len(places))] @ slopes
     if places.shape[1] == 0 or places.shape[1] > MAX_DIMENSIONS:
         return energies - energies.min()
-    if places.shape[1] == 1:
-        return energies - _lower_line(places[:, 0], energies)
+    if len(np.unique(np.c_[places, energies], axis=0)) < places.shape[1] + 2:
+        return np.zeros(len(energies))  # so few are all on it
     # joggled: fitted planes and equal configurations are no error
     planes = ConvexHull(np.c_[places, energies], qhull_options='QJ').equations
     planes = planes[planes[:, -2] < -1e-9]
     hull = -(places @ planes[:, :-2].T + planes[:, -1]) / planes[:, -2]
     return np.maximum(energies - hull.max(axis=1), 0.0)
-
-
-def _lower_line(places: np.ndarray, energies: np.ndarray) -> np.ndarray:
-    """Lower convex hull of points in the plane, at all of them (Andrew's monotone chain)."""
-    chain: list[int] = []
-    for index in np.lexsort((energies, places)):
-        if chain and places[index] - places[chain[-1]] < 1e-9:
-            continue
-        while len(chain) > 1:
-            first, second = chain[-2:]
-            run, rise = places[index] - places[first], energies[index] - energies[first]
-            if (energies[second] - energies[first]) * run < rise * (places[second] - places[first]):
-                break
-            chain.pop()
-        chain.append(int(index))
-    return np.interp(places, places[chain], energies[chain])
 
 
 def degrees(basis: Any) -> np.ndarray:
