@@ -16,13 +16,11 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import (
     BaseModel,
-    BeforeValidator,
-    Field,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -31,6 +29,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from aiida_pyacemaker.atomistics.dynamics.parameters import Explore
 from aiida_pyacemaker.atomistics.embedding.parameters import Embedding
 from aiida_pyacemaker.atomistics.fitting.parameters import Fit
 from aiida_pyacemaker.atomistics.generators.files import list_files
@@ -58,14 +57,6 @@ class RunFileError(ValueError):
 
 
 # Values ---------------------------------------------------------------------------------------------------------------
-
-
-def _start_and_end(value: Any) -> Any:
-    """Let a single number stand for a ramp that stays where it is."""
-    return [value, value] if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Kelvin = Annotated[float, Field(gt=0)]
 
 
 def _symbols() -> list[str]:
@@ -294,47 +285,6 @@ class Train(Fit):
 
     # the loop needs to know it before there are data
     cutoff: float = parameter('Cutoff radius of the ACE.', unit='Å', ge=2, le=15)
-
-
-class Explore(Section):
-    """Molecular dynamics with the potential, watched by the extrapolation grade gamma."""
-
-    walkers: Number = parameter('Simulations side by side.', ge=1)
-    atoms: Number = parameter('Approximate number of atoms of a simulation.', ge=1)
-    ensemble: Literal['npt', 'nvt'] = parameter('Thermodynamic ensemble.')
-    temperature: Annotated[list[Kelvin], BeforeValidator(_start_and_end)] = parameter(
-        'Temperature at start and end.', unit='K', min_length=2, max_length=2
-    )
-    pressure: Annotated[list[float], BeforeValidator(_start_and_end)] = parameter(
-        'Pressure at start and end.', unit='GPa', min_length=2, max_length=2
-    )
-    steps: Number = parameter('Steps of a simulation.', ge=1)
-    timestep: float = parameter('Time step.', unit='fs', gt=0, le=10)
-    gamma_every: Number = parameter('Steps between two evaluations of gamma.', ge=1)
-    gamma_select: float = parameter('Frames above this gamma are worth a look.', gt=0)
-    gamma_halt: float = parameter('A simulation stops above this gamma.', gt=1)
-    thermo_every: Number = parameter('Steps between two lines of the log.', ge=1)
-    dump_every: Number = parameter('Steps between two frames of the trajectory.', ge=1)
-    max_volume_ratio: float = parameter('Stop when the volume has grown by this factor.', gt=1)
-    max_temperature_ratio: float = parameter('Stop when the temperature is this factor above what was asked.', gt=1)
-
-    @model_validator(mode='after')
-    def _check_numbers(self) -> Explore:
-        if self.gamma_select > self.gamma_halt:
-            raise PydanticCustomError(
-                'gamma',
-                f'gamma_select ({self.gamma_select:g}) is above gamma_halt ({self.gamma_halt:g}); '
-                'a simulation would halt before anything is selected: lower gamma_select',
-            )
-        # LAMMPS cannot print a gamma of a step at which it was not computed.
-        for key in ('steps', 'thermo_every', 'dump_every'):
-            if getattr(self, key) % self.gamma_every:
-                raise PydanticCustomError(
-                    'multiples',
-                    f'{key} ({getattr(self, key)}) is not a multiple of gamma_every ({self.gamma_every}); '
-                    'change one of them',
-                )
-        return self
 
 
 class Embed(Embedding):
@@ -653,7 +603,9 @@ def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _section(field: Any) -> type[Section] | None:
-    """Return the section that a field holds, also where it may be left out; None for a value."""
+    """Return the section that a field holds, also where it may be left out; None for a value, or a list of sections."""
+    if get_origin(field.annotation) is list:
+        return None
     for annotation in (field.annotation, *get_args(field.annotation)):
         if isinstance(annotation, type) and issubclass(annotation, Section):
             return annotation
