@@ -51,7 +51,8 @@ def write_in_lammps(
 ) -> str:
     """Return a ready LAMMPS input for an exported potential, and write it if a target is given.
 
-    It reads a data file, computes energy and pressure with the fast `pace`, and shows in comments the lines with gamma.
+    It reads a data file and computes energy and pressure with the fast `pace`; variables given with `-var` make it a
+    simulation of a repeated cell. The lines with gamma are shown in comments.
     """
     energies = ', '.join(f'{element} {value:.6f}' for element, value in metadata['reference_energies'].items())
     with_gamma = ''.join(f'# {line}\n' for line in pair_lines(metadata, yaml=yaml, asi=asi).splitlines())
@@ -59,12 +60,18 @@ def write_in_lammps(
         f'# ACE potential of {" ".join(metadata["elements"])}, generation {metadata.get("generation", 0)}.\n'
         '# Needs a LAMMPS with ML-PACE. Atom types follow the order of the elements in pair_coeff.\n'
         f'# LAMMPS energies are relative to free atoms; add per atom (eV): {energies}\n'
+        '# Energy and pressure:   lmp -in in.lammps\n'
+        '# Molecular dynamics:    lmp -in in.lammps -var repeat "10 10 10" -var steps 1000 -var temperature 300\n'
+        f'variable data index {data}\n'
+        'variable repeat index "1 1 1"\nvariable steps index 0\nvariable temperature index 300\n\n'
         'units metal\natom_style atomic\nboundary p p p\n'
-        f'read_data {data}\n{mass_lines(metadata["elements"])}\n'
+        f'read_data ${{data}}\nreplicate ${{repeat}}\n{mass_lines(metadata["elements"])}\n'
         f'{pair_lines(metadata, yace=yace)}\n'
         '# The same with the extrapolation grade gamma per atom (f_gamma), every 10 steps:\n'
         f'{with_gamma}# fix gamma all pair 10 pace/extrapolation gamma 1\n\n'
-        'thermo_style custom step temp pe press vol\nrun 0\n'
+        'if "${steps} > 0" then "velocity all create ${temperature} 1 mom yes rot no dist gaussian"\n'
+        'fix dynamics all nvt temp ${temperature} ${temperature} 0.1\n'
+        'thermo_style custom step temp pe press vol\nthermo 10\nrun ${steps}\n'
     )
     if target is not None:
         Path(target).write_text(text)

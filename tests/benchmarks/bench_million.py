@@ -1,0 +1,91 @@
+"""Memory and speed of an exported potential in LAMMPS, up to a million atoms, with the input that `export` wrote.
+
+    python tests/benchmarks/bench_million.py FOLDER [--atoms 1000000] [--steps 10] [--quick]
+
+FOLDER is what `aiida-pyacemaker export` wrote. Its `potentials/in.lammps` is run as it is, on one core: only the
+variables `repeat`, `steps` and `temperature` are given. The peak of the memory is that of the process as the operating
+system counts it; the speed is that of LAMMPS's own timer over the steps, without the set-up. The CPU time, set-up included, says what
+other work on the machine took from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from ase.io.lammpsdata import read_lammps_data
+
+from aiida_pyacemaker.atomistics.lammps import read_log
+from aiida_pyacemaker.setup.engines import find_lammps
+
+
+def choose_repetitions(folder: Path, atoms: int) -> tuple[int, int, int]:
+    """Return how often the exported cell is repeated for about so many atoms in about a cube."""
+    cell = read_lammps_data(folder / 'structure.data', atom_style='atomic')
+    edge = (atoms * cell.get_volume() / len(cell)) ** (1 / 3)
+    return tuple(max(1, round(edge / length)) for length in cell.cell.lengths())
+
+
+def run_lammps(folder: Path, atoms: int, steps: int) -> dict[str, float]:
+    """Run the exported input on one core.
+
+    :returns: `atoms`, `steps`, `setup`, `loop` and `cpu` (s), `speed` (atom-steps/s), `memory` (bytes), `temperature`
+        after the last step (K).
+    """
+    engine, log = find_lammps(), f'log.{atoms}'
+    repeat = ' '.join(map(str, choose_repetitions(folder, atoms)))
+    command = [str(engine.executable), '-in', 'in.lammps', '-log', log, '-screen', 'none']
+    command += ['-var', 'repeat', repeat, '-var', 'steps', str(steps), '-var', 'temperature', '300']
+    environment = {**os.environ, **engine.environment, 'OMP_NUM_THREADS': '1'}
+    began = time.perf_counter()
+    process = subprocess.Popen(command, cwd=folder, env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    elapsed = time.perf_counter() - began
+    if process.returncode:
+        raise RuntimeError(f'LAMMPS ended with status {process.returncode}; see {folder / log}')
+    read = read_log(folder / log)
+    return {
+        'atoms': read['atoms'],
+        'steps': read['steps'],
+        'setup': elapsed - read['loop_time'],
+        'loop': read['loop_time'],
+        'cpu': usage.ru_utime + usage.ru_stime,
+        'speed': read['atoms'] * read['steps'] / read['loop_time'],
+        'memory': usage.ru_maxrss * 1024,
+        'temperature': float(read['thermo']['Temp'][-1]),
+    }
+
+
+def main() -> None:
+    """Run several sizes and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('folder', type=Path)
+    parser.add_argument('--atoms', type=int, default=1_000_000)
+    parser.add_argument('--steps', type=int, default=10)
+    parser.add_argument('--quick', action='store_true', help='at most 30,000 atoms')
+    arguments = parser.parse_args()
+    folder = arguments.folder / 'potentials'
+    newest = sorted(folder.glob('generation_*.json'))[-1]
+    metadata = json.loads(newest.read_text())
+    print(
+        f'{"-".join(metadata["elements"])}, {metadata["number_of_functions"]} functions, '
+        f'cutoff {metadata["cutoff"]} Å, {arguments.steps} steps of NVT at 300 K, one core\n'
+    )
+    print('     atoms   set-up s   steps s    CPU s   atom-steps/s   memory GB   kB/atom   T at the end K')
+    largest = min(arguments.atoms, 30_000) if arguments.quick else arguments.atoms
+    for atoms in sorted({largest // 64, largest // 8, largest}):
+        row = run_lammps(folder, atoms, arguments.steps)
+        print(
+            f'{row["atoms"]:>10,} {row["setup"]:>10.1f} {row["loop"]:>9.1f} {row["cpu"]:>8.1f} {row["speed"]:>14,.0f} '
+            f'{row["memory"] / 1e9:>11.2f} {row["memory"] / 1e3 / row["atoms"]:>9.2f} {row["temperature"]:>16.1f}',
+            flush=True,
+        )
+
+
+if __name__ == '__main__':
+    main()
