@@ -30,7 +30,6 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from aiida_pyacemaker.atomistics.dynamics.parameters import Explore
-from aiida_pyacemaker.atomistics.embedding.parameters import Embedding
 from aiida_pyacemaker.atomistics.fitting.parameters import Fit
 from aiida_pyacemaker.atomistics.generators.files import list_files
 from aiida_pyacemaker.atomistics.generators.plan import FAMILIES, Structures
@@ -38,6 +37,7 @@ from aiida_pyacemaker.atomistics.labelling.incar import Vasp
 from aiida_pyacemaker.atomistics.labelling.teachers import Teacher
 from aiida_pyacemaker.atomistics.labelling.tiers import Tiers
 from aiida_pyacemaker.atomistics.parameters import Number, Positive, Section, parameter
+from aiida_pyacemaker.atomistics.selection.parameters import Embed
 
 PROTOCOL_FILE = Path(__file__).with_name('active_learning.yaml')
 
@@ -280,30 +280,31 @@ class Label(Section):
         return self
 
 
+class Production(Section):
+    """The fit of all data at the end, whose potential is the result if it beats the one that explored."""
+
+    mode: Literal['linear', 'nonlinear'] = parameter('As `train.mode`.', default='linear')
+    number_of_functions: Number | None = parameter(
+        'Basis functions per element; null: what pays on the data.', ge=10, default=None
+    )
+    max_cost: Positive | None = parameter('As `train.max_cost`.', unit='µs/atom/step', default=None)
+    share: float = parameter(
+        'Its simulations, with all guards but gamma, take this share of `explore.steps`.', gt=0, le=1, default=0.25
+    )
+
+
 class Train(Fit):
     """The fit. What is null is chosen from the data."""
 
     # the loop needs to know it before there are data
     cutoff: float = parameter('Cutoff radius of the ACE.', unit='Å', ge=2, le=15)
-
-
-class Embed(Embedding):
-    """What a halted simulation sends to DFT."""
-
-    candidates_per_halt: Number = parameter('Local candidates made around a halted frame.', ge=0)
-    select_per_halt: Number = parameter('Candidates sent to DFT, the halted frame included.', ge=1)
-    displacement: Positive = parameter('Random displacement of the candidates.', unit='Å')
-    max_atoms: Number = parameter('Largest cell that goes to DFT; what is larger is cut to it.', ge=1)
-
-    @model_validator(mode='after')
-    def _check_numbers(self) -> Embed:
-        if self.select_per_halt > self.candidates_per_halt + 1:
-            raise PydanticCustomError(
-                'select',
-                f'select_per_halt ({self.select_per_halt}) asks for more than the halted frame and its '
-                f'{self.candidates_per_halt} candidates; raise candidates_per_halt',
-            )
-        return self
+    max_functions: Number | None = parameter(
+        'Functions per element to which the basis of the exploration may grow while the errors are above the criteria; '
+        'null: it does not grow.',
+        ge=10,
+        default=None,
+    )
+    production: Production | None = parameter('The fit at the end; null: none.', default=Production())
 
 
 class Validate(Section):
