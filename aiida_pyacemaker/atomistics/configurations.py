@@ -1,8 +1,9 @@
 """Frames (`list[ase.Atoms]`) as ragged arrays in one npz file, and back.
 
 A frame carries its labels in a `SinglePointCalculator` (energy in eV, forces in eV/Å, stress in eV/Å³, Voigt order
-xx, yy, zz, yz, xz, xy), optional per-atom arrays `force_weights`, `gamma`, `force_std` (eV/Å), `oxidation_states` and
-`magnetic_moments` (Bohr magnetons), and a JSON-able `info`.
+xx, yy, zz, yz, xz, xy), optional per-atom arrays `force_weights`, `gamma`, `force_std` (eV/Å), `oxidation_states`,
+`magnetic_moments` (Bohr magnetons) and `predicted_forces` ((n, 3), eV/Å, of the potential that chose the frame), and a
+JSON-able `info`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 #: What ASE's calculators start from, besides the structure.
 INITIAL = ('initial_magmoms', 'initial_charges')
-PER_ATOM = ('force_weights', 'gamma', 'force_std', 'oxidation_states', 'magnetic_moments')
+#: Per-atom arrays that are kept, and the shape of what an atom has of each.
+PER_ATOM: dict[str, tuple[int, ...]] = {
+    'force_weights': (),
+    'gamma': (),
+    'force_std': (),
+    'oxidation_states': (),
+    'magnetic_moments': (),
+    'predicted_forces': (3,),
+}
 
 
 def labels(atoms: Atoms) -> dict[str, Any]:
@@ -85,8 +94,8 @@ def save_configurations(target: str | os.PathLike | IO[bytes], frames: list[Atom
         'stress': _optional([label.get('stress') for label in found], np.ones_like(n_atoms), (6,)),
         'info': np.frombuffer(_info_to_json(frames), dtype=np.uint8),
     }
-    for name in PER_ATOM:
-        arrays[name] = _optional([atoms.arrays.get(name) for atoms in frames], n_atoms, ())
+    for name, shape in PER_ATOM.items():
+        arrays[name] = _optional([atoms.arrays.get(name) for atoms in frames], n_atoms, shape)
     # np.savez appends '.npz' to a path without that suffix: an open file keeps the name that was asked for.
     if isinstance(target, (str, os.PathLike)):
         with open(target, 'wb') as handle:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import numbers
+from typing import Any
 
 from aiida.engine import CalcJobProcessSpec
 
+from aiida_pyacemaker.atomistics.selection.parameters import KINDS
 from aiida_pyacemaker.calculations.worker import WorkerCalculation, at_least
 from aiida_pyacemaker.data.configurations import ConfigurationsData
+
+
+def kinds_of_candidates(value: Any) -> str | None:
+    """Check that a value is a list of kinds of candidates, none for the halted frame alone."""
+    if isinstance(value, list | tuple) and all(kind in KINDS for kind in value):
+        return None
+    return f'must be a list out of {", ".join(KINDS)}, or an empty one, but is {value!r}'
 
 
 class PaceSelectCalculation(WorkerCalculation):
@@ -17,6 +26,7 @@ class PaceSelectCalculation(WorkerCalculation):
     NEEDS_POTENTIAL = True
     PRODUCT = 'selected.npz'
     PARAMETERS = {
+        'candidates': kinds_of_candidates,
         'candidates_per_halt': at_least(0, numbers.Integral),
         'select_per_halt': at_least(0, numbers.Integral),
         'displacement': at_least(0),
@@ -42,5 +52,8 @@ class PaceSelectCalculation(WorkerCalculation):
         )
         spec.inputs['potential'].help = 'The potential whose extrapolation grade decides.'
         spec.output(
-            'configurations', valid_type=ConfigurationsData, help='The chosen configurations, not yet labelled.'
+            'configurations',
+            valid_type=ConfigurationsData,
+            required=False,
+            help='The chosen configurations, not yet labelled; nothing where none was worth it.',
         )

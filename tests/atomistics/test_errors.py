@@ -8,7 +8,12 @@ from ase import Atoms
 from ase.build import bulk
 
 from aiida_pyacemaker.atomistics.configurations import set_labels
-from aiida_pyacemaker.atomistics.validation.errors import error_metrics, gamma_against_error, uncertainty_metrics
+from aiida_pyacemaker.atomistics.validation.errors import (
+    error_metrics,
+    gamma_against_error,
+    surprise,
+    uncertainty_metrics,
+)
 
 
 def pair(energy: float, force: float, family: str, mask: bool = False) -> tuple[Atoms, Atoms]:
@@ -54,6 +59,23 @@ def test_gamma_against_error():
     assert [row['gamma_from'] for row in table] == [0.0, 0.5, 2.0, 100.0]
     assert table[0]['rmse'] == 0.0 and table[1]['max'] == pytest.approx(0.2 * np.sqrt(3))
     assert table[-1]['gamma_to'] is None
+
+
+def test_surprise():
+    """By hand, from new labels alone; the masked atoms and frames that nobody predicted do not count."""
+    frames = []
+    for mask in (False, True):
+        frame, predicted = pair(0.4, 0.2, 'halted', mask=mask)
+        for name, values in (('gamma', predicted.arrays['gamma']), ('predicted_forces', predicted.get_forces())):
+            frame.set_array(name, values)
+        frame.info['predicted_energy'] = predicted.get_potential_energy()
+        frames.append(frame)
+    assert surprise([pair(0.4, 0.2, 'halted')[0]]) is None and surprise([]) is None
+    found = surprise([*frames, pair(0.4, 0.2, 'halted')[0]])
+    assert found['n_frames'] == 2 and found['n_atoms'] == 5 and found['gamma_max'] == 1e3
+    assert found['energy']['rmse'] == pytest.approx(0.1) and found['energy']['max'] == pytest.approx(0.1)
+    assert found['forces']['rmse'] == pytest.approx(np.sqrt(9 * 0.2**2 / 15))
+    assert 0.8 < found['rank_correlation'] < 1
 
 
 def test_uncertainty_metrics():

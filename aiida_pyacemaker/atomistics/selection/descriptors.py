@@ -89,15 +89,6 @@ class Environments:
         return coefficients
 
 
-def gammas(atoms: Atoms, rows: dict[str, np.ndarray]) -> np.ndarray:
-    """Extrapolation grade of every atom, in the order of the frame."""
-    grades = np.zeros(len(atoms))
-    symbols = np.array(atoms.get_chemical_symbols())
-    for element, coefficients in rows.items():
-        grades[symbols == element] = np.abs(coefficients).max(axis=1)
-    return grades
-
-
 def features(rows: list[dict[str, np.ndarray]]) -> np.ndarray:
     """One vector per frame: mean and spread of the coefficients over its atoms of each element (n_frames, n)."""
     elements = sorted({element for row in rows for element in row})

@@ -110,6 +110,41 @@ def force_errors(frame: Atoms, predicted: Atoms) -> np.ndarray:
     return np.column_stack([errors, predicted.arrays['force_std'][counting], gamma])
 
 
+def surprise(frames: list[Atoms]) -> dict[str, Any] | None:
+    """Compare new labels with what the potential that chose the frames said of them; what has no weight is left out.
+
+    :param frames: labelled, with the array `predicted_forces` (eV/Å) and the info `predicted_energy` (eV); those
+        without are left out.
+    :returns: None where there are none; else `forces` (eV/Å, per component) and `energy` (eV/atom; None without any),
+        each with rmse, mae, max and p95, `rank_correlation` (Spearman, of gamma with the norm of an atom's force error;
+        None where there is nothing to rank), `gamma_max`, `n_frames` and `n_atoms`.
+    """
+    chosen = [
+        atoms
+        for atoms in frames
+        if 'predicted_forces' in atoms.arrays and 'forces' in labels(atoms) and not is_isolated_atom(atoms)
+    ]
+    counting = [forces_count(atoms) for atoms in chosen]
+    if not any(count.any() for count in counting):
+        return None
+    pairs = list(zip(chosen, counting, strict=True))
+    errors = np.concatenate([(a.arrays['predicted_forces'] - labels(a)['forces'])[count] for a, count in pairs])
+    gamma = np.concatenate([a.arrays.get('gamma', np.full(len(a), np.nan))[count] for a, count in pairs])
+    energies = [
+        (atoms.info['predicted_energy'] - labels(atoms)['energy']) / len(atoms)
+        for atoms in chosen
+        if energy_counts(atoms) and 'energy' in labels(atoms) and 'predicted_energy' in atoms.info
+    ]
+    return {
+        'forces': statistics(errors.ravel()),
+        'energy': statistics(np.array(energies)),
+        'rank_correlation': rank_correlation(gamma, np.linalg.norm(errors, axis=1)),
+        'gamma_max': float(np.nanmax(gamma)) if np.isfinite(gamma).any() else None,
+        'n_frames': len(chosen),
+        'n_atoms': len(errors),
+    }
+
+
 def rank_correlation(left: np.ndarray, right: np.ndarray) -> float | None:
     """Return Spearman's rank correlation, None if one of the two does not vary or is unknown."""
     from scipy.stats import spearmanr

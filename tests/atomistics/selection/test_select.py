@@ -8,11 +8,12 @@ from ase import Atoms
 from ase.build import bulk
 
 from aiida_pyacemaker.atomistics.checks.overlap import overlapping
-from aiida_pyacemaker.atomistics.selection.candidates import displaced
+from aiida_pyacemaker.atomistics.fitting.predictions import predict
+from aiida_pyacemaker.atomistics.selection.candidates import along_modes, bursts, displaced, stiffest_modes
 from aiida_pyacemaker.atomistics.selection.d_optimal import d_optimal
 from aiida_pyacemaker.atomistics.selection.descriptors import Environments
 from aiida_pyacemaker.atomistics.selection.farthest_point import farthest_point
-from aiida_pyacemaker.atomistics.selection.select import select_configurations
+from aiida_pyacemaker.atomistics.selection.select import core_of, select_configurations
 
 from ..conftest import quiet
 
@@ -27,18 +28,24 @@ def rattled(width: float, seed: int, role: str = 'trajectory', **info) -> Atoms:
 def test_halted_and_trajectory(trained):
     frames = [rattled(0.25, 1, 'halted', parent='run-1', walker=0), rattled(0.25, 2, 'halted', parent='run-2')]
     frames += [rattled(0.05 + 0.01 * k, 10 + k, parent='run-1', step=k) for k in range(12)]
-    parameters = {'candidates_per_halt': 6, 'select_per_halt': 3, 'number_of_train': 2, 'number_of_test': 4, 'seed': 3}
+    parameters = {
+        'candidates': ['random'], 'candidates_per_halt': 6, 'select_per_halt': 3, 'number_of_train': 2,
+        'number_of_test': 4, 'seed': 3,
+    }  # fmt: skip
     selected = select_configurations(trained[0], frames, parameters, report=quiet)
     families = [atoms.info['family'] for atoms in selected]
-    assert families == ['halted', *['local_candidate'] * 2, 'halted', *['local_candidate'] * 2, *['trajectory'] * 6]
+    assert families == [*['halted'] * 2, *['local_candidate'] * 4, *['trajectory'] * 6]
     assert [atoms.info['split'] for atoms in selected] == ['train'] * 8 + ['test'] * 4
     np.testing.assert_array_equal(selected[0].positions, frames[0].positions)
-    assert [atoms.info['parent'] for atoms in selected[:6]] == ['run-1'] * 3 + ['run-2'] * 3
+    assert [atoms.info['parent'] for atoms in selected[:6]] == ['run-1', 'run-2', *['run-1'] * 2, *['run-2'] * 2]
     assert selected[0].info['walker'] == 0 and 'role' not in selected[0].info
     assert not any(overlapping(atoms) for atoms in selected)
     for atoms, gamma in zip(selected, trained[0].gamma(selected), strict=True):
         np.testing.assert_allclose(atoms.arrays['gamma'], gamma, rtol=1e-9)
         assert atoms.info['gamma_max'] == pytest.approx(gamma.max())
+    for atoms, known in zip(selected, predict(trained[0], selected), strict=True):
+        np.testing.assert_allclose(atoms.arrays['predicted_forces'], known.get_forces(), atol=1e-9)
+        assert atoms.info['predicted_energy'] == pytest.approx(known.get_potential_energy())
     again = select_configurations(trained[0], frames, parameters, report=quiet)
     assert all(np.array_equal(a.positions, b.positions) for a, b in zip(selected, again, strict=True))
     steps = [atoms.info['step'] for atoms in selected[6:]]
@@ -56,6 +63,25 @@ def test_broken_and_equal_frames_are_left_out(trained):
     assert any('overlapping' in line for line in said) and any('near-duplicate' in line for line in said)
 
 
+def test_nothing_to_choose(trained):
+    broken = rattled(0.05, 1, 'halted')
+    broken.positions[1] = broken.positions[0] + [0.3, 0, 0]
+    quiet_end = rattled(0.05, 2, parent='run-1', ended='completed', selected=True)
+    assert select_configurations(trained[0], [broken, quiet_end], {}, report=quiet) == []
+
+
+def test_frames_on_the_way(trained):
+    halted = rattled(0.25, 1, 'halted', parent='run-1')
+    way = [rattled(0.2, 20 + k, parent='run-1', step=k, selected=True) for k in range(3)]
+    way.append(rattled(0.3, 30, parent='run-1', step=3))
+    boiled = [rattled(0.2, 40 + k, parent='run-2', step=k, selected=True, ended='volume') for k in range(4)]
+    selected = select_configurations(trained[0], [halted, *way, *boiled], {'select_per_halt': 2}, report=quiet)
+    assert [atoms.info['parent'] for atoms in selected] == ['run-1'] * 2 + ['run-2'] * 2
+    assert selected[0].info['family'] == 'halted' and selected[1].info['operation'] == 'path'
+    assert selected[1].info['step'] < 3, 'only frames above gamma_select are candidates'
+    assert not {'role', 'selected', 'ended'} & {key for atoms in selected for key in atoms.info}
+
+
 @pytest.fixture(scope='module')
 def large() -> Atoms:
     """864 atoms, two of which have a neighbour that is much too close."""
@@ -71,14 +97,16 @@ def test_large_frames_are_cut(trained, large):
     halted.info.update(role='halted', parent='run-1', step=7)
     moving.info.update(role='trajectory', parent='run-2')
     said = []
+    halted.set_array('magnetic_moments', np.arange(864.0))
     parameters = {
-        'select_per_halt': 2, 'candidates_per_halt': 3, 'number_of_test': 1, 'number_of_train': 1, 'max_atoms': 110,
-        'core_radius': 3.5, 'relax_steps': 3, 'max_environments': 2, 'gamma_select': 1.5, 'displacement': 0.1,
+        'candidates': ['random'], 'select_per_halt': 2, 'candidates_per_halt': 3, 'number_of_test': 1,
+        'number_of_train': 1, 'max_atoms': 110, 'core_radius': 3.5, 'relax_steps': 3, 'max_environments': 2,
+        'gamma_select': 1.5, 'displacement': 0.1,
     }  # fmt: skip
     selected = select_configurations(trained[0], [halted, moving], parameters, report=said.append)
     operations = [atoms.info['operation'] for atoms in selected]
-    assert operations[:4] == ['halted', 'local_candidate'] * 2 and 'random atom' in operations[4:]
-    centres = [selected[place].info['embedding']['centre'] for place in (0, 2)]
+    assert operations[:4] == ['halted', 'halted', 'random', 'random'] and 'random atom' in operations[4:]
+    centres = [selected[place].info['embedding']['centre'] for place in (0, 1)]
     distances = [[large.get_distance(centre, atom, mic=True) for atom in (0, 430)] for centre in centres]
     assert sorted(np.argmin(distances, axis=1)) == [0, 1] and np.min(distances, axis=1).max() < 4
     gamma = trained[0].gamma(selected)
@@ -88,7 +116,10 @@ def test_large_frames_are_cut(trained, large):
         assert core.sum() == atoms.info['core'] > 8
         assert atoms.info['gamma_max'] == pytest.approx(grades[core].max())
     assert selected[0].info['step'] == 7 and selected[-1].info['split'] == 'test'
-    anchor, candidate = selected[:2]
+    anchor, candidate = selected[0], selected[2]
+    assert candidate.arrays['magnetic_moments'][core_of(candidate)].tolist() == [
+        float(index) for index in anchor.arrays['parent_index'][core_of(anchor)]
+    ]
     moved = np.linalg.norm(candidate.positions - anchor.positions, axis=1)
     core = anchor.arrays['force_weights'] > 0
     assert moved[core].min() > 0 and (moved == 0).sum() > 20, 'the boundary stays as it was closed'
@@ -133,12 +164,50 @@ def test_displaced():
         displaced(atoms.repeat(3), 1, 5.0, np.random.default_rng(0))
 
 
+def test_stiffest_modes(trained):
+    atoms = rattled(0.1, 3)
+    calculator = trained[0].calculator()
+    movable = np.array([0, 3, 5])
+    hessian = np.zeros((9, 9))
+    for column in range(9):
+        step = np.zeros((len(atoms), 3))
+        step[movable[column // 3], column % 3] = 1e-3
+        forces = [calculator.get_forces(displaced_by(atoms, sign * step)) for sign in (-1, 1)]
+        hessian[:, column] = ((forces[0] - forces[1]) / 2e-3)[movable].ravel()
+    curvatures, modes = stiffest_modes(atoms, movable, 3, calculator)
+    expected = sorted(np.linalg.eigvalsh(hessian), key=abs)[::-1][:3]
+    np.testing.assert_allclose(curvatures, expected, rtol=0.02)
+    assert np.all(np.delete(modes, movable, axis=1) == 0)
+    for curvature, mode in zip(curvatures, modes[:, movable].reshape(3, 9), strict=True):
+        assert mode @ hessian @ mode == pytest.approx(curvature, rel=0.02)
+    found = along_modes(atoms, 4, 0.1, calculator, np.array([3]))
+    moves = [np.linalg.norm(candidate.positions - atoms.positions, axis=1) for candidate in found]
+    assert len(found) == 4 and all(move.max() == pytest.approx(0.1) for move in moves)
+
+
+def displaced_by(atoms: Atoms, step: np.ndarray) -> Atoms:
+    other = atoms.copy()
+    other.positions += step
+    return other
+
+
+def test_bursts(trained):
+    atoms = rattled(0.05, 3, temperature=900.0)
+    found = bursts(atoms, 7, trained[0].calculator(), np.random.default_rng(0))
+    again = bursts(atoms, 7, trained[0].calculator(), np.random.default_rng(0))
+    assert len(found) == 7 and not any(overlapping(candidate) for candidate in found)
+    assert all(np.array_equal(a.positions, b.positions) for a, b in zip(found, again, strict=True))
+    assert not any(candidate.constraints or candidate.calc for candidate in found)
+    moves = [np.linalg.norm(candidate.positions - atoms.positions, axis=1).mean() for candidate in found]
+    assert 0 < moves[0] < moves[3] < 1 and moves[5] < moves[3], 'a burst goes on, and the next one begins anew'
+
+
 def test_alloy(alloy):
     frames = [rattled(0.2, 1, 'halted'), *[rattled(0.05, seed) for seed in range(3)]]
     for atoms in frames:
         atoms.symbols[:3] = 'Cu'
     pure = rattled(0.1, 9)
-    parameters = {'select_per_halt': 2, 'number_of_train': 2, 'number_of_test': 1}
+    parameters = {'candidates': ['bursts'], 'select_per_halt': 2, 'number_of_train': 2, 'number_of_test': 1}
     selected = select_configurations(alloy, [*frames, pure], parameters, report=quiet)
     assert len(selected) == 5
 
@@ -149,6 +218,7 @@ def test_alloy(alloy):
         ({'role': 'other'}, {}, "has the role 'other'"),
         ({}, {'max_atoms': 1}, 'embed.max_atoms = 1 leaves a box'),
         ({}, {'buffer': -1.0}, 'buffer'),
+        ({}, {'candidates': ['dice']}, "candidates: 'dice' is not a kind"),
         ({}, {'selectt': 4}, "unknown selection parameter 'selectt'"),
     ],
 )

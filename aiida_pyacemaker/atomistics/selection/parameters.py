@@ -1,0 +1,40 @@
+"""What the user says about what a halted simulation sends to DFT: keys of the run file under `embed`."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from ..embedding.parameters import Embedding
+from ..parameters import Number, Positive, parameter
+
+Kind = Literal['modes', 'bursts', 'path', 'random']
+#: Kinds of neighbours of a halted frame.
+KINDS: tuple[str, ...] = get_args(Kind)
+
+
+class Embed(Embedding):
+    """What a halted simulation sends to DFT."""
+
+    candidates: list[Kind] = parameter(
+        'Neighbours of a halted frame to choose from: displaced along the stiffest normal modes, from micro-bursts of '
+        'dynamics, frames above `explore.gamma_select` on the way to the halt, displaced at random.',
+        default=['path'],
+    )
+    candidates_per_halt: Number = parameter('Local candidates of each kind made around a halted frame.', ge=0)
+    select_per_halt: Number = parameter('Frames sent to DFT per halt, the halted one included.', ge=1)
+    displacement: Positive = parameter('Displacement of the candidates `modes` and `random`.', unit='Å')
+    max_atoms: Number = parameter('Largest cell that goes to DFT; what is larger is cut to it.', ge=1)
+
+    @model_validator(mode='after')
+    def _check_numbers(self) -> Embed:
+        most = 1 + self.candidates_per_halt * len(set(self.candidates))
+        if self.select_per_halt > most:
+            raise PydanticCustomError(
+                'select',
+                f'select_per_halt ({self.select_per_halt}) asks for more than the halted frame and its {most - 1} '
+                'candidates; raise candidates_per_halt, or give more kinds in candidates',
+            )
+        return self
