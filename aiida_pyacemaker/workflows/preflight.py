@@ -54,6 +54,7 @@ def check_structures(runfile: RunFile) -> Generation:
 
     :raises ValueError: if a file or node is of no use, if the structures cannot be made, or if there are too many.
     """
+    from aiida_pyacemaker.atomistics.dynamics.plan import plan_walkers, starting_sizes
     from aiida_pyacemaker.atomistics.embedding.box import least_atoms
     from aiida_pyacemaker.atomistics.generators.generate import generate, starting_cells
     from aiida_pyacemaker.calculations.functions.structures import find_structure_nodes, get_frames
@@ -63,15 +64,12 @@ def check_structures(runfile: RunFile) -> Generation:
     generation = generate(
         runfile.system.elements, runfile.structures, runfile.seed, own=own, cutoff=runfile.train.cutoff
     )
-    cells = starting_cells(
-        runfile.system.elements,
-        runfile.structures,
-        runfile.seed,
-        runfile.explore.atoms,
-        runfile.explore.walkers,
-        own,
-        runfile.embed.max_atoms if runfile.explore.atoms <= runfile.embed.max_atoms else None,
-    )
+    elements, explore = runfile.system.elements, runfile.explore.model_dump()
+    # the largest cells are what may be too large
+    stage = max(range(len(explore['stages'])), key=lambda index: explore['stages'][index]['atoms'] or explore['atoms'])
+    sizes = starting_sizes(explore, stage, runfile.embed.max_atoms)
+    cells = starting_cells(elements, runfile.structures, runfile.seed, own=own, **sizes)
+    plan_walkers(explore, cells, elements, stage, seed=0)
     for cell in cells:
         least = least_atoms(cell.get_volume() / len(cell))
         if len(cell) > runfile.embed.max_atoms < least:

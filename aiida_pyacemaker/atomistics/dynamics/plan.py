@@ -15,10 +15,13 @@ import numpy as np
 import spglib
 from ase import Atoms
 from ase.data import atomic_numbers
+from pymatgen.core import Element
 
+from ..checks.charge import OXIDATION_STATES
 from ..checks.radii import contact_distance
 from ..checks.vacuum import detect_vacuum
 from ..embedding.ions import states_of
+from ..generators.oxidation import MOLECULAR
 
 #: Programs in the order in which walkers take them where the user names none. What has vacuum can be heated only.
 BULK = ('heat', 'cool', 'compress', 'deform', 'hop', 'melt')
@@ -39,6 +42,8 @@ STRAINS = (
     ('tension', 'y'), ('compression', 'z'), ('shear', 'yz'),
     ('tension', 'z'), ('compression', 'x'), ('shear', 'xz'),
 )  # fmt: skip
+#: What the atoms of a frame have from those of the cell in which its simulation started: LAMMPS knows nothing of it.
+INHERITED = (OXIDATION_STATES, 'magnetic_moments')
 #: Keys of the section that go to every simulation as they are.
 KEPT = (
     'timestep', 'gamma_every', 'gamma_every_dense', 'gamma_select', 'gamma_halt', 'gamma_extreme', 'halt_after',
@@ -56,8 +61,8 @@ def plan_walkers(
     :param elements: those of the potential.
     :param stage: counted from 0.
     :param seed: of the round: decides velocities, and which cell, strain and temperature meet which walker.
-    :returns: for each walker `index`, `structure` (index into the cells), `program`, and `parameters`, those of one
-        simulation (:mod:`.script`).
+    :returns: for each walker `index`, name of the `stage`, `program`, `structure` (index into the cells), and
+        `parameters`, those of one simulation (:mod:`.script`).
     :raises ValueError: if a program that the user names fits none of the cells.
     """
     foreign = sorted({symbol for cell in cells for symbol in cell.get_chemical_symbols()} - set(elements))
@@ -65,9 +70,7 @@ def plan_walkers(
         raise ValueError(f'explore: the starting cells hold {", ".join(foreign)}, which is not in system.elements')
     vacuum = [bool(detect_vacuum(cell)) for cell in cells]
     programs = _programs(explore, cells, vacuum)
-    return [
-        _plan_walker(explore, cells, vacuum, programs, stage, seed, index) for index in range(explore['walkers'])
-    ]
+    return [_plan_walker(explore, cells, vacuum, programs, stage, seed, index) for index in range(explore['walkers'])]
 
 
 def starting_sizes(explore: dict[str, Any], stage: int, largest: int) -> dict[str, Any]:
@@ -122,7 +125,22 @@ def _plan_walker(
         'deform': _deform(explore, steps, turn) if program == 'deform' else None,
         **{key: explore[key] for key in KEPT},
     }
-    return {'index': index, 'structure': number, 'program': program, 'parameters': parameters}
+    name = explore['stages'][stage]['name']
+    return {'index': index, 'stage': name, 'program': program, 'structure': number, 'parameters': parameters}
+
+
+def inherit(frames: list[Atoms], start: Atoms) -> list[Atoms]:
+    """Give the frames (in place) of a simulation what the atoms of its starting cell carry, and return them.
+
+    An atom that was exchanged for one of another element has the mean of its element in the starting cell.
+    """
+    for name in (name for name in INHERITED if name in start.arrays):
+        values = start.arrays[name]
+        mean = {number: values[start.numbers == number].mean() for number in np.unique(start.numbers)}
+        for atoms in frames:
+            changed = np.array([mean[number] for number in atoms.numbers])
+            atoms.set_array(name, np.where(atoms.numbers == start.numbers, values, changed))
+    return frames
 
 
 # Programs -------------------------------------------------------------------------------------------------------------
@@ -243,12 +261,22 @@ def _swap(swap: dict[str, Any] | None, cell: Atoms, temperature: list[float]) ->
 
 
 def swap_pairs(cell: Atoms) -> list[list[str]]:
-    """Pairs of elements whose atoms may change places: any two, but of ions only those of equal charge."""
+    """Pairs of elements whose atoms may change places.
+
+    Of ions those of equal charge; else metals and metalloids, and non-metals of one group: an exchange of hydrogen and
+    oxygen in water, or of carbon and iron in steel, is tried in vain.
+    """
     symbols = np.array(cell.get_chemical_symbols())
-    states = states_of(cell)
-    charge = {str(symbol): {0.0} if states is None else set(states[symbols == symbol]) for symbol in np.unique(symbols)}
+    present, states = [str(symbol) for symbol in np.unique(symbols)], states_of(cell)
+    if states is None:
+        return [list(pair) for pair in combinations(present, 2) if _are_alike(*pair)]
+    charge = {symbol: set(states[symbols == symbol]) for symbol in present}
     return [
         [first, second]
-        for first, second in combinations(sorted(charge), 2)
+        for first, second in combinations(present, 2)
         if len(charge[first]) == 1 and charge[first] == charge[second]
     ]
+
+
+def _are_alike(first: str, second: str) -> bool:
+    return MOLECULAR.isdisjoint((first, second)) or Element(first).group == Element(second).group

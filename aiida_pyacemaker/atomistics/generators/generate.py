@@ -25,6 +25,7 @@ from ..selection.pick import pick
 from .elements import check_elements
 from .operations import OPERATIONS, NotApplicableError
 from .operations.clusters import dimers, isolated_atom, trimers
+from .operations.defects import hopping_cell
 from .operations.supercell import Supercell, enlarge, supercell
 from .plan import FAMILIES, Structures
 
@@ -141,23 +142,23 @@ def starting_cells(
     number: int,
     own: Sequence[Atoms] = (),
     max_atoms: int | None = None,
+    hop: bool = False,
 ) -> list[Atoms]:
-    """Return ideal crystals with at least `atoms` atoms, in which simulations can start.
+    """Return ideal structures with at least `atoms` atoms (molecules in a box apart), in which simulations can start.
 
-    Those of most elements come first, and each phase comes once before any comes twice.
+    Those of most elements come first, and each phase comes once before any comes twice; random crystals, which may not
+    survive their first steps, and single molecules come only where there is nothing else.
 
-    :param number: cells at most.
+    :param number: structures at most.
     :param max_atoms: atoms of a cell at most: what can go to DFT whole when a simulation halts.
-    :raises ValueError: if there is no structure without vacuum, or all are too large.
+    :param hop: whether each crystal comes once more, at the end, with an atom on its way into a vacancy, unless other
+        atoms stand in that way.
+    :returns: cells whose info `operation` is `start`, or `hop` for those with a vacancy.
+    :raises ValueError: if all structures are too large.
     """
     check_elements(elements)
     maker = _Maker(list(dict.fromkeys(elements)), structures, seed, None, None)
-    parents = [parent for parent in maker.make_parents(list(own)) if not parent.info.get('vacuum_axes')]
-    if not parents:
-        raise ValueError(
-            'structures: there is no crystal without vacuum in which a simulation could start: name a family that '
-            'makes one, or give one in structures.files'
-        )
+    parents = maker.make_parents(list(own))
     cells = [supercell(parent, atoms) for parent in parents]
     small = [index for index, cell in enumerate(cells) if max_atoms is None or len(cell) <= max_atoms]
     if not small:
@@ -170,13 +171,19 @@ def starting_cells(
     for order in small:
         parent = parents[order]
         phase = (parent.info['family'], parent.info['phase'], frozenset(parent.get_chemical_symbols()))
-        # a random crystal may not survive its first steps: only where there is nothing else
-        ranked.append((phase[1] == 'random', seen[phase], -len(phase[2]), order))
+        last = phase[1] == 'random' or len(parent.info.get('vacuum_axes', [])) == 3
+        ranked.append((last, seen[phase], -len(phase[2]), order))
         seen[phase] += 1
-    chosen = [cells[order] for *_, order in sorted(ranked)[:number]]
-    for cell in chosen:
-        cell.info['operation'] = 'start'
-    return chosen
+    chosen = [order for *_, order in sorted(ranked)[:number]]
+    for order in chosen:
+        cells[order].info['operation'] = 'start'
+    found = [hopping_cell(parents[order], atoms, maker.rng(f'hop {order}')) for order in chosen] if hop else []
+    hopping = [cell for cell in found if cell is not None]
+    refused = check_frames(hopping, maker.checks)
+    return [
+        *(cells[order] for order in chosen),
+        *(cell for cell, reason in zip(hopping, refused, strict=True) if reason is None),
+    ]
 
 
 class _Maker:

@@ -12,10 +12,11 @@ from .structures import get_frames
 
 @calcfunction
 def starting_configurations(parameters: orm.Dict, **own: orm.Data) -> ConfigurationsData:
-    """Return ideal crystals, one of each phase before a second of any.
+    """Return ideal structures, one of each phase before a second of any.
 
     :param parameters: dictionary with ``elements``, ``structures`` (the section of the run file), ``seed``, ``atoms``,
-        the least number of atoms in a cell, ``number``, how many cells at most, and, optionally, ``max_atoms``.
+        the least number of atoms in a cell, ``number``, how many cells at most, and, optionally, ``max_atoms`` and
+        ``hop``, whether cells with a vacancy come with them.
     :param own: the user's own structures, under any names: StructureData, TrajectoryData or ConfigurationsData.
     """
     from aiida_pyacemaker.atomistics.generators.generate import starting_cells
@@ -30,5 +31,6 @@ def starting_configurations(parameters: orm.Dict, **own: orm.Data) -> Configurat
         values['number'],
         own=get_frames(own),
         max_atoms=values.get('max_atoms'),
+        hop=values.get('hop', False),
     )
     return ConfigurationsData(cells)

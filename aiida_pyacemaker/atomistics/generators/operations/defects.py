@@ -107,6 +107,35 @@ def vacancy(parent: Atoms, parameters: Vacancy, rng: np.random.Generator, index:
     return _vacancies(parent, parameters, rng, index, 'vacancy', bound=False)
 
 
+def hopping_cell(parent: Atoms, atoms: int, rng: np.random.Generator) -> Atoms | None:
+    """Return a supercell with a vacancy (of ions: a neutral set of them) and a neighbour halfway into it.
+
+    In a material of ions the neighbour is one of the same kind, in others any of the nearest.
+
+    :param atoms: the parent is repeated until it has so many.
+    :returns: None where there is no such vacancy (molecules, tiny cells).
+    """
+    if parent.info.get('phase') == 'molecular crystal':
+        return None
+    try:
+        cell = vacancy(parent, Vacancy(number=1, atoms=max(atoms, 2)), rng, 0, 1)
+    except NotApplicableError:
+        return None
+    # from the ideal crystal without the disturbance of a static structure: the simulation has its own
+    ideal = supercell(parent, max(atoms, 2))
+    sites = cell.info['parameters']['sites']
+    site, element, info = ideal.positions[sites[0]], ideal.symbols[sites[0]], cell.info
+    del ideal[sites]
+    others = host_atoms(ideal) if charges(ideal) is None else np.flatnonzero(np.array(ideal.symbols) == element)
+    if not len(others):
+        return None
+    distances = _distances(ideal, site, others)
+    mover = int(rng.choice(others[distances < 1.1 * distances.min()]))
+    ideal.positions[mover] += 0.5 * find_mic(site - ideal.positions[mover], ideal.cell, pbc=True)[0]
+    ideal.info = {**info, 'operation': 'hop', 'parameters': {**info['parameters'], 'hopping': mover}}
+    return ideal
+
+
 def divacancy(parent: Atoms, parameters: Divacancy, rng: np.random.Generator, index: int, total: int) -> Atoms:
     """Return a supercell in which two neighbours (of ions: a neutral cluster of neighbours) are missing.
 

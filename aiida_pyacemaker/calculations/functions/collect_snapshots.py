@@ -1,0 +1,26 @@
+"""Calcfunction that puts the frames of several simulations together."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida.engine import calcfunction
+
+from aiida_pyacemaker.data.configurations import ConfigurationsData
+
+
+@calcfunction
+def collect_snapshots(
+    structures: ConfigurationsData, starts: orm.Dict, **sets: ConfigurationsData
+) -> ConfigurationsData:
+    """Return the frames of all simulations in one set, with what their atoms have from the starting cells.
+
+    :param structures: the starting cells.
+    :param starts: which of them each simulation started in, by the name of its set.
+    :param sets: the frames of each simulation, in the alphabetical order of their names.
+    """
+    from aiida_pyacemaker.atomistics.dynamics.plan import inherit
+
+    cells, numbers = structures.get_frames(), starts.get_dict()
+    return ConfigurationsData(
+        [atoms for name in sorted(sets) for atoms in inherit(sets[name].get_frames(), cells[numbers[name]])]
+    )
