@@ -1,4 +1,4 @@
-"""Systems for the benchmarks of dynamics on the fly: a teacher, a crystal, and frames of the teacher's own trajectories.
+"""Systems for the benchmarks of dynamics on the fly: a teacher, a crystal, frames of the teacher's own trajectories.
 
 The teachers are classical potentials, so that a loop costs minutes and its errors are known exactly. The test set comes
 from simulations of the teacher alone, the crystal from 0.3 to 1.0 and the melt from 1.0 to 1.5 times the melting point,
@@ -11,7 +11,6 @@ import hashlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,21 +107,17 @@ def _ordered(constant: float) -> Atoms:
     return atoms
 
 
+_AL = bulk('Al', 'fcc', 4.045, cubic=True)
+_SI = bulk('Si', 'diamond', 5.431, cubic=True)
+_NACL = bulk('NaCl', 'rocksalt', NACL, cubic=True)
+_WOLF = born('Tosi-Fumi, Wolf', 'born/coul/dsf 0.2 9.0')
+_SWAP = {'explore': {'swap': {'every': 100, 'attempts': 4, 'temperature': None}}}
 SYSTEMS = {
-    system.name: system
-    for system in (
-        System('al', AL_MM, bulk('Al', 'fcc', 4.045, cubic=True), 926),
-        System(
-            'cuau', _foiles(), _ordered(3.87), 1180,
-            {'explore': {'swap': {'every': 100, 'attempts': 4, 'temperature': None}}},
-        ),
-        System('si', _stillinger_weber(), bulk('Si', 'diamond', 5.431, cubic=True), 1691, repeats=((2, 2, 2), (3, 2, 2))),
-        System(
-            'nacl', born('Tosi-Fumi, Wolf', 'born/coul/dsf 0.2 9.0'), bulk('NaCl', 'rocksalt', NACL, cubic=True), 1074,
-            repeats=((2, 2, 2), (3, 2, 2)),
-        ),
-    )
-}  # fmt: skip
+    'al': System('al', AL_MM, _AL, 926),
+    'cuau': System('cuau', _foiles(), _ordered(3.87), 1180, _SWAP),
+    'si': System('si', _stillinger_weber(), _SI, 1691, repeats=((2, 2, 2), (3, 2, 2))),
+    'nacl': System('nacl', _WOLF, _NACL, 1074, repeats=((2, 2, 2), (3, 2, 2))),
+}
 
 
 def test_set(system: System, per_point: int = 4, seed: int = 7) -> list[Atoms]:
@@ -130,8 +125,9 @@ def test_set(system: System, per_point: int = 4, seed: int = 7) -> list[Atoms]:
 
     Six temperatures for each phase and each size, so many frames a picosecond apart from each.
     """
-    recipe = inspect.getsource(_make_test_set) + inspect.getsource(teacher_frames) + system.teacher.pair
-    version = hashlib.sha256(f'{recipe}{system}{per_point}{seed}'.encode()).hexdigest()[:8]
+    recipe = ''.join(inspect.getsource(part) for part in (_make_test_set, teacher_frames, _current))
+    facts = (system.teacher.pair, system.melting, system.repeats, system.crystal, per_point, seed)
+    version = hashlib.sha256(f'{recipe}{facts}'.encode()).hexdigest()[:8]
     path = CACHE / f'loop-test-{system.name}-{version}.npz'
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
