@@ -95,6 +95,7 @@ class Progress:
     cure: str = ''
     #: Functions per element of the exploring basis that are wanted (None: what the fit chooses) and that the last had.
     functions: int | None = None
+    functions_asked: int | None = None
     functions_used: int | None = None
     fit_due: bool = False
     #: Errors (rms) `energy` (eV/atom), `forces` (eV/Å) of the exploring potential; those of the test also `passed`.
@@ -108,7 +109,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         if self.functions is None:
-            self.functions = self.parameters['train'].get('number_of_functions')
+            self.functions = self.functions_asked = self.parameters['train'].get('number_of_functions')
 
     # Plain content ----------------------------------------------------------------------------------------------------
 
@@ -125,12 +126,25 @@ class Progress:
     @classmethod
     def continued(cls, parameters: dict[str, Any], content: dict[str, Any]) -> Progress:
         """Return the state in which a run continues a former one, whose state was this after its last fit."""
-        progress = cls.from_dict(parameters, {**content, 'state': 'running', 'reason': '', 'functions': None})
+        if content.get('functions_asked') != parameters['train'].get('number_of_functions'):
+            content = {**content, 'functions': None}  # the user wants another basis
+        progress = cls.from_dict(parameters, content)
         progress.first = progress.iteration
         progress.stage = min(progress.stage, len(parameters['explore']['stages']) - 1)
-        progress.functions = _largest(progress.functions, content.get('functions'))
-        progress.walkers, progress.stuck, progress.idle, progress.missed = {}, 0, 0, 0
+        # the criteria may be others
+        progress.test, progress.production, progress.batches_produced = None, None, -1
         return progress
+
+    @property
+    def why(self) -> str:
+        """What this iteration does, and why, for people."""
+        if not self.explores:
+            return f'the errors miss the criteria although nothing halts: the basis grows to {self.functions} functions'
+        if self.resuming:
+            return f'{len(self.resuming)} halted walkers resume with what was learned'
+        seeds = self.parameters['explore']['seeds']
+        passed = f' ({self.clean_rounds} of {seeds} have passed)' if self.in_last_stage else ''
+        return f'all walkers start anew: round {self.round}{passed}'
 
     @property
     def stage_name(self) -> str:
@@ -306,11 +320,26 @@ class Progress:
         wins = _product(test) < _product(self.test) and passed >= self.test['passed']
         why = 'better on the held-out set' if wins else 'not better on the held-out set than the exploring potential'
         self.production = {
-            'test': test, 'train': train, 'passed': passed, 'kept': wins, 'why': why,
+            'test': test, 'train': train, 'passed': passed, 'kept': wins, 'proven': False, 'why': why,
             'number_of_functions': results['chosen']['basis']['number_of_functions'],
             'mode': self.parameters['train']['production'].get('mode', 'linear'),
         }  # fmt: skip
         return wins
+
+    def production_failed(self, message: str) -> None:
+        """Take note of a production fit that came to nothing."""
+        self.batches_produced = self.batches
+        self.production = {'kept': False, 'passed': False, 'why': message}
+
+    @property
+    def proof_due(self) -> bool:
+        """Whether a production potential has won, and not yet been proven."""
+        return self.production_holds and not self.production['proven']
+
+    @property
+    def production_holds(self) -> bool:
+        """Whether there is a production potential of all the data there are."""
+        return bool(self.production) and self.production['kept'] and self.batches_produced == self.batches
 
     def proof(self) -> dict[str, Any]:
         """Return the section `explore` of the run that proves the production potential: all guards, but no gamma."""
@@ -325,10 +354,9 @@ class Progress:
         """
         bad = [f'walker {walker["index"]}: {walker["reason"]}' for walker in walkers if walker['reason'] != 'completed']
         bad += [f'walker {index}: died' for index in failed]
-        if bad:
-            self.production.update(kept=False, why=f'better on the held-out set, but not stable ({", ".join(bad)})')
-        else:
-            self.production['why'] = 'better on the held-out set, and stable'
+        stable = bool(walkers) and not bad
+        self.production.update(proven=stable, kept=stable)
+        self.production['why'] += ', and stable' if stable else f', but not stable ({", ".join(bad) or "nothing ran"})'
         return self.production['kept']
 
     # Decisions --------------------------------------------------------------------------------------------------------
@@ -451,6 +479,11 @@ class Progress:
             f'{self.missed} times the last stage passed without a halt, yet the errors on the held-out set miss the '
             f'criteria, {numbers}; {remedy}, or relax `validate.energy_rmse` and `validate.force_rmse`'
         )
+
+
+def forget_failures(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a state without the counts that made a loop stall: somebody has mended something, and tries again."""
+    return {**content, 'walkers': {}, 'stuck': 0, 'idle': 0, 'missed': 0}
 
 
 #: States in which the best potential is still to be made of the data.
