@@ -39,6 +39,8 @@ UNSTABLE = re.compile(
 )
 #: More snapshots than these are thinned out evenly: a long simulation above `gamma_select` writes very many.
 MAX_SNAPSHOTS = 2000
+#: Per-atom arrays of the start that its frames keep.
+KEPT = ('oxidation_states', 'magnetic_moments')
 #: Reasons after which the simulation resumes with the next potential; after the others it starts anew.
 RESUMABLE = ('gamma',)
 
@@ -54,7 +56,8 @@ class Outcome:
         `wall_time_seconds`, `atom_steps_per_second`, `lammps_version`, `diagnosis` (a sentence for people), and
         `swaps_tried`, `swaps_accepted` if there were any. None if `failure` says that nothing can be known.
     :param halted: the frame at which gamma halted, with gamma per atom.
-    :param trajectory: frames on the way, without start and halt; those above `gamma_select` have info `selected`.
+    :param trajectory: frames on the way, without start and halt; those above `gamma_select` have info `selected`. All
+        frames have info `step`, `gamma_max`, `temperature` (K) and `ended`, the reason why their simulation did.
     :param violation: the last frame of a simulation that ended by volume, temperature or overlap: for study only,
         never to be labelled.
     :param thermo: `step`, `temperature`, `potential_energy`, `pressure`, `volume` of the thermo output, and of every
@@ -212,7 +215,7 @@ def _read_frames(
         frames = read_dump(path, elements, gamma='f_gamma') if path.is_file() else []
         frames = [atoms for atoms in frames if np.isfinite(atoms.positions).all()]
         for atoms in frames:
-            atoms.info.update({'family': family, 'role': family})
+            atoms.info.update({'family': family, 'role': family, 'ended': results['reason']})
             if atoms.info['step'] in temperatures:
                 atoms.info['temperature'] = float(temperatures[atoms.info['step']])
             if atoms.info['gamma_max'] > parameters['gamma_select']:
@@ -238,6 +241,23 @@ def _read_frames(
     outcome.restart = folder / script.RESTART
     if results['halted']:
         outcome.halted = last[0]
+
+
+def keep_arrays(atoms: Atoms, start: Atoms) -> None:
+    """Write what LAMMPS does not know of the atoms (:data:`KEPT`) into a frame, in place.
+
+    An atom that was exchanged for another element gets what most atoms of that element had at the start.
+
+    :param start: cell in which the trajectory began, its atoms in the same order.
+    """
+    if len(atoms) != len(start):
+        return
+    for name in set(KEPT) & set(start.arrays):
+        values = start.arrays[name].copy()
+        for index in np.flatnonzero(atoms.numbers != start.numbers):
+            kinds, counts = np.unique(start.arrays[name][start.numbers == atoms.numbers[index]], return_counts=True)
+            values[index] = kinds[counts.argmax()] if len(kinds) else np.nan
+        atoms.set_array(name, values)
 
 
 def _shortest(atoms: Atoms, distances: dict[str, float]) -> tuple[str, float | None, float | None]:
