@@ -65,7 +65,14 @@ class System:
             'system': {'elements': self.elements},
             'label': {'oracle': 'teacher'},
             'structures': ROOM_TEMPERATURE,
-            'explore': {'temperature': [100.0, round(1.5 * self.melting)], 'programs': ['heat', 'cool']},
+            'explore': {
+                'temperature': [100.0, round(1.5 * self.melting)],
+                'programs': ['heat', 'cool'],
+                'walkers': 2,
+                'steps': 10000,
+                'timestep': TIMESTEP,
+            },
+            'budget': {'max_iterations': 100},
         }
         return merged(content, self.overrides)
 
@@ -111,12 +118,13 @@ _AL = bulk('Al', 'fcc', 4.045, cubic=True)
 _SI = bulk('Si', 'diamond', 5.431, cubic=True)
 _NACL = bulk('NaCl', 'rocksalt', NACL, cubic=True)
 _WOLF = born('Tosi-Fumi, Wolf', 'born/coul/dsf 0.2 9.0')
-_SWAP = {'explore': {'swap': {'every': 100, 'attempts': 4, 'temperature': None}}}
+_SWAP = {'every': 100, 'attempts': 4, 'temperature': None}
 SYSTEMS = {
     'al': System('al', AL_MM, _AL, 926),
-    'cuau': System('cuau', _foiles(), _ordered(3.87), 1180, _SWAP),
-    'si': System('si', _stillinger_weber(), _SI, 1691, repeats=((2, 2, 2), (3, 2, 2))),
-    'nacl': System('nacl', _WOLF, _NACL, 1074, repeats=((2, 2, 2), (3, 2, 2))),
+    'cuau': System('cuau', _foiles(), _ordered(3.87), 1180, {'train': {'cutoff': 5.5}, 'explore': {'swap': _SWAP}}),
+    'si': System('si', _stillinger_weber(), _SI, 1691, {'train': {'cutoff': 5.4}}, ((2, 2, 2), (3, 2, 2))),
+    # The melt of salt has up to twice the volume of the crystal.
+    'nacl': System('nacl', _WOLF, _NACL, 1074, {'explore': {'max_volume_ratio': 2.5}}, ((2, 2, 2), (3, 2, 2))),
 }
 
 
