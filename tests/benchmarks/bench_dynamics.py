@@ -1,7 +1,7 @@
 """From crystals at room temperature to a potential that runs through melting: the whole loop, on four systems.
 
-Run as `python tests/benchmarks/bench_dynamics.py [DIRECTORY] [--systems al si] [--seeds N] [--quick] [--set KEY=VALUE]`:
-it prints a table as each run ends, and the whole table at the end. What is finished in the directory is not run again.
+Run as `python tests/benchmarks/bench_dynamics.py [DIR] [--systems al si] [--seeds N] [--quick] [--set KEY=VALUE]`.
+It prints a table as each run ends, and all at the end. What is finished in the directory is not run again.
 
 The systems, and what the teacher of each is, are those of `loop_systems.py`. Each run starts from cells of the crystal,
 strained and rattled as at room temperature. Walkers heat from 100 K to 1.5 times the melting point, and start at the

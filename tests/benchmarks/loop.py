@@ -25,8 +25,8 @@ from ase import Atoms
 from loop_systems import SYSTEMS, System, merged
 
 from aiida_pyacemaker.atomistics.configurations import save_configurations
-from aiida_pyacemaker.atomistics.dynamics.outcome import Outcome, read_outcome
-from aiida_pyacemaker.atomistics.dynamics.plan import inherit, plan_walkers, starting_sizes
+from aiida_pyacemaker.atomistics.dynamics.outcome import Outcome, keep_arrays, read_outcome
+from aiida_pyacemaker.atomistics.dynamics.plan import plan_walkers, starting_sizes
 from aiida_pyacemaker.atomistics.dynamics.progress import Progress
 from aiida_pyacemaker.atomistics.dynamics.script import (
     POTENTIAL,
@@ -162,7 +162,8 @@ class Loop:
             restart=self.restarts[index] if resumes else None, volume=self.volumes.get(index) if resumes else None,
         )  # fmt: skip
         self.volumes[index] = outcome.results['reference_volume_per_atom']
-        for atoms in inherit(frames_of(outcome), self.cells[walker['structure']]):
+        for atoms in frames_of(outcome):
+            keep_arrays(atoms, self.cells[walker['structure']])
             atoms.info['parent'] = f'walker {index} of round {self.progress.round}'
             atoms.info['iteration'] = self.progress.iteration
         self.dumped += outcome.trajectory
