@@ -141,7 +141,9 @@ class ExploreWorkChain(WorkChain):
         builder = LammpsPaceCalculation.get_builder()
         builder.code = self.inputs.code
         builder.potential = self.inputs.potential
-        builder.parameters = orm.Dict(self.get_parameters(walker['parameters']))
+        # A second attempt has other velocities.
+        again = {'seed': walker['parameters']['seed'] + AGAIN * (self.ctx.attempt - 1)}
+        builder.parameters = orm.Dict({**walker['parameters'], **again})
         builder.metadata.options = get_options(self.inputs.options.get_dict() if 'options' in self.inputs else None)
         builder.metadata.label = f'{self.ctx.formulas[walker["structure"]]} {name} {walker["program"]}'
         builder.metadata.call_link_label = label
@@ -156,11 +158,6 @@ class ExploreWorkChain(WorkChain):
         node.base.extras.set_many({key: walker[key] for key in ('stage', 'program')})
         return node
 
-    def get_parameters(self, parameters: dict) -> dict:
-        """Return what a simulation is given; a second attempt has other velocities."""
-        known = {key: value for key, value in parameters.items() if key in LammpsPaceCalculation.PARAMETERS}
-        return {**known, 'seed': parameters['seed'] + AGAIN * (self.ctx.attempt - 1)}
-
     def inspect_walkers(self):
         """Keep the walkers that ended, by completion or by halt, and leave those that died to be run again."""
         died = []
@@ -168,11 +165,7 @@ class ExploreWorkChain(WorkChain):
             node = self.ctx[f'walker_{index:02d}']
             if node.is_finished_ok:
                 self.ctx.finished[index] = node.pk
-                results = node.outputs.results
-                self.report(
-                    f'walker {index}: {results["reason"]} at step {results["step"]} of {results["steps"]}, '
-                    f'largest gamma {results["gamma_max"]:.2f}'
-                )
+                self.report(f'walker {index} ({self.ctx.plan[index]["program"]}): {node.outputs.results["diagnosis"]}')
                 continue
             died.append(index)
             self.ctx.message = f'LammpsPaceCalculation<{node.pk}> [{node.exit_status}] {node.exit_message}'

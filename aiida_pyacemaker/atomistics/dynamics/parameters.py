@@ -23,6 +23,12 @@ class Stage(Section):
 
     name: str = parameter('What the stage is called.', min_length=1, pattern=r'^[a-z][a-z0-9_]*$')
     share: float = parameter('Its simulations take this share of `explore.steps`.', gt=0, le=1)
+    reach: float = parameter(
+        'Its ramps cover this part of the ranges of temperature, pressure and strain, from their lower ends.',
+        gt=0,
+        le=1,
+        default=1.0,
+    )
     atoms: Number | None = parameter('Approximate number of atoms; null: `explore.atoms`.', ge=1, default=None)
 
 
@@ -59,7 +65,9 @@ class Explore(Section):
     )
     max_pressure: Positive = parameter('Highest pressure of the program `compress`.', unit='GPa', default=10.0)
     max_strain: Positive = parameter('Largest strain of the program `deform`.', le=1, default=0.15)
-    swap: Swap | None = parameter('Exchanges of atoms where a walker has several elements; null: none.', default=None)
+    swap: Swap | None = parameter(
+        'Exchanges of atoms where a walker has several elements that may change places; null: none.', default=Swap()
+    )
     steps: Number = parameter('Steps of a simulation of the last stage.', ge=1)
     timestep: float = parameter('Time step.', unit='fs', gt=0, le=10)
     gamma_every: Number = parameter('Steps between two evaluations of gamma while it is low.', ge=1)

@@ -2,7 +2,8 @@
 
 A walker follows a program: `heat` and `cool` go through the temperatures of the section `explore`, `melt` holds
 the crystal well above them, `compress` raises the pressure, `deform` strains the cell, `hop` starts with an atom on its
-way into a vacancy. The plan depends on its arguments only: the same ones give the same simulations.
+way into a vacancy. Early stages are shorter, and may go only part of the way. The plan depends on its arguments only:
+the same ones give the same simulations.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from pymatgen.core import Element
 
-from ..checks.charge import OXIDATION_STATES
 from ..checks.radii import contact_distance
 from ..checks.vacuum import detect_vacuum
 from ..embedding.ions import states_of
@@ -42,8 +42,6 @@ STRAINS = (
     ('tension', 'y'), ('compression', 'z'), ('shear', 'yz'),
     ('tension', 'z'), ('compression', 'x'), ('shear', 'xz'),
 )  # fmt: skip
-#: What the atoms of a frame have from those of the cell in which its simulation started: LAMMPS knows nothing of it.
-INHERITED = (OXIDATION_STATES, 'magnetic_moments')
 #: Keys of the section that go to every simulation as they are.
 KEPT = (
     'timestep', 'gamma_every', 'gamma_every_dense', 'gamma_select', 'gamma_halt', 'gamma_extreme', 'halt_after',
@@ -108,38 +106,32 @@ def _plan_walker(
     turn = index // len(programs) + seed
     fitting = [number for number, cell in enumerate(cells) if _fits(program, cell, vacuum[number], explore)]
     number = fitting[(index + turn) % len(fitting)]
-    steps = number_of_steps(explore, stage)
+    steps, reach = number_of_steps(explore, stage), explore['stages'][stage].get('reach', 1.0)
     ensemble = ('nvt' if vacuum[number] else 'npt') if explore['ensemble'] == 'auto' else explore['ensemble']
-    temperature = _temperature(program, explore, turn)
+    temperature = _temperature(program, explore, reach, turn)
     parameters = {
         'ensemble': ensemble,
         'coupling': _coupling(cells[number], program),
         'temperature': temperature,
-        'pressure': _pressure(program, explore),
+        'pressure': _pressure(program, explore, reach),
         'steps': steps,
         'dump_every': _dump_every(explore, steps),
         'seed': seed * 1000 + index,
         'reference_volume_per_atom': float(cells[number].get_volume() / len(cells[number])),
         'min_distances': _min_distances(cells[number]),
         'swap': _swap(explore['swap'], cells[number], temperature),
-        'deform': _deform(explore, steps, turn) if program == 'deform' else None,
+        'deform': _deform(explore, steps, reach, turn) if program == 'deform' else None,
         **{key: explore[key] for key in KEPT},
     }
     name = explore['stages'][stage]['name']
     return {'index': index, 'stage': name, 'program': program, 'structure': number, 'parameters': parameters}
 
 
-def inherit(frames: list[Atoms], start: Atoms) -> list[Atoms]:
-    """Give the frames (in place) of a simulation what the atoms of its starting cell carry, and return them.
+def inherit(frames: list[Atoms], start: Atoms) -> list[Atoms]:  # until the benchmarks' driver no longer needs it
+    from .outcome import keep_arrays
 
-    An atom that was exchanged for one of another element has the mean of its element in the starting cell.
-    """
-    for name in (name for name in INHERITED if name in start.arrays):
-        values = start.arrays[name]
-        mean = {number: values[start.numbers == number].mean() for number in np.unique(start.numbers)}
-        for atoms in frames:
-            changed = np.array([mean[number] for number in atoms.numbers])
-            atoms.set_array(name, np.where(atoms.numbers == start.numbers, values, changed))
+    for atoms in frames:
+        keep_arrays(atoms, start)
     return frames
 
 
@@ -176,30 +168,33 @@ def _fits(program: str, cell: Atoms, vacuum: bool, explore: dict[str, Any]) -> b
     return program != 'deform' or not vacuum
 
 
-def _temperature(program: str, explore: dict[str, Any], turn: int) -> list[float]:
-    """First and last temperature (K)."""
+def _temperature(program: str, explore: dict[str, Any], reach: float, turn: int) -> list[float]:
+    """First and last temperature (K) of a walker that goes so far of the range."""
     low, high = min(explore['temperature']), max(explore['temperature'])
-    middle = low + LADDER[turn % len(LADDER)] * (high - low)
+    melting = low + reach * (OVERHEAT * high - low)
+    high = low + reach * (high - low)
+    rung = low + LADDER[turn % len(LADDER)] * (high - low)
     ramps = {
         'heat': (low, high),
         'cool': (high, low),
-        'melt': (OVERHEAT * high, OVERHEAT * high),
+        'melt': (melting, melting),
         # hot enough for hops that nobody prepared
         'hop': (0.5 * (low + high), high),
     }
-    return [float(value) for value in ramps.get(program, (middle, middle))]
+    return [float(value) for value in ramps.get(program, (rung, rung))]
 
 
-def _pressure(program: str, explore: dict[str, Any]) -> list[float]:
+def _pressure(program: str, explore: dict[str, Any], reach: float) -> list[float]:
     """First and last pressure (GPa)."""
     first, last = explore['pressure']
-    return [float(first), float(explore['max_pressure'] if program == 'compress' else last)]
+    last = explore['max_pressure'] if program == 'compress' else last
+    return [float(first), float(first + reach * (last - first))]
 
 
-def _deform(explore: dict[str, Any], steps: int, turn: int) -> dict[str, Any]:
-    """Kind, direction and rate (1/ps) of a strain that reaches `max_strain` with the last step."""
+def _deform(explore: dict[str, Any], steps: int, reach: float, turn: int) -> dict[str, Any]:
+    """Kind, direction and rate (1/ps) of a strain that reaches its part of `max_strain` with the last step."""
     kind, axis = STRAINS[turn % len(STRAINS)]
-    return {'kind': kind, 'axis': axis, 'rate': explore['max_strain'] / (steps * explore['timestep'] * 1e-3)}
+    return {'kind': kind, 'axis': axis, 'rate': reach * explore['max_strain'] / (steps * explore['timestep'] * 1e-3)}
 
 
 def _dump_every(explore: dict[str, Any], steps: int) -> int:

@@ -18,9 +18,11 @@ def collect_snapshots(
     :param starts: which of them each simulation started in, by the name of its set.
     :param sets: the frames of each simulation, in the alphabetical order of their names.
     """
-    from aiida_pyacemaker.atomistics.dynamics.plan import inherit
+    from aiida_pyacemaker.atomistics.dynamics.outcome import keep_arrays
 
-    cells, numbers = structures.get_frames(), starts.get_dict()
-    return ConfigurationsData(
-        [atoms for name in sorted(sets) for atoms in inherit(sets[name].get_frames(), cells[numbers[name]])]
-    )
+    cells, numbers, frames = structures.get_frames(), starts.get_dict(), []
+    for name in sorted(sets):
+        for atoms in sets[name].get_frames():
+            keep_arrays(atoms, cells[numbers[name]])
+            frames.append(atoms)
+    return ConfigurationsData(frames)
