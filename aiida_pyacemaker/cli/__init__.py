@@ -19,7 +19,7 @@ warnings.filterwarnings('ignore', message='Creating AiiDA configuration folder')
     cls=LazyGroup,
     lazy={
         name: f'{__name__}.{name}:cmd_{name}'
-        for name in ('doctor', 'setup', 'generate', 'fit', 'launch', 'status', 'export', 'lineage')
+        for name in ('doctor', 'setup', 'generate', 'fit', 'launch', 'status', 'report', 'export', 'lineage')
     },
     context_settings={'help_option_names': ['-h', '--help']},
 )

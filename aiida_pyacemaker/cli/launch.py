@@ -180,7 +180,7 @@ def follow(node: WorkChainNode) -> None:
 def finish(node: WorkChainNode, target: Path) -> None:
     """Say how the run ended, export its project folder and say how to use the potential."""
     from aiida_pyacemaker.workflows.export import export_run
-    from aiida_pyacemaker.workflows.report import get_status
+    from aiida_pyacemaker.workflows.story import get_status
 
     from .status import format_status
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,46 +13,54 @@ from .utils import attempt, load_profile, profile_option
 if TYPE_CHECKING:
     from aiida.orm import WorkChainNode
 
-#: Lines of the tree of running processes that still fit on a screen.
-MAX_TREE_LINES = 12
-#: Rows of the table of generations that still fit on a screen.
-MAX_ROWS = 15
+#: Lines of the tree of running processes, walkers, iterations that are told, and rows of the table of generations that
+#: together still fit on a screen.
+MAX_TREE_LINES = 6
+MAX_WALKERS = 8
+MAX_STORY = 4
+MAX_ROWS = 8
+#: Columns of the screen.
+WIDTH = 118
 
 
 @click.command('status')
 @click.argument('pk', required=False)
 @click.option('--json', 'as_json', is_flag=True, help='Print everything that is known as JSON.')
+@click.option(
+    '--live', is_flag=True, help='Look into running simulations on other machines too; it opens a connection for each.'
+)
 @profile_option
-def cmd_status(pk: str | None, as_json: bool, profile: str | None) -> None:
-    """Show where a run is: by default the newest one.
+def cmd_status(pk: str | None, as_json: bool, live: bool, profile: str | None) -> None:
+    """Show where a run is, what it did so far and what it waits for: by default the newest one.
 
     PK is the number that `launch` printed; a UUID does as well.
     """
     with attempt():
         import json
 
-        from aiida_pyacemaker.workflows.report import find_run, get_status, while_unlocked
+        from aiida_pyacemaker.workflows.report import find_run, while_unlocked
+        from aiida_pyacemaker.workflows.story import get_status
 
         while_unlocked(load_profile)(profile)
-        status = get_status(find_run(pk))
+        status = get_status(find_run(pk), live=live or None)
         click.echo(json.dumps(status, indent=2) if as_json else format_status(status))
         sys.exit(0)
 
 
 def format_progress(node: WorkChainNode) -> str:
     """Return one line about what a run is doing right now."""
-    from aiida_pyacemaker.workflows.report import get_status
+    from aiida_pyacemaker.workflows.story import get_status
 
-    status = get_status(node)
+    status = get_status(node, live=None)
     dft = status['dft']
     step = status['running'][-1]['label'] if status['running'] else 'between two steps'
-    parts = [step.replace('_', ' '), f'labels {dft["done"]} of {dft["total"]} done']
+    parts = [step.replace('_', ' ') + (f' ({format_stage(status["stage"])})' if status['stage'] else '')]
+    parts += [f'labels {dft["done"]} of {dft["total"]} done']
     parts += [f'{dft[key]} {key}' for key in ('failed', 'suspect', 'left') if dft[key]]
     if dft['seconds_left'] is not None:
         parts.append(f'about {format_time(dft["seconds_left"])} left')
     if step.endswith('explore'):
-        known = [walker for walker in status['walkers'] if walker['gamma_max'] is not None]
-        parts += [f'walker {walker["index"]} {format_walker(walker)}' for walker in known]
+        parts += [f'walker {walker["walker"]} {format_walker(walker)}' for walker in status['walkers'] if known(walker)]
     rows = [row for row in status['generations'] if row['energy_rmse'] is not None]
     if rows:
         generation = max(row['generation'] or 0 for row in status['generations'])
@@ -62,7 +71,7 @@ def format_progress(node: WorkChainNode) -> str:
 def format_status(status: dict[str, Any]) -> str:
     """Return the screen of a run.
 
-    :param status: what :func:`aiida_pyacemaker.workflows.report.get_status` returns.
+    :param status: what :func:`aiida_pyacemaker.workflows.story.get_status` returns.
     """
     blocks = [format_head(status)]
     if status['running']:
@@ -70,10 +79,9 @@ def format_status(status: dict[str, Any]) -> str:
         more = [f'  ... {len(tree) - MAX_TREE_LINES} more'] if len(tree) > MAX_TREE_LINES else []
         blocks.append(['Runs now', *tree[:MAX_TREE_LINES], *more])
     if status['walkers']:
-        walkers = [f'  walker {walker["index"]}: {format_walker(walker)}' for walker in status['walkers']]
-        blocks.append(['Simulations of the newest round', *walkers])
+        blocks.append(format_walkers(status['walkers']))
     if status['generations']:
-        blocks.append(format_generations(status))
+        blocks += [format_story(status['generations']), format_generations(status)]
     return '\n\n'.join('\n'.join(block) for block in blocks)
 
 
@@ -84,6 +92,8 @@ def format_head(status: dict[str, Any]) -> list[str]:
     lines = [
         f'ActiveLearningWorkChain<{status["pk"]}>  {"-".join(status["elements"])}  {status["protocol"] or ""}',
         f'  state       {status["state"]}' + (f' [{status["exit_status"]}]' if status['exit_status'] else ''),
+        *([f'  stage       {format_stage(status["stage"])}'] if status['stage'] else []),
+        *([f'  waits for   {waits}'] if (waits := format_waits(status)) else []),
         f'  iteration   {status["iteration"]}'
         + (f' of at most {status["max_iterations"]}' if status['max_iterations'] else ''),
         *format_labels(dft),
@@ -124,12 +134,73 @@ def format_tree(tree: list[dict[str, Any]], depth: int = 1) -> list[str]:
     return lines
 
 
+def format_stage(stage: dict[str, Any]) -> str:
+    """Return where on its way through the stages a run is."""
+    passed = f', {stage["clean_rounds"]} of {stage["seeds"]} seeds clean' if stage['seeds'] > 1 else ''
+    return f'{stage["stage"]} ({stage["stage_number"]} of {stage["stages"]}), round {stage["round"]}{passed}'
+
+
+def format_waits(status: dict[str, Any]) -> str:
+    """Return what a run waits for: in its own words, and how many jobs of which kind are in which state."""
+    jobs: dict[tuple[str, str], int] = {}
+    for leaf in find_leaves(status['running']):
+        jobs[leaf['kind'], leaf['state']] = jobs.get((leaf['kind'], leaf['state']), 0) + 1
+    counts = ', '.join(f'{number} {kind} {state}' for (kind, state), number in jobs.items())
+    return ': '.join(part for part in (status['waits'], counts) if part)
+
+
+def find_leaves(tree: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the processes of a tree that wait for no other."""
+    return [leaf for child in tree for leaf in (find_leaves(child['children']) if child['children'] else [child])]
+
+
+def format_walkers(walkers: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each walker, those that run first; the rest is counted."""
+    lines = ['Simulations, the newest of each walker']
+    ordered = sorted(walkers, key=lambda walker: (walker['end'] != 'running', walker['walker']))
+    for walker in ordered[:MAX_WALKERS]:
+        what = ' '.join(filter(None, (walker['stage'], walker['program'])))
+        lines.append(f'  walker {walker["walker"]}{f" ({what})" if what else ""}: {format_walker(walker)}')
+    if len(ordered) > MAX_WALKERS:
+        lines.append(f'  ... {len(ordered) - MAX_WALKERS} more, see --json')
+    return lines
+
+
 def format_walker(walker: dict[str, Any]) -> str:
-    """Return what is known of one simulation."""
-    if walker['gamma_max'] is None:
-        return f'{walker["state"]}' + (f', {walker["reason"]}' if walker['reason'] else '')
-    end = f'halted by {walker["reason"]}' if walker['halted'] else walker['reason']
-    return f'{end} at step {walker["step"]} of {walker["steps"]}, largest gamma {walker["gamma_max"]:.2f}'
+    """Return what is known of the newest trajectory of a walker."""
+    live, earlier = walker['live'], walker['halts']
+    if walker['end'] in ('running', 'died'):
+        text = walker['end'] + (f', {walker["message"]}' if walker['message'] else '')
+        text += f' at step {live["step"]} of {walker["steps"]}' if live else ''
+        text += f', {live["temperature"]:.0f} K' if live.get('temperature') is not None else ''
+        text += f', gamma {live["gamma"]:.2f}' if live.get('gamma') is not None else ''
+        text += f', about {format_time(live["seconds_left"])} left' if live.get('seconds_left') is not None else ''
+    else:
+        end = walker['end'] if walker['end'] == 'completed' else f'halted by {walker["end"].replace("_", " ")}'
+        text = f'{end} at step {walker["step"]} of {walker["steps"]}, largest gamma {walker["gamma_max"]:.2f}'
+        text = walker['diagnosis'] or text
+        earlier = earlier[:-1] if earlier and earlier[-1]['step'] == walker['step'] else earlier
+    if not earlier:
+        return text
+    places = ', '.join(str(halt['step']) for halt in earlier[-3:])
+    return f'{text}; resumed after {len(earlier)} halt{"s" if len(earlier) > 1 else ""} ({places})'
+
+
+def known(walker: dict[str, Any]) -> bool:
+    """Return whether there is more to say of a walker than that it runs."""
+    return bool(walker['live']) or walker['end'] not in ('running', 'died')
+
+
+def format_story(rows: list[dict[str, Any]]) -> list[str]:
+    """Return what the last iterations did and taught."""
+    from aiida_pyacemaker.workflows.story import tell_iteration
+
+    lines = ['What happened, newest last']
+    for row in rows[-MAX_STORY:]:
+        lines += textwrap.wrap(
+            tell_iteration(row), WIDTH, initial_indent=f'  {row["iteration"]:>3}  ', subsequent_indent=' ' * 7
+        )
+    return lines
 
 
 def format_generations(status: dict[str, Any]) -> list[str]:
@@ -140,24 +211,30 @@ def format_generations(status: dict[str, Any]) -> list[str]:
         limits = f' (wanted: {criteria["energy_rmse"] * 1e3:g} meV/atom and {criteria["force_rmse"] * 1e3:g} meV/Å)'
     lines = [
         f'Errors on held-out configurations{limits}',
-        '  iteration  generation  labels  test  failed  halts  gamma    meV/atom   meV/Å',
+        '  iteration       stage  generation  functions  labels  test  failed  halts    gamma  surprise  meV/atom'
+        '   meV/Å',
     ]
     rows = status['generations']
     if len(rows) > MAX_ROWS:
         lines.append(f'  ... {len(rows) - MAX_ROWS} earlier iterations, see --json')
-    for row in rows[-MAX_ROWS:]:
-        numbers = (
-            format_number(row['gamma_max'], '.2f'),
-            format_number(row['energy_rmse'], '.2f', 1e3),
-            format_number(row['force_rmse'], '.1f', 1e3),
-        )
-        counts = [row[key] for key in ('generation', 'labels_train', 'labels_test', 'labels_failed', 'number_halted')]
-        texts = ['-' if count is None else str(count) for count in counts]
-        lines.append(
-            f'  {row["iteration"]:>9}  {texts[0]:>10}  {texts[1]:>6}  {texts[2]:>4}  {texts[3]:>6}  {texts[4]:>5}  '
-            f'{numbers[0]:>7}  {numbers[1]:>8}  {numbers[2]:>6}{"  passed" if row["passed"] else ""}'
-        )
-    return lines
+    return lines + [format_row(row) for row in rows[-MAX_ROWS:]]
+
+
+def format_row(row: dict[str, Any]) -> str:
+    """Return one row of the table of the errors; the surprise is the error of forces on what was labelled (meV/Å)."""
+    keys = ('stage', 'generation', 'number_of_functions', 'labels_train', 'labels_test', 'labels_failed')
+    texts = ['-' if row[key] is None else str(row[key]) for key in (*keys, 'number_halted')]
+    surprise = ((row['surprise'] or {}).get('forces') or {}).get('rmse')
+    numbers = (
+        format_number(row['gamma_max'], '.2f'),
+        format_number(surprise, '.0f', 1e3),
+        format_number(row['energy_rmse'], '.2f', 1e3),
+        format_number(row['force_rmse'], '.1f', 1e3),
+    )
+    widths = (10, 10, 9, 6, 4, 6, 5)
+    left = '  '.join(f'{text[:width]:>{width}}' for text, width in zip(texts, widths, strict=True))
+    right = '  '.join(f'{text:>{width}}' for text, width in zip(numbers, (7, 8, 8, 6), strict=True))
+    return f'  {row["iteration"]:>9}  {left}  {right}{"  passed" if row["passed"] else ""}'
 
 
 def format_errors(row: dict[str, Any]) -> str:
