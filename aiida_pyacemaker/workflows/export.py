@@ -13,8 +13,10 @@ import yaml
 from aiida import orm
 from aiida.plugins import DataFactory
 
-from .pictures import draw_learning, draw_parity, draw_uncertainty
-from .report import get_batches, get_children, get_jobs, get_results, get_status, get_steps, while_unlocked
+from .report import get_batches, get_children, get_jobs, get_results, get_steps, while_unlocked
+from .story import get_status
+from .summary import write_report
+from .trajectories import find_trajectories, read_frames
 
 README = """\
 Run {pk} of aiida-pyacemaker ({uuid}).
@@ -24,10 +26,14 @@ data/initial_train.extxyz      what the first potential was trained on
 data/accumulated.extxyz        what the last potential was trained on
 data/test.extxyz               what it was measured on, never trained on
 potentials/generation_NNN.*    .yace (LAMMPS `pace`), .yaml and .asi (`pace/extrapolation`, gamma), .json (about it)
-potentials/in.lammps           a LAMMPS input that uses the last generation: lmp -in in.lammps
+potentials/production.*        the same of the production fit, if the run made one that is better
+potentials/in.lammps           a LAMMPS input with the best of them: lmp -in in.lammps; it says how to simulate
 active_learning/iter_NNN/      the simulations, the candidates they left and their DFT calculations
+trajectories/                  each trajectory of each walker, joined over its resumptions
 report.json                    errors, gamma, counts and times of each iteration
-learning.png, parity.png       errors against generation, prediction against DFT
+report.md                      the story of the run, with tables
+dynamics.png                   gamma, temperature and halts of each walker over the simulated time
+learning.png, parity.png       errors and cost against the iteration, prediction against DFT
 uncertainty.png                true errors of forces against their predicted error bars and against gamma
 """
 
@@ -111,14 +117,19 @@ def write_run(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.WorkChainNo
         write_iteration(children, folder / 'active_learning' / f'iter_{iteration:03d}')
     report = {**status, 'report': run.outputs.report.get_dict() if 'report' in run.outputs else None}
     (folder / 'report.json').write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
-    draw_learning(status, folder / 'learning.png')
-    validated = [node['validate'] for node in steps.values() if 'validate' in node]
-    measured = [node for node in validated if 'predictions' in node.outputs]
-    if measured:
-        reference = measured[-1].inputs.job.configurations.get_frames()
-        predictions = measured[-1].outputs.predictions.get_frames()
-        draw_parity(reference, predictions, folder / 'parity.png')
-        draw_uncertainty(reference, predictions, folder / 'uncertainty.png')
+    write_report(run, folder)
+    write_trajectories(run, folder / 'trajectories')
+
+
+def write_trajectories(run: orm.WorkChainNode, folder: Path) -> None:
+    """Write each trajectory of each walker as extended xyz, joined over its resumptions."""
+    from ase.io import write
+
+    folder.mkdir()
+    for trajectory in find_trajectories(run):
+        frames = read_frames(trajectory)
+        if frames:
+            write(folder / f'walker_{trajectory["walker"]:02d}_start_{trajectory["number"]:02d}.extxyz', frames)
 
 
 def get_trained(steps: dict[int, dict[str, orm.WorkChainNode]]) -> list[orm.WorkChainNode]:
@@ -156,7 +167,7 @@ def write_configurations(node: orm.Data, path: Path) -> None:
 
 
 def write_potentials(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.WorkChainNode]], folder: Path) -> None:
-    """Write each generation, and a LAMMPS input with a structure for the last one."""
+    """Write each generation and the production potential, and a LAMMPS input with a structure for the best."""
     from ase.io import write
 
     from aiida_pyacemaker.atomistics.lammps import write_in_lammps
@@ -165,10 +176,13 @@ def write_potentials(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.Work
     trained = get_trained(steps)
     potentials = [run.inputs.potential] if 'potential' in run.inputs else []
     potentials += [node.outputs.potential for node in trained]
+    named = {f'generation_{potential.generation or 0:03d}': potential for potential in potentials}
+    if 'potential' in run.outputs and run.outputs.potential.uuid not in {node.uuid for node in potentials}:
+        named['production'] = run.outputs.potential
+        potentials.append(run.outputs.potential)
     names = {'.yaml': 'potential.yaml', '.yace': 'potential.yace', '.asi': 'potential.asi', '.json': 'metadata.json'}
     stem = ''
-    for potential in potentials:
-        stem = f'generation_{potential.generation or 0:03d}'
+    for stem, potential in named.items():
         for suffix, name in names.items():
             content = potential.base.repository.get_object_content(name, mode='rb')
             (folder / f'{stem}{suffix}').write_bytes(content)
@@ -214,7 +228,7 @@ def write_simulations(explore: orm.WorkChainNode, folder: Path) -> None:
             continue
         (folder / name).mkdir()
         copy_files(node, folder / name)
-        for output in ('trajectory', 'halted'):
+        for output in ('trajectory', 'halted', 'violation'):
             if output in node.outputs:
                 write_configurations(node.outputs[output], folder / name / f'{output}.extxyz')
 

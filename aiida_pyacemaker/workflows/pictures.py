@@ -1,8 +1,9 @@
-"""Pictures of a run and of a fit: errors over the iterations, predictions against labels, and what gave the fit."""
+"""Pictures of a run and of a fit: gamma on the way, errors and cost, predictions against labels, what gave the fit."""
 
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,42 +25,162 @@ if TYPE_CHECKING:
 
 #: Points that are drawn at most: more hide each other.
 MAX_POINTS = 5000
+#: Walkers in one picture; the others are in further ones.
+MAX_PANELS = 6
+#: Points of a series of a trajectory: more are finer than the picture.
+MAX_SERIES = 4000
+
+
+def draw_dynamics(trajectories: list[dict[str, Any]], series: list[dict[str, np.ndarray]], folder: Path) -> list[str]:
+    """Draw gamma, temperature and halts of each walker over the simulated time, joined over the resumptions.
+
+    :param trajectories: what :func:`aiida_pyacemaker.workflows.trajectories.find_trajectories` returns.
+    :param series: of each what :func:`aiida_pyacemaker.workflows.trajectories.read_series` returns.
+    :param folder: where the pictures go, PNG.
+    :returns: their names: `dynamics.png`, `dynamics_2.png` and so on, each of at most :data:`MAX_PANELS` walkers.
+    """
+    from matplotlib.figure import Figure
+
+    walkers: dict[int, list[tuple[dict[str, Any], dict[str, np.ndarray]]]] = {}
+    for trajectory, found in zip(trajectories, series, strict=True):
+        walkers.setdefault(trajectory['walker'], []).append((trajectory, found))
+    names, numbers = [], sorted(walkers)
+    for first in range(0, len(numbers), MAX_PANELS):
+        shown = numbers[first : first + MAX_PANELS]
+        figure = Figure(figsize=(11, 1 + 2.2 * len(shown)), layout='constrained')
+        panels = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
+        for axes, number in zip(panels, shown, strict=True):
+            handles = _draw_walker(axes, walkers[number])
+            axes.set_title(f'walker {number}', loc='left', fontsize='medium')
+        panels[-1].set_xlabel('Simulated time, all starts of a walker one after the other (ps)')
+        figure.legend(handles=handles, loc='outside upper right', ncols=6, fontsize='small')
+        names.append(f'dynamics{f"_{first // MAX_PANELS + 1}" if first else ""}.png')
+        figure.savefig(folder / names[-1], dpi=150)
+    return names
+
+
+def _draw_walker(axes: Axes, walker: list[tuple[dict[str, Any], dict[str, np.ndarray]]]) -> list[Any]:
+    """Draw the trajectories of a walker one after the other; return what the legend shows."""
+    warmth, begin, limits = axes.twinx(), 0.0, {}
+    axes.set_zorder(warmth.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    for number, (trajectory, series) in enumerate(walker):
+        time, gamma = _thin(series['watch_time'], np.maximum(series['gamma'], 1e-2))
+        axes.semilogy(begin + time, gamma, color='C0', linewidth=0.8)
+        warmth.plot(begin + series['time'], series['temperature'], color='C1', linewidth=0.8, alpha=0.7)
+        end = begin + max((float(times[-1]) for times in (time, series['time']) if len(times)), default=0.0)
+        if number % 2:
+            warmth.axvspan(begin, end, color='0.94', zorder=-1)  # of the axes below, or it hides what they show
+        for halt in trajectory['halts']:
+            axes.axvline(begin + halt['time'], color='C3' if halt['reason'] == 'gamma' else 'C4', alpha=0.7)
+        text = ' '.join(filter(None, (trajectory['stage'], trajectory['program'])))
+        axes.annotate(text, (begin, 1), (2, -2), xycoords=('data', 'axes fraction'), textcoords='offset points',
+                      va='top', fontsize='x-small')  # fmt: skip
+        limits |= {key: trajectory['simulations'][-1]['parameters'].get(key) for key in ('gamma_select', 'gamma_halt')}
+        begin = end
+    for (key, limit), style in zip(limits.items(), (':', '--'), strict=True):
+        if limit:
+            axes.axhline(limit, color='gray', linestyle=style, linewidth=0.8)
+    _plain_ticks(axes)
+    axes.set_xlim(0, begin or 1.0)
+    axes.set_ylabel('largest gamma')
+    warmth.set_ylabel('temperature (K)')
+    warmth.set_ylim(bottom=0)
+    return _dynamics_legend()
+
+
+def _dynamics_legend() -> list[Any]:
+    """Return the lines that the legend of the dynamics explains."""
+    from matplotlib.lines import Line2D
+
+    entries = (
+        ('C0', '-', 'gamma'),
+        ('C1', '-', 'temperature'),
+        ('C3', '-', 'halt by gamma: learned, resumed'),
+        ('C4', '-', 'ended otherwise: starts anew'),
+        ('gray', ':', 'learned above'),
+        ('gray', '--', 'halts above'),
+    )
+    return [Line2D([], [], color=color, linestyle=style, label=label) for color, style, label in entries]
+
+
+def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a series with at most :data:`MAX_SERIES` points: of each stretch its highest, so that no peak is lost."""
+    if len(x) <= MAX_SERIES:
+        return x, y
+    edges = np.linspace(0, len(x), MAX_SERIES + 1).astype(int)
+    highest = np.array([start + np.argmax(y[start:stop]) for start, stop in pairwise(edges)])
+    return x[highest], y[highest]
 
 
 def draw_learning(status: dict[str, Any], target: str | os.PathLike) -> None:
-    """Draw the errors on held-out configurations, and the number of labels, against the iteration.
+    """Draw the errors on held-out configurations, the number of labels, and what they cost, against the iteration.
 
     The held-out set grows, so an error may rise though the potential got better: the third panel shows its size.
 
-    :param status: what :func:`aiida_pyacemaker.workflows.report.get_status` returns.
+    :param status: what :func:`aiida_pyacemaker.workflows.story.get_status` returns.
     :param target: the picture, PNG.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, ScalarFormatter
 
     rows = status['generations']
-    measured = [row for row in rows if row['energy_rmse'] is not None]
-    figure = Figure(figsize=(7, 6), layout='constrained')
-    above, middle, below = figure.subplots(3, 1, sharex=True)
-    for axes, key, name in ((above, 'energy_rmse', 'energy (meV/atom)'), (middle, 'force_rmse', 'force (meV/Å)')):
-        axes.semilogy([row['iteration'] for row in measured], [row[key] * 1e3 for row in measured], 'o-')
-        if status['criteria'].get(key):
-            axes.axhline(status['criteria'][key] * 1e3, color='gray', linestyle='--', label='wanted')
-            axes.legend(loc='upper right')
-        axes.set_ylabel(name)
-        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))  # more would be printed over each other
-        for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-            ticks(ScalarFormatter())
-    above.set_title('Errors (RMSE) on the held-out configurations of the time')
+    figure = Figure(figsize=(7, 8), layout='constrained')
+    energy, force, labels, cost = figure.subplots(4, 1, sharex=True)
+    _draw_errors(energy, rows, 'energy_rmse', 'energy (meV/atom)', status['criteria'])
+    _draw_errors(force, rows, 'force_rmse', 'force (meV/Å)', status['criteria'])
+    energy.set_title('Errors (RMSE) on the held-out configurations of the time')
     for key, name in (('labels_train', 'trained on'), ('labels_test', 'held out')):
         counts = np.cumsum([row[key] or 0 for row in rows])
-        below.step([row['iteration'] for row in rows], counts, 'o-', where='post', label=name)
-    below.legend(loc='center right')
-    below.set_ylabel('labels')
-    below.set_xlabel('iteration')
-    for axis in (below.xaxis, below.yaxis):
+        labels.step([row['iteration'] for row in rows], counts, 'o-', where='post', label=name)
+    labels.legend(loc='center right')
+    labels.set_ylabel('labels')
+    _draw_cost(cost, rows)
+    cost.set_xlabel('iteration')
+    for axis in (cost.xaxis, labels.yaxis):
         axis.get_major_locator().set_params(integer=True)
     figure.savefig(target, dpi=150)
+
+
+def _draw_errors(axes: Axes, rows: list[dict[str, Any]], key: str, name: str, criteria: dict[str, Any]) -> None:
+    """Draw one kind of error: held out, trained on, of forces on what was labelled where gamma was high, and wanted."""
+    kinds = [(key, 'o-', 'held out'), (f'train_{key}', '.:', 'trained on')]
+    for column, style, label in kinds:
+        found = [(row['iteration'], row[column] * 1e3) for row in rows if row[column] is not None]
+        if found:
+            axes.semilogy(*zip(*found, strict=True), style, label=label)
+    if key == 'force_rmse':
+        surprises = [(row['iteration'], (row['surprise'] or {}).get('forces')) for row in rows]
+        found = [(iteration, forces['rmse'] * 1e3) for iteration, forces in surprises if forces]
+        if found:
+            axes.semilogy(*zip(*found, strict=True), 'C3x', label='on new labels, before learning them')
+    if criteria.get(key):
+        axes.axhline(criteria[key] * 1e3, color='gray', linestyle='--', label='wanted')
+    axes.legend(loc='upper right', fontsize='small')
+    axes.set_ylabel(name)
+    _plain_ticks(axes)
+
+
+def _plain_ticks(axes: Axes) -> None:
+    """Write plain numbers at the logarithmic y axis, and no more than fit."""
+    from matplotlib.ticker import LogLocator
+
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))  # more would be printed over each other
+    for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        ticks('{x:g}')
+
+
+def _draw_cost(axes: Axes, rows: list[dict[str, Any]]) -> None:
+    """Draw the atoms labelled so far, and the core-hours of the labels where they are known."""
+    iterations = [row['iteration'] for row in rows]
+    axes.step(iterations, np.cumsum([row['atoms_labelled'] or 0 for row in rows]), 'o-', where='post')
+    axes.set_ylabel('atoms labelled', color='C0')
+    axes.set_ylim(bottom=0)
+    hours = np.cumsum([row['core_hours'] or 0 for row in rows])
+    if hours.any():
+        right = axes.twinx()
+        right.step(iterations, hours, '.--', where='post', color='C1')
+        right.set_ylabel('core-hours', color='C1')
+        right.set_ylim(bottom=0)
 
 
 def draw_parity(reference: list[Atoms], predictions: list[Atoms], target: str | os.PathLike) -> None:

@@ -1,6 +1,7 @@
-"""What a run of the loop did: the queries behind ``status``, ``export`` and ``lineage``.
+"""What a run of the loop did: the queries behind ``status``, ``report``, ``export`` and ``lineage``.
 
-Everything here takes nodes and returns plain dictionaries. The steps of a run are found by the labels of the call links
+Everything here takes nodes and returns plain dictionaries; :mod:`~aiida_pyacemaker.workflows.story` makes one story of
+them. The steps of a run are found by the labels of the call links
 that :class:`~aiida_pyacemaker.workflows.active_learning.ActiveLearningWorkChain` gives to its children
 (``iteration_01_explore``), so that a run can be looked at while it is still going.
 """
@@ -46,7 +47,6 @@ JOB_COLUMNS = {
 
 _STEP = re.compile(r'^iteration_(?P<iteration>\d+)_(?P<step>[a-z]+)')
 _LABEL = re.compile(r'^label_(?P<index>\d+)$')
-_WALKER = re.compile(r'^walker_(?P<index>\d+)')
 
 
 def while_unlocked(function: Callable[P, T]) -> Callable[P, T]:
@@ -143,57 +143,6 @@ def get_results(node: orm.ProcessNode | None) -> dict[str, Any]:
     if node is None or 'results' not in node.outputs:
         return {}
     return node.outputs.results.get_dict()
-
-
-# Status ---------------------------------------------------------------------------------------------------------------
-
-
-@while_unlocked
-def get_status(run: orm.WorkChainNode) -> dict[str, Any]:
-    """Describe the state of a run.
-
-    :returns: dictionary with ``state``, ``iteration``, ``running`` (tree of what runs now), ``dft`` (see
-        :func:`count_labels`), ``generations`` (one row per potential), ``walkers`` (gamma of each simulation of the
-        newest round), ``potential`` (PK of the newest) and ``time``; energies in eV/atom, forces in eV/Å.
-    """
-    steps = get_steps(run)
-    parameters = run.inputs.parameters.get_dict() if 'parameters' in run.inputs else {}
-    generations = [describe_iteration(iteration, children) for iteration, children in steps.items()]
-    explored = [children['explore'] for children in steps.values() if 'explore' in children]
-    dft = count_labels(children['label'] for children in steps.values() if 'label' in children)
-    potentials = [row['potential'] for row in generations if row['potential']]
-    return {
-        'pk': run.pk,
-        'uuid': run.uuid,
-        'elements': parameters.get('system', {}).get('elements', []),
-        'protocol': parameters.get('protocol'),
-        'state': get_state(run),
-        'process_state': run.process_state.value if run.process_state else None,
-        'paused': run.paused,
-        'exit_status': run.exit_status,
-        'exit_message': run.exit_message or None,
-        'exception': run.exception,
-        'iteration': max(steps, default=0),
-        'max_iterations': parameters.get('budget', {}).get('max_iterations'),
-        'running': [] if run.is_terminated else get_running_tree(run),
-        'dft': {**dft, 'budget': parameters.get('budget', {}).get('max_labels')},
-        'criteria': parameters.get('validate', {}),
-        'generations': generations,
-        'walkers': describe_walkers(explored[-1]) if explored else [],
-        'potential': potentials[-1] if potentials else None,
-        'time': get_times(run, steps),
-    }
-
-
-def get_state(run: orm.WorkChainNode) -> str:
-    """Return one word for where a run is: its own verdict if it gave one, else the state of the process."""
-    if not run.is_terminated:
-        return 'paused' if run.paused else 'running'
-    if 'report' in run.outputs:
-        return run.outputs.report.get_dict().get('state') or 'finished'
-    if run.is_finished:
-        return 'converged' if run.is_finished_ok else 'failed'
-    return run.process_state.value  # killed or excepted
 
 
 def get_running_tree(node: orm.ProcessNode) -> list[dict[str, Any]]:
@@ -328,71 +277,6 @@ def get_jobs(node: orm.WorkChainNode) -> list[dict[str, Any]]:
             defaults = {'configurations': 1, 'work': job['configurations'] or 1, 'core_hours': 0.0, 'healed': False}
             jobs[index] = {'index': index, **job, **{key: job[key] or value for key, value in defaults.items()}}
     return [jobs[index] for index in sorted(jobs)]
-
-
-def describe_iteration(iteration: int, children: dict[str, orm.WorkChainNode]) -> dict[str, Any]:
-    """Return one row of the table of generations; what is not known yet is None."""
-    label, train, explore, validate = (children.get(name) for name in ('label', 'train', 'explore', 'validate'))
-    trained, explored, validated = get_results(train), get_results(explore), get_results(validate)
-    dft = count_labels([label]) if label else {}
-    row: dict[str, Any] = {
-        'iteration': iteration,
-        'generation': None,
-        'potential': None,
-        'number_halted': explored.get('number_halted'),
-        'gamma_max': explored.get('gamma_max'),
-        'labels_train': None,
-        'labels_test': None,
-        'labels_failed': dft.get('failed'),
-        'labels_suspect': dft.get('suspect'),
-        'train_energy_rmse': dig(trained, 'train', 'energy', 'rmse'),
-        'train_force_rmse': dig(trained, 'train', 'forces', 'rmse'),
-        'energy_rmse': dig(validated, 'energy', 'rmse'),
-        'force_rmse': dig(validated, 'forces', 'rmse'),
-        'stress_rmse': dig(validated, 'stress', 'rmse'),
-        # part of the force errors inside the 95 % band that the potential gives
-        'force_coverage': dig(validated, 'uncertainty', 'forces', 'coverage'),
-        'passed': validated.get('passed'),
-        'seconds': sum(duration(node) for node in children.values()),
-    }
-    if label is not None:
-        outputs = label.outputs
-        row['labels_train'] = len(outputs.train) if 'train' in outputs else (0 if label.is_terminated else None)
-        row['labels_test'] = len(outputs.test) if 'test' in outputs else (0 if label.is_terminated else None)
-    if train is not None and 'potential' in train.outputs:
-        row['potential'] = train.outputs.potential.pk
-        row['generation'] = train.outputs.potential.generation
-    return row
-
-
-def describe_walkers(explore: orm.WorkChainNode) -> list[dict[str, Any]]:
-    """Return what is known of each simulation of a round: index, state, step, steps, gamma_max, reason."""
-    walkers: dict[int, dict[str, Any]] = {}
-    for label, node in get_children(explore).items():
-        match = _WALKER.match(label)
-        if not match or not isinstance(node, orm.CalcJobNode):
-            continue
-        results = get_results(node)
-        walkers[int(match['index'])] = {
-            'index': int(match['index']),
-            'pk': node.pk,
-            'state': node.process_state.value if node.process_state else None,
-            'halted': results.get('halted'),
-            'reason': results.get('reason') or (node.exit_message if node.is_failed else None),
-            'step': results.get('step'),
-            'steps': results.get('steps') or dig(node.inputs.parameters.get_dict(), 'steps'),
-            'gamma_max': results.get('gamma_max'),
-        }
-    return [walkers[index] for index in sorted(walkers)]
-
-
-def get_times(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.WorkChainNode]]) -> dict[str, float]:
-    """Return seconds: the whole run (``total``), and the wall time of each kind of step summed over the iterations."""
-    times = {'total': duration(run)}
-    for children in steps.values():
-        for name, node in children.items():
-            times[name] = times.get(name, 0.0) + duration(node)
-    return times
 
 
 def seconds_since(moment: datetime) -> float:

@@ -4,8 +4,8 @@
 
 FOLDER is what `aiida-pyacemaker export` wrote. Its `potentials/in.lammps` is run as it is, on one core: only the
 variables `repeat`, `steps` and `temperature` are given. The peak of the memory is that of the process as the operating
-system counts it; the speed is that of LAMMPS's own timer over the steps, without the set-up. The CPU time, set-up included, says what
-other work on the machine took from it.
+system counts it; the speed is that of LAMMPS's own timer over the steps, without the set-up. The CPU
+time, set-up included, says what other work on the machine took from it.
 """
 
 from __future__ import annotations
