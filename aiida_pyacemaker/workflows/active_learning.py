@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from aiida import orm
-from aiida.common import AttributeDict
 from aiida.common.exceptions import MultipleObjectsError, NotExistent
 from aiida.common.links import LinkType
 from aiida.engine import ToContext, WorkChain, if_, while_
 from aiida.plugins import DataFactory, WorkflowFactory
 
+from aiida_pyacemaker.atomistics.dynamics.plan import starting_sizes
+from aiida_pyacemaker.atomistics.dynamics.progress import Progress, forget_failures
+from aiida_pyacemaker.atomistics.fitting.parameters import Fit
 from aiida_pyacemaker.atomistics.labelling.settings import check_consistent
+from aiida_pyacemaker.atomistics.validation.errors import surprise
 from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
@@ -29,25 +32,16 @@ ValidateWorkChain = WorkflowFactory('pyacemaker.validate')
 
 #: Batches of labels that were given to a run rather than made for it are called this and their PK.
 GIVEN = 'labels_'
+#: What is told of each simulation of an iteration.
+WALKER_KEYS = ('index', 'program', 'reason', 'start_step', 'step', 'steps', 'gamma_max', 'diagnosis')
 
 
 class ActiveLearningWorkChain(WorkChain):
     """Explore with the current potential, halt where it extrapolates, label, learn, resume, until nothing halts.
 
-    A *round* starts every walker anew; walkers that halt resume from their restart files with the next generation until
-    all have reached their end. The loop has converged when a whole round passes without a halt and the errors on the
-    held-out set, which every such round extends by frames of its own, meet the criteria.
+    What comes next (which walkers resume, which stage follows, when the basis grows, when the loop has ended) is
+    decided by :class:`~aiida_pyacemaker.atomistics.dynamics.progress.Progress`; here are the steps.
     """
-
-    defaults = AttributeDict(
-        {
-            # A walker that halts this often in a row without having advanced by `advance` of its steps is stuck.
-            'halts_without_advance': 4,
-            'advance': 0.005,
-            # So many rounds in a row without a halt whose errors miss the criteria: more data of the kind don't help.
-            'rounds_without_success': 4,
-        }
-    )
 
     @classmethod
     def define(cls, spec):
@@ -95,6 +89,12 @@ class ActiveLearningWorkChain(WorkChain):
             default=lambda: orm.Int(0),
             help='Number of the first iteration, so that a continued run counts on.',
         )
+        spec.input(
+            'progress',
+            valid_type=orm.Dict,
+            required=False,
+            help='How far the former run had come after its last fit.',
+        )
         spec.outline(
             cls.setup,
             if_(cls.should_generate)(
@@ -111,11 +111,15 @@ class ActiveLearningWorkChain(WorkChain):
                 cls.inspect_validate,
             ),
             while_(cls.should_iterate)(
-                cls.run_explore,
-                cls.inspect_explore,
+                if_(cls.should_explore)(
+                    cls.run_explore,
+                    cls.inspect_explore,
+                ),
                 if_(cls.should_embed)(
                     cls.run_embed,
                     cls.inspect_embed,
+                ),
+                if_(cls.should_label)(
                     cls.run_label,
                     cls.inspect_label,
                 ),
@@ -127,11 +131,32 @@ class ActiveLearningWorkChain(WorkChain):
                     cls.run_validate,
                     cls.inspect_validate,
                 ),
-                cls.inspect_iteration,
+                if_(cls.should_produce)(
+                    cls.run_production,
+                    cls.inspect_production,
+                ),
+                if_(cls.should_prove)(
+                    cls.run_proof,
+                    cls.inspect_proof,
+                ),
+            ),
+            if_(cls.should_produce)(
+                cls.run_production,
+                cls.inspect_production,
+            ),
+            if_(cls.should_prove)(
+                cls.run_proof,
+                cls.inspect_proof,
             ),
             cls.results,
         )
-        spec.output('potential', valid_type=AcePotentialData, required=False, help='The last potential.')
+        spec.output('potential', valid_type=AcePotentialData, required=False, help='The best potential.')
+        spec.output(
+            'exploring_potential',
+            valid_type=AcePotentialData,
+            required=False,
+            help='The potential that explored, and that a continued run goes on from, if the best one is another.',
+        )
         spec.output('dataset', valid_type=ConfigurationsData, required=False, help='Everything it was trained on.')
         spec.output('test_set', valid_type=ConfigurationsData, required=False, help='Everything it was measured on.')
         spec.output('report', valid_type=orm.Dict, required=False, help='End state and the story of each iteration.')
@@ -213,27 +238,57 @@ class ActiveLearningWorkChain(WorkChain):
     def setup(self):
         """Initialise what the iterations carry on."""
         self.ctx.parameters = self.inputs.parameters.get_dict()
-        self.ctx.iteration = self.inputs.first_iteration.value
-        self.ctx.first = self.ctx.iteration
         self.ctx.potential = self.inputs.get('potential', None)
         # Every batch of labels is kept under its name, and a data set is made of all of them at once: merging one onto
         # the other would lengthen the path from a potential to its DFT calculations with every iteration.
         self.ctx.batches = {name: dict(self.inputs.get(name, {})) for name in ('dataset', 'test_set')}
         self.ctx.dataset = self.ctx.test_set = None
         self.ctx.restarts = dict(self.inputs.get('restarts', {}))
-        self.ctx.walkers = {}
-        self.ctx.round = 0
-        self.ctx.round_is_fresh = False
-        self.ctx.round_is_clean = False
-        self.ctx.rounds_missed = 0
-        self.ctx.new_train = self.has_unseen_labels()
-        self.ctx.new_test = False
-        self.ctx.passed = None
-        self.ctx.state = 'running'
-        self.ctx.reason = ''
+        self.ctx.starting = {}
+        self.ctx.to_label = None
+        self.ctx.production = None
+        self.ctx.new_test = True
         self.ctx.history = []
-        self.ctx.entry = {'iteration': self.ctx.iteration}
+        progress = self.get_first_progress()
+        self.ctx.entry = {'iteration': progress.iteration}
+        self.keep(progress)
         return self.merge_batches()
+
+    def get_first_progress(self) -> Progress:
+        """Return how far the loop has come before it begins: where a former run was after its last fit, or nowhere."""
+        if 'progress' in self.inputs:
+            progress = Progress.continued(self.ctx.parameters, self.inputs.progress.get_dict())
+        else:
+            first = self.inputs.first_iteration.value
+            progress = Progress(self.ctx.parameters, iteration=first, first=first)
+        progress.resuming = sorted(int(name.removeprefix('walker_')) for name in self.ctx.restarts)
+        progress.fit_due = self.has_unseen_labels()
+        return progress
+
+    @property
+    def progress(self) -> Progress:
+        """How far the loop has come. What is changed in it must be kept, see :meth:`keep`."""
+        return Progress.from_dict(self.ctx.parameters, self.ctx.progress)
+
+    def keep(self, progress: Progress, waits_for: str = ''):
+        """Keep a progress in the context, and show it to those who look at the node while the run goes on.
+
+        :param waits_for: what the run waits for, for people.
+        """
+        self.ctx.progress = progress.to_dict()
+        story = {
+            'stage': progress.stage_name,
+            'stage_number': progress.stage + 1,
+            'stages': len(self.ctx.parameters['explore']['stages']),
+            'round': progress.round,
+            'clean_rounds': progress.clean_rounds,
+            'seeds': self.ctx.parameters['explore']['seeds'],
+            'state': progress.state,
+            'reason': progress.reason,
+            'waits_for': waits_for,
+            'history': [*self.ctx.history, self.ctx.entry],
+        }
+        self.node.base.extras.set('progress', story)
 
     def has_unseen_labels(self) -> bool:
         """Return whether there are labels to start from that the potential to start from was not trained on."""
@@ -279,22 +334,28 @@ class ActiveLearningWorkChain(WorkChain):
             builder = LabelWorkChain.get_builder_from_protocol(
                 self.inputs.codes[code], self.ctx.to_label, label, options=options[code]
             )
-        return ToContext(label=self.submit_step(builder, 'label'))
+        return ToContext(label=self.submit_step(builder, 'label', f'{len(self.ctx.to_label)} labels'))
 
     def inspect_label(self):
         """Add the labels to the data sets, also those of a batch in which too much failed."""
-        node = self.ctx.label
+        node, self.ctx.to_label = self.ctx.label, None
+        number, frames = {'train': 0, 'test': 0}, []
         for split, name in (('train', 'dataset'), ('test', 'test_set')):
             if split not in node.outputs:
                 continue
-            self.ctx[f'new_{split}'] = True
-            self.ctx.batches[name][f'iteration_{self.ctx.iteration:02d}'] = node.outputs[split]
-            self.ctx.entry[f'labels_{split}'] = len(node.outputs[split])
+            self.ctx.batches[name][f'iteration_{self.ctx.progress["iteration"]:02d}'] = node.outputs[split]
+            number[split] = self.ctx.entry[f'labels_{split}'] = len(node.outputs[split])
+            frames += node.outputs[split].get_frames()
         if 'results' in node.outputs:
             results = node.outputs.results.get_dict()
             self.ctx.entry['labels_failed'] = results['number_failed']
             self.ctx.entry['labels_suspect'] = results.get('number_suspect', 0)
             self.ctx.entry['core_hours'] = results.get('core_hours')
+        self.ctx.new_test = self.ctx.new_test or bool(number['test'])
+        progress = self.progress
+        progress.labelled(**number)
+        self.ctx.entry['surprise'] = surprise(frames)
+        self.keep(progress)
         mixture = self.merge_batches()
         if not node.is_finished_ok:
             return self.abort(self.exit_codes.ERROR_LABEL_FAILED, node)
@@ -311,12 +372,10 @@ class ActiveLearningWorkChain(WorkChain):
             if not mix:
                 check_consistent([atoms for batch in batches for atoms in batch.get_frames()])
         except ValueError as exception:
-            self.ctx.state, self.ctx.reason = 'failed', str(exception)
-            self.ctx.history.append(self.ctx.entry)
-            self.attach_outputs()
-            return self.exit_codes.ERROR_MIXED_SETTINGS.format(message=self.ctx.reason)
+            self.fail(str(exception))
+            return self.exit_codes.ERROR_MIXED_SETTINGS.format(message=str(exception))
         for name in ('dataset', 'test_set'):
-            present = f'iteration_{self.ctx.iteration:02d}'
+            present = f'iteration_{self.ctx.progress["iteration"]:02d}'
             if self.ctx.batches[name] and (self.ctx[name] is None or present in self.ctx.batches[name]):
                 label = f'{present}_{name}'
                 allowed = {'mix_settings': orm.Bool(True)} if mix else {}
@@ -331,27 +390,37 @@ class ActiveLearningWorkChain(WorkChain):
         return label.get('mix_settings', False) or label.get('oracle') == 'tiered'
 
     def should_train(self) -> bool:
-        """Return whether there are labels that no potential has seen."""
-        return self.ctx.new_train
+        """Return whether there are labels that no potential has seen, or the basis is to grow."""
+        return self.progress.fit_due
 
     def run_train(self):
         """Fit the next generation."""
         generation = 0 if self.ctx.potential is None else self.ctx.potential.generation + 1
-        builder = TrainWorkChain.get_builder_from_protocol(
+        n_atoms = sum(len(atoms) for atoms in self.ctx.dataset.get_frames())
+        changes = {**self.progress.fit_parameters(n_atoms), 'generation': generation}
+        builder = self.get_fit(changes, self.ctx.potential)
+        return ToContext(train=self.submit_step(builder, 'train', f'the fit of {len(self.ctx.dataset)} configurations'))
+
+    def get_fit(self, changes: dict, potential):
+        """Return the builder of a fit to all labels.
+
+        :param changes: what is other than in the section `train` of the run file.
+        :param potential: the potential to continue from, None for none.
+        """
+        section = {key: self.ctx.parameters['train'][key] for key in Fit.model_fields}
+        own = {
+            'elements': self.ctx.parameters['system']['elements'],
+            'seed': self.ctx.parameters['seed'],
+            'mix_settings': self.may_mix(),
+        }
+        return TrainWorkChain.get_builder_from_protocol(
             self.inputs.codes.worker,
             self.ctx.dataset,
-            {
-                **self.ctx.parameters['train'],
-                'elements': self.ctx.parameters['system']['elements'],
-                'seed': self.ctx.parameters['seed'],
-                'generation': generation,
-                'mix_settings': self.may_mix(),
-            },
+            {**section, **own, **changes},
             test=self.ctx.test_set,
-            potential=self.ctx.potential,
+            potential=potential,
             options=self.ctx.parameters['options']['worker'],
         )
-        return ToContext(train=self.submit_step(builder, 'train'))
 
     def inspect_train(self):
         """Take the new potential over, and say so if its training set is degenerate."""
@@ -359,11 +428,17 @@ class ActiveLearningWorkChain(WorkChain):
         if not node.is_finished_ok:
             return self.abort(self.exit_codes.ERROR_TRAIN_FAILED, node)
         self.ctx.potential = node.outputs.potential
-        self.ctx.new_train = False
-        self.ctx.trained = True
-        self.ctx.entry['generation'] = self.ctx.potential.generation
-        cold_start = node.outputs.results.get_dict().get('cold_start') or {}
-        self.ctx.entry['cold_start'] = cold_start
+        self.ctx.new_test = True
+        results, progress = node.outputs.results.get_dict(), self.progress
+        progress.trained(results)
+        cold_start = results.get('cold_start') or {}
+        self.ctx.entry.update(
+            generation=self.ctx.potential.generation,
+            number_of_functions=progress.functions_used,
+            cold_start=cold_start,
+        )
+        self.keep(progress)
+        self.keep_checkpoint()
         if cold_start.get('degenerate'):
             self.report(
                 f'the training set is degenerate: median gamma {cold_start["median_gamma"]:.3g} on held-out rattled '
@@ -371,10 +446,15 @@ class ActiveLearningWorkChain(WorkChain):
                 '`structures.rattle.number`, or lower `train.number_of_functions`.'
             )
 
+    def keep_checkpoint(self):
+        """Leave with the node what a continued run needs to go on from this fit."""
+        checkpoints = self.node.base.extras.get('checkpoints', {})
+        name = f'{self.ctx.progress["iteration"]:02d}'
+        self.node.base.extras.set('checkpoints', {**checkpoints, name: self.ctx.progress})
+
     def should_validate(self) -> bool:
         """Return whether the potential or the held-out set is new."""
-        fresh = self.ctx.new_test or self.ctx.pop('trained', False) or self.ctx.passed is None
-        return fresh and self.ctx.test_set is not None
+        return self.ctx.new_test and self.ctx.test_set is not None and self.ctx.potential is not None
 
     def run_validate(self):
         """Measure the potential on the held-out set."""
@@ -385,19 +465,21 @@ class ActiveLearningWorkChain(WorkChain):
             self.ctx.parameters['validate'],
             options=self.ctx.parameters['options']['worker'],
         )
-        return ToContext(validate=self.submit_step(builder, 'validate'))
+        waits_for = f'the errors on {len(self.ctx.test_set)} held-out configurations'
+        return ToContext(validate=self.submit_step(builder, 'validate', waits_for))
 
     def inspect_validate(self):
         """Note the errors and whether they meet the criteria."""
         node = self.ctx.validate
         if not node.is_finished_ok:
             return self.abort(self.exit_codes.ERROR_VALIDATE_FAILED, node)
-        results = node.outputs.results.get_dict()
+        results, progress = node.outputs.results.get_dict(), self.progress
         self.ctx.new_test = False
-        self.ctx.passed = results['passed']
+        passed = progress.validated(results)
         self.ctx.entry.update(
-            energy_rmse=results['energy']['rmse'], force_rmse=results['forces']['rmse'], passed=results['passed']
+            energy_rmse=results['energy']['rmse'], force_rmse=results['forces']['rmse'], passed=passed
         )
+        self.keep(progress)
         self.report(
             f'generation {self.ctx.potential.generation}: {results["energy"]["rmse"] * 1e3:.2f} meV/atom, '
             f'{results["forces"]["rmse"] * 1e3:.1f} meV/Å on {len(self.ctx.test_set)} held-out configurations'
@@ -405,187 +487,228 @@ class ActiveLearningWorkChain(WorkChain):
 
     def should_iterate(self) -> bool:
         """Close the last iteration's entry, and return whether there is another one to do."""
-        self.ctx.history.append(self.ctx.entry)
-        budget = self.ctx.parameters['budget']
-        if self.ctx.state == 'running' and self.ctx.iteration - self.ctx.first >= budget['max_iterations']:
-            self.ctx.state, self.ctx.reason = (
-                'budget_exhausted',
-                f'`budget.max_iterations` = {budget["max_iterations"]}',
-            )
-        if self.ctx.state == 'running' and self.number_of_labels() >= budget['max_labels']:
-            self.ctx.state, self.ctx.reason = 'budget_exhausted', f'`budget.max_labels` = {budget["max_labels"]}'
-        if self.ctx.state != 'running':
-            return False
-        self.ctx.iteration += 1
-        self.ctx.entry = {'iteration': self.ctx.iteration, 'generation': self.ctx.potential.generation}
-        return True
+        progress = self.progress
+        self.ctx.entry['clean_rounds'] = progress.clean_rounds
+        goes_on = progress.advance(self.number_of_labels())
+        if goes_on:
+            self.ctx.history.append(self.ctx.entry)
+            self.ctx.entry = {
+                'iteration': progress.iteration,
+                'stage': progress.stage_name,
+                'round': progress.round,
+                'generation': self.ctx.potential.generation,
+                'why': progress.why,
+            }
+            self.report(f'iteration {progress.iteration}, stage {progress.stage_name}: {progress.why}')
+        self.keep(progress)
+        return goes_on
 
     def number_of_labels(self) -> int:
         """Return how many configurations were labelled for this run, not counting the labels that it was given."""
         batches = [item for batches in self.ctx.batches.values() for item in batches.items()]
         return sum(len(node) for name, node in batches if not name.startswith(GIVEN))
 
+    def should_explore(self) -> bool:
+        """Return whether this iteration simulates: one in which only the basis grows does not."""
+        return self.progress.explores
+
     def run_explore(self):
         """Resume the walkers that halted, or else start a new round."""
-        parameters = dict(self.ctx.parameters['explore'])
-        self.ctx.round_is_fresh = not self.ctx.restarts
-        if self.ctx.round_is_fresh:
-            self.ctx.round += 1
-            self.ctx.walkers = {}
-        else:
-            parameters['walker_indices'] = sorted(int(name.removeprefix('walker_')) for name in self.ctx.restarts)
-        # Depends on numbers that a continued run finds again, so that what it repeats comes from the cache.
-        parameters['seed'] = self.ctx.parameters['seed'] * 100 + self.ctx.iteration
-        builder = ExploreWorkChain.get_builder_from_protocol(
+        progress = self.progress
+        parameters = {**self.ctx.parameters['explore'], 'walker_indices': progress.walkers_to_run()}
+        builder = self.get_exploration(parameters, progress.stage, self.ctx.potential, self.ctx.restarts)
+        number = len(parameters['walker_indices'])
+        return ToContext(explore=self.submit_step(builder, 'explore', f'{number} simulations'))
+
+    def get_exploration(self, explore: dict, stage: int, potential, restarts=None):
+        """Return the builder of the simulations of a round.
+
+        :param explore: the section `explore`, and `walker_indices` if only some are to run.
+        :param stage: that of the section.
+        :param restarts: restart files of walkers that resume, by `walker_NN`.
+        """
+        # The seed depends on numbers that a continued run finds again, so that what it repeats comes from the cache.
+        return ExploreWorkChain.get_builder_from_protocol(
             self.inputs.codes.lammps,
-            self.ctx.potential,
-            self.get_starting_configurations(),
-            parameters,
-            restarts=self.ctx.restarts,
+            potential,
+            self.get_starting_configurations(starting_sizes(explore, stage, self.ctx.parameters['embed']['max_atoms'])),
+            {**explore, 'stage': stage, 'seed': self.progress.seed},
+            restarts=restarts,
             options=self.ctx.parameters['options']['lammps'],
         )
-        return ToContext(explore=self.submit_step(builder, 'explore'))
 
-    def get_starting_configurations(self):
-        """Return the cells in which the walkers start."""
-        if 'starting' not in self.ctx:
-            explore, largest = self.ctx.parameters['explore'], self.ctx.parameters['embed']['max_atoms']
-            sizes = {
-                'atoms': explore['atoms'],
-                'number': explore['walkers'],
-                # Cells that may go to DFT whole stay so; what is larger is cut out of its cell.
-                'max_atoms': largest if explore['atoms'] <= largest else None,
-            }
-            self.ctx.starting = starting_configurations(
+    def get_starting_configurations(self, sizes: dict):
+        """Return the cells in which the walkers of a stage start.
+
+        :param sizes: number and size of the cells.
+        """
+        name = '_'.join(str(value) for value in sizes.values())
+        if name not in self.ctx.starting:
+            self.ctx.starting[name] = starting_configurations(
                 orm.Dict({**self.get_structure_parameters(), **sizes}),
                 **self.inputs.get('structures', {}),
-                metadata={'call_link_label': 'starting_configurations'},
+                metadata={'call_link_label': f'starting_configurations_{len(self.ctx.starting)}'},
             )
-        return self.ctx.starting
+        return self.ctx.starting[name]
 
     def inspect_explore(self):
-        """Note which walkers halted, and stop if one of them does not get any further."""
+        """Note how the simulations ended, and which of them resume."""
         node = self.ctx.explore
         if not node.is_finished_ok:
             return self.abort(self.exit_codes.ERROR_EXPLORE_FAILED, node)
-        results = node.outputs.results.get_dict()
-        self.ctx.round_is_clean = self.ctx.round_is_fresh and results['completed']
-        self.ctx.restarts = {
-            name: restart
-            for name, restart in node.outputs.restarts.items()
-            if self.get_walker(results, name)['reason'] == 'gamma'
-        }
+        results, progress = node.outputs.results.get_dict(), self.progress
+        progress.explored(results['walkers'], results.get('failed', []))
+        names = [f'walker_{index:02d}' for index in progress.resuming]
+        self.ctx.restarts = {name: node.outputs.restarts[name] for name in names}
         self.ctx.entry.update(
             number_halted=results['number_halted'],
             number_failed=results['number_failed'],
             gamma_max=results['gamma_max'],
-            walkers=[
-                {key: walker.get(key) for key in ('index', 'reason', 'step', 'steps', 'gamma_max')}
-                for walker in results['walkers']
-            ],
+            ended=progress.ended,
+            walkers=[{key: walker.get(key) for key in WALKER_KEYS} for walker in results['walkers']],
         )
-        for walker in results['walkers']:
-            self.note_advance(walker)
-
-    @staticmethod
-    def get_walker(results: dict, name: str) -> dict:
-        """Return what became of the walker with the name ``walker_NN``."""
-        return next(walker for walker in results['walkers'] if f'walker_{walker["index"]:02d}' == name)
-
-    def note_advance(self, walker: dict):
-        """Count how often a walker halted in a row without getting any further."""
-        former = self.ctx.walkers.get(walker['index'], {'step': -walker['steps'], 'halts': 0})
-        advanced = walker['step'] - former['step'] > self.defaults.advance * walker['steps']
-        halts = 0 if advanced or walker['reason'] != 'gamma' else former['halts'] + 1
-        self.ctx.walkers[walker['index']] = {'step': walker['step'], 'halts': halts}
-        if halts >= self.defaults.halts_without_advance:
-            self.ctx.state = 'stalled'
-            self.ctx.reason = (
-                f'walker {walker["index"]} halted {halts} times in a row around step {walker["step"]}; raise '
-                '`explore.gamma_halt`, lower `train.number_of_functions`, or raise `embed.select_per_halt`'
-            )
+        self.keep(progress)
 
     def should_embed(self) -> bool:
         """Return whether the simulations left something to learn from or to measure on."""
-        if self.ctx.state != 'running':
+        progress = self.progress
+        if not progress.explores or progress.selection() is None:
             return False
-        snapshots = self.ctx.explore.outputs
-        return 'halted' in snapshots or (self.ctx.round_is_fresh and 'trajectory' in snapshots)
+        outputs = self.ctx.explore.outputs
+        return 'halted' in outputs or 'trajectory' in outputs
 
     def run_embed(self):
-        """Choose what to label: around the halts, or from a round that passed without any."""
-        validate = self.ctx.parameters['validate']
-        snapshots = 'halted' if 'halted' in self.ctx.explore.outputs else 'trajectory'
-        learn = snapshots == 'trajectory' and not (self.ctx.round_is_clean and self.ctx.passed)
+        """Choose what to label: around the halts, or from simulations that passed without any."""
+        outputs = self.ctx.explore.outputs
+        progress = self.progress
         builder = EmbedWorkChain.get_builder_from_protocol(
             self.inputs.codes.worker,
             self.ctx.potential,
-            {snapshots: self.ctx.explore.outputs[snapshots]},
+            {name: outputs[name] for name in ('halted', 'trajectory') if name in outputs},
             {
                 **self.ctx.parameters['embed'],
+                **progress.selection(),
                 'gamma_select': self.ctx.parameters['explore']['gamma_select'],
-                'number_of_test': validate['test_per_round'] if self.ctx.round_is_clean else 0,
-                'number_of_train': validate['train_per_round'] if learn else 0,
-                'seed': self.ctx.parameters['seed'] * 100 + self.ctx.iteration,
+                'seed': self.ctx.parameters['seed'] * 100 + progress.iteration,
             },
             options=self.ctx.parameters['options']['worker'],
         )
-        return ToContext(embed=self.submit_step(builder, 'embed'))
+        return ToContext(embed=self.submit_step(builder, 'embed', 'the choice of what to label'))
 
     def inspect_embed(self):
-        """Take the selection over as what to label next."""
+        """Take the selection over as what to label next; it may be empty."""
         node = self.ctx.embed
         if not node.is_finished_ok:
             return self.abort(self.exit_codes.ERROR_EMBED_FAILED, node)
-        self.ctx.to_label = node.outputs.configurations
+        self.ctx.to_label = node.outputs.configurations if 'configurations' in node.outputs else None
+        if self.ctx.to_label is None:
+            self.report('nothing new to label was found')
 
-    def inspect_iteration(self):
-        """Decide whether the loop has converged or no longer gets better."""
-        learned = self.ctx.entry.get('labels_train', 0)
-        if self.ctx.state != 'running' or not self.ctx.round_is_clean:
-            return
-        if self.ctx.passed and not learned:
-            self.ctx.state = 'converged'
-            return
-        self.ctx.rounds_missed += 1
-        if self.ctx.rounds_missed >= self.defaults.rounds_without_success:
-            self.ctx.state = 'stalled'
-            self.ctx.reason = (
-                f'{self.ctx.rounds_missed} rounds passed without a halt, yet the errors miss the criteria; raise '
-                '`train.number_of_functions`, or relax `validate.energy_rmse` and `validate.force_rmse`'
-            )
+    def should_label(self) -> bool:
+        """Return whether something was chosen."""
+        return self.ctx.to_label is not None
+
+    def should_produce(self) -> bool:
+        """Return whether the potential for production is to be fitted."""
+        return self.progress.production_due
+
+    def run_production(self):
+        """Fit all labels from scratch, with the basis that pays on them."""
+        changes = {**self.progress.production_parameters(), 'generation': self.ctx.potential.generation}
+        builder = self.get_fit(changes, None)
+        return ToContext(fit=self.submit_step(builder, 'production', 'the production fit'))
+
+    def inspect_production(self):
+        """Note whether the production potential is the better one; a fit that failed costs nothing but itself."""
+        node, progress = self.ctx.fit, self.progress
+        self.ctx.production = None
+        if node.is_finished_ok:
+            progress.produced(node.outputs.results.get_dict())
+            if progress.production['kept']:
+                self.ctx.production = node.outputs.potential
+        else:
+            progress.production_failed(f'{node.process_label}<{node.pk}>: {node.exit_message}')
+        self.ctx.entry['production'] = progress.production
+        self.keep(progress)
+        self.report(f'production fit: {progress.production["why"]}')
+
+    def should_prove(self) -> bool:
+        """Return whether the production potential has still to show that simulations with it are stable."""
+        return self.progress.proof_due
+
+    def run_proof(self):
+        """Run the simulations of the last stage with the production potential, without heed of gamma."""
+        builder = self.get_exploration(self.progress.proof(), 0, self.ctx.production)
+        return ToContext(proof=self.submit_step(builder, 'proof', 'simulations with the production potential'))
+
+    def inspect_proof(self):
+        """Keep the production potential if all simulations came to their end."""
+        node, progress = self.ctx.proof, self.progress
+        results = node.outputs.results.get_dict() if 'results' in node.outputs else {'walkers': []}
+        if not progress.proven(results['walkers'], results.get('failed', [])):
+            self.ctx.production = None
+        self.ctx.entry['production'] = progress.production
+        self.keep(progress)
+        self.report(f'production fit: {progress.production["why"]}')
 
     def results(self):
         """Attach the outputs and end in the state that was reached."""
+        self.ctx.history.append(self.ctx.entry)
         self.attach_outputs()
-        if self.ctx.state == 'budget_exhausted':
-            return self.exit_codes.ERROR_BUDGET_EXHAUSTED.format(budget=self.ctx.reason)
-        if self.ctx.state == 'stalled':
-            return self.exit_codes.ERROR_STALLED.format(reason=self.ctx.reason)
+        progress = self.progress
+        if progress.state == 'budget_exhausted':
+            return self.exit_codes.ERROR_BUDGET_EXHAUSTED.format(budget=progress.reason)
+        if progress.state == 'stalled':
+            return self.exit_codes.ERROR_STALLED.format(reason=progress.reason)
 
     # Helpers ----------------------------------------------------------------------------------------------------------
 
-    def submit_step(self, builder, step: str):
-        """Submit a step of this iteration under a label that says what and when it is."""
-        name = f'iteration_{self.ctx.iteration:02d}_{step}'
+    def submit_step(self, builder, step: str, waits_for: str):
+        """Submit a step of this iteration under a label that says what and when it is.
+
+        :param waits_for: what it is, for people.
+        """
+        name = f'iteration_{self.ctx.progress["iteration"]:02d}_{step}'
         builder.metadata.call_link_label = name
         builder.metadata.label = name
+        self.keep(self.progress, waits_for)
         return adopt_child(self, name) or self.submit(builder)
 
     def attach_outputs(self):
-        """Attach the last potential, the data sets and the report."""
-        for name in ('potential', 'dataset', 'test_set'):
-            if self.ctx[name] is not None:
-                self.out(name, self.ctx[name])
-        report = {'state': self.ctx.state, 'reason': self.ctx.reason, 'iterations': self.ctx.history}
+        """Attach the best and the last potential, the data sets and the report."""
+        progress = self.progress
+        best = self.ctx.production if progress.production_holds else None
+        outputs = {
+            'potential': best or self.ctx.potential,
+            'exploring_potential': None if best is None else self.ctx.potential,
+            'dataset': self.ctx.dataset,
+            'test_set': self.ctx.test_set,
+        }
+        for name, node in outputs.items():
+            if node is not None:
+                self.out(name, node)
+        report = {
+            'state': progress.state,
+            'reason': progress.reason,
+            'iterations': self.ctx.history,
+            'production': progress.production if progress.production_holds else None,
+            'ends': progress.ends,
+        }
         self.out('report', orm.Dict(report).store())
 
     def abort(self, exit_code, node):
         """Return the exit code for a step that failed, once everything that was reached is attached."""
-        self.ctx.state, self.ctx.reason = 'failed', f'{node.process_label}<{node.pk}>: {node.exit_message}'
+        reason = f'{node.process_label}<{node.pk}>: {node.exit_message}'
+        self.fail(reason)
+        return exit_code.format(iteration=self.ctx.progress['iteration'], message=reason)
+
+    def fail(self, reason: str):
+        """End in the state `failed`, with everything that was reached."""
+        progress = self.progress
+        progress.state, progress.reason = 'failed', reason
+        self.keep(progress)
         self.ctx.history.append(self.ctx.entry)
         self.attach_outputs()
-        return exit_code.format(iteration=self.ctx.iteration, message=self.ctx.reason)
 
 
 def complete_label(label: dict, elements: list[str]) -> dict:
@@ -651,12 +774,17 @@ def get_restart_inputs(restart_from) -> dict:
 
     last, iteration = children[fits[-1]], int(fits[-1].split('_')[1])
     inputs = {'potential': last.outputs.potential, 'first_iteration': orm.Int(iteration)}
+    checkpoint = node.base.extras.get('checkpoints', {}).get(f'{iteration:02d}')
+    if checkpoint is not None:
+        stalled = node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_STALLED.status
+        inputs['progress'] = orm.Dict(forget_failures(checkpoint) if stalled else checkpoint)
     for name, port in (('dataset', 'configurations'), ('test_set', 'test')):
         if port in last.inputs.job:
             inputs[name] = get_batches(last.inputs.job[port])
     explore = children.get(f'iteration_{iteration:02d}_explore')
     if explore is not None:
         halted = [walker['index'] for walker in explore.outputs.results['walkers'] if walker['reason'] == 'gamma']
+        halted = halted if checkpoint is None else checkpoint['resuming']
         names = [f'walker_{index:02d}' for index in halted]
         inputs['restarts'] = {name: explore.outputs.restarts[name] for name in names}
     return inputs
