@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import functools
 import hashlib
 import json
 import re
@@ -481,12 +482,13 @@ def protocol_defaults(name: str | None = None) -> dict[str, Any]:
     return {'protocol': name, **_merge(content['default_inputs'], changes)}
 
 
-def _merge(left: dict[str, Any], right: dict[str, Any]) -> dict[str, Any]:
-    """Merge ``right`` over ``left``; a section that ``right`` leaves empty stays as it is."""
+def _merge(left: dict[str, Any], right: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Merge ``right`` over ``left``; a section that ``right`` leaves empty stays as it is, unless it may be null."""
     merged = copy.deepcopy(left)
     for key, value in right.items():
-        if isinstance(merged.get(key), dict) and (isinstance(value, dict) or value is None):
-            merged[key] = _merge(merged[key], value or {})
+        empty = value is None and f'{prefix}{key}' not in _nullable_sections()
+        if isinstance(merged.get(key), dict) and (isinstance(value, dict) or empty):
+            merged[key] = _merge(merged[key], value or {}, f'{prefix}{key}.')
         else:
             merged[key] = copy.deepcopy(value)
     return merged
@@ -632,6 +634,18 @@ def iterate_sections(model: type[BaseModel] = RunFile, prefix: str = ''):
             key = f'{prefix}{field.alias or name}'
             yield key, section
             yield from iterate_sections(section, f'{key}.')
+
+
+@functools.cache
+def _nullable_sections(model: type[BaseModel] = RunFile, prefix: str = '') -> frozenset[str]:
+    """Return the dotted keys of all sections that may be left out as a whole, by null."""
+    found = set()
+    for name, field in model.model_fields.items():
+        section, key = _section(field), f'{prefix}{field.alias or name}'
+        if section is not None:
+            found |= _nullable_sections(section, f'{key}.')
+            found |= {key} if type(None) in get_args(field.annotation) else set()
+    return frozenset(found)
 
 
 def _keys(model: type[BaseModel]) -> list[str]:

@@ -95,6 +95,18 @@ def test_conveniences(tmp_path):
     assert runfile.label.degauss == 0.02
 
 
+def test_sections_that_may_be_null(tmp_path):
+    """Null does away with a section that may be left out, in the file and on the command line, and comes back."""
+    path = tmp_path / 'run.yaml'
+    path.write_text('system: {elements: [Cu, Au]}\ntrain: {production: null}\n')
+    runfile = load_runfile(path, ['explore.swap=null'])
+    assert runfile.train.production is None
+    assert runfile.explore.swap is None
+    assert resolve_runfile({'system': {'elements': ['Cu', 'Au']}}).train.production is not None
+    path.write_text(runfile.to_yaml())
+    assert load_runfile(path) == runfile
+
+
 def test_round_trip(tmp_path):
     """The complete run file, written out, is the same run file."""
     runfile = resolve_runfile({**ALUMINIUM, 'options': {'pw': {'resources': {'num_machines': 2}, 'account': 'me'}}})
