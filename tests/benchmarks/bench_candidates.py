@@ -1,6 +1,6 @@
 """What neighbours of a halted frame are worth: loops that label them against loops that label more halts instead.
 
-Each loop heats 32 atoms from a room-temperature crystal into the melt, two walkers, a small basis that does not grow:
+Each loop heats 32 atoms from a room-temperature crystal into the melt, one walker, a small basis that does not grow:
 with the halted frame alone, or with two of its neighbours of one kind. The labels that a loop had paid at some points
 are fitted once more with a larger basis, whose errors on the independent test set (crystal and melt of the teacher's
 own trajectories) are compared at an equal number of labels: all cells that are chosen have as many atoms.
@@ -35,9 +35,9 @@ from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
 #: The halted frame without neighbours.
 ALONE = 'alone'
 #: Functions of the loop and of the basis that is fitted again to its labels.
-FUNCTIONS, REFIT = 100, 250
+FUNCTIONS, REFIT = 80, 250
 #: Labels beyond the initial ones at which errors are compared.
-AT = (8, 16, 24)
+AT = (6, 12)
 
 
 def run_file(system: str, kind: str, seed: int, quick: bool) -> dict[str, Any]:
@@ -48,8 +48,8 @@ def run_file(system: str, kind: str, seed: int, quick: bool) -> dict[str, Any]:
     content = {
         'seed': seed,
         'explore': {
-            'walkers': 2, 'seeds': 1, 'steps': 2000 if quick else 6000, 'programs': ['heat'], 'atoms': 32,
-            'stages': [{'name': 'only', 'share': 1.0}],
+            'walkers': 1, 'seeds': 1, 'steps': 1000 if quick else 4000, 'timestep': 2.0, 'atoms': 32,
+            'programs': ['heat'], 'stages': [{'name': 'only', 'share': 1.0}],
         },
         'embed': embed,
         'train': {'number_of_functions': FUNCTIONS, 'max_functions': None},

@@ -13,11 +13,9 @@ from ..embedding.parameters import Embedding
 from ..potential import AcePotential
 from .candidates import along_modes, bursts, displaced
 from .cells import Cells
-from .d_optimal import d_optimal
+from .d_optimal import Knowledge, Rows, d_optimal
 from .descriptors import Environments
 from .parameters import KINDS
-
-Rows = dict[str, np.ndarray]
 
 DEFAULTS: dict[str, Any] = {
     'candidates': ['path'],
@@ -54,11 +52,12 @@ def select_configurations(
 ) -> list[Atoms]:
     """Choose what to label next.
 
-    Every halted frame is an anchor and chosen, unless it is a near-duplicate of another. Then come, for each of them,
-    the `select_per_halt - 1` most informative of its neighbours (`KINDS`, as many as `candidates_per_halt` of each
-    kind), by D-optimality with all that is chosen already. A simulation that broke off without a halt teaches by its
-    frames above gamma_select. From the trajectories come `number_of_test` random frames for the test set, then
-    `number_of_train` by D-optimality. Overlapping frames and near-duplicates are left out first.
+    The halted frames are anchors: they come first, except those that will be below `gamma_select` once the others are
+    learned (see `d_optimal`). Then come, for each of them, up to `select_per_halt - 1` of its neighbours (`KINDS`, as
+    many as `candidates_per_halt` of each kind), by D-optimality with all that is chosen already, as long as they stay
+    above `gamma_select`. A simulation that broke off without a halt teaches by its frames above `gamma_select` in the
+    same way. From the trajectories come `number_of_test` random frames for the test set, then `number_of_train` by
+    D-optimality, without near-duplicates. Overlapping frames are left out first.
 
     Of a frame with more than `max_atoms` atoms cells are cut: around the atoms with gamma above `gamma_select` where
     it halted, up to `max_environments`; around the most extrapolating atom of another frame for training, around
@@ -112,15 +111,17 @@ class _Selection:
         self.chosen: list[tuple[Atoms, Rows]] = []
 
     def take_halts(self, halted: list[Atoms], trajectory: list[Atoms]) -> None:
-        """Take all halted frames, duplicates only once, and then their most informative neighbours."""
-        found = self.cells.halted(halted)
-        anchors = []
-        for anchor, rows in zip(found, self._rows(found), strict=True):
-            if any(near_duplicate(rows, other) for _, other in self.chosen):
-                self.report('a halted configuration is a near-duplicate of another: left out')
-                continue
-            self.chosen.append((_named(anchor, 'halted', 'train'), rows))
-            anchors.append(anchor)
+        """Take the halted frames, except what is known once the others are learned, and what is best to know nearby."""
+        cells = self.cells.halted(halted)
+        rows = self._rows(cells)
+        # the one that halts most goes in whatever is left of it in a cell that was cut
+        order = sorted(range(len(cells)), key=lambda index: -Knowledge(self.environments.sizes).gamma(rows[index]))
+        first = order[:1]
+        rest = d_optimal(rows, len(rows), self.environments.sizes, start=first, least_gamma=self.values['gamma_select'])
+        anchors = [cells[index] for index in (*first, *rest)]
+        self.chosen += [(_named(cells[index], 'halted', 'train'), rows[index]) for index in (*first, *rest)]
+        if len(anchors) < len(cells):
+            self.report(f'{len(cells) - len(anchors)} of {len(cells)} halts are known once the others are learned')
         extra = self.values['select_per_halt'] - 1
         for anchor in anchors if extra > 0 else []:
             self._take(self._neighbours(anchor, trajectory), extra)
@@ -184,13 +185,17 @@ class _Selection:
         return above if len(above) else np.array([int(gamma.argmax())])
 
     def _take(self, candidates: list[Atoms], number: int) -> None:
-        self._take_best(self._without_duplicates(candidates), number, 'local_candidate')
+        """Take up to so many neighbours, none that is known once all that is chosen is learned."""
+        pool = list(zip(candidates, self._rows(candidates), strict=True))
+        self._take_best(pool, number, 'local_candidate', self.values['gamma_select'])
 
-    def _take_best(self, pool: list[tuple[Atoms, Rows]], number: int, family: str) -> None:
+    def _take_best(
+        self, pool: list[tuple[Atoms, Rows]], number: int, family: str, least_gamma: float | None = None
+    ) -> None:
         """Take up to so many of a pool by D-optimality, all that is chosen already taken as known."""
         known = len(self.chosen)
         rows = [row for _, row in (*self.chosen, *pool)]
-        for index in d_optimal(rows, number, self.environments.sizes, start=list(range(known))):
+        for index in d_optimal(rows, number, self.environments.sizes, list(range(known)), least_gamma):
             atoms, row = pool[index - known]
             self.chosen.append((_named(atoms, family, 'train'), row))
 

@@ -10,7 +10,7 @@ from ase.build import bulk
 from aiida_pyacemaker.atomistics.checks.overlap import overlapping
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
 from aiida_pyacemaker.atomistics.selection.candidates import along_modes, bursts, displaced, stiffest_modes
-from aiida_pyacemaker.atomistics.selection.d_optimal import d_optimal
+from aiida_pyacemaker.atomistics.selection.d_optimal import Knowledge, d_optimal
 from aiida_pyacemaker.atomistics.selection.descriptors import Environments
 from aiida_pyacemaker.atomistics.selection.farthest_point import farthest_point
 from aiida_pyacemaker.atomistics.selection.select import core_of, select_configurations
@@ -26,11 +26,11 @@ def rattled(width: float, seed: int, role: str = 'trajectory', **info) -> Atoms:
 
 
 def test_halted_and_trajectory(trained):
-    frames = [rattled(0.25, 1, 'halted', parent='run-1', walker=0), rattled(0.25, 2, 'halted', parent='run-2')]
+    frames = [rattled(0.3, 4, 'halted', parent='run-1', walker=0), rattled(0.3, 2, 'halted', parent='run-2')]
     frames += [rattled(0.05 + 0.01 * k, 10 + k, parent='run-1', step=k) for k in range(12)]
     parameters = {
-        'candidates': ['random'], 'candidates_per_halt': 6, 'select_per_halt': 3, 'number_of_train': 2,
-        'number_of_test': 4, 'seed': 3,
+        'candidates': ['random'], 'candidates_per_halt': 6, 'select_per_halt': 3, 'displacement': 0.2,
+        'number_of_train': 2, 'number_of_test': 4, 'seed': 3,
     }  # fmt: skip
     selected = select_configurations(trained[0], frames, parameters, report=quiet)
     families = [atoms.info['family'] for atoms in selected]
@@ -60,7 +60,7 @@ def test_broken_and_equal_frames_are_left_out(trained):
     said = []
     selected = select_configurations(trained[0], frames, {'number_of_train': 5}, report=said.append)
     assert [atoms.info['family'] for atoms in selected] == ['halted', 'trajectory']
-    assert any('overlapping' in line for line in said) and any('near-duplicate' in line for line in said)
+    assert any('overlapping' in line for line in said) and any('1 of 2 halts are known' in line for line in said)
 
 
 def test_nothing_to_choose(trained):
@@ -74,7 +74,7 @@ def test_frames_on_the_way(trained):
     halted = rattled(0.25, 1, 'halted', parent='run-1')
     way = [rattled(0.2, 20 + k, parent='run-1', step=k, selected=True) for k in range(3)]
     way.append(rattled(0.3, 30, parent='run-1', step=3))
-    boiled = [rattled(0.2, 40 + k, parent='run-2', step=k, selected=True, ended='volume') for k in range(4)]
+    boiled = [rattled(0.35, 40 + k, parent='run-2', step=k, selected=True, ended='volume') for k in range(4)]
     selected = select_configurations(trained[0], [halted, *way, *boiled], {'select_per_halt': 2}, report=quiet)
     assert [atoms.info['parent'] for atoms in selected] == ['run-1'] * 2 + ['run-2'] * 2
     assert selected[0].info['family'] == 'halted' and selected[1].info['operation'] == 'path'
@@ -227,3 +227,18 @@ def test_bad_input(change, parameters, message, trained):
     atoms.info.update(change)
     with pytest.raises(ValueError, match=message):
         select_configurations(trained[0], [atoms], parameters, report=quiet)
+
+
+def test_knowledge(trained):
+    """What is learned is below 1; a frame that is known teaches no more, and is not chosen."""
+    frames = [rattled(0.3, 4), rattled(0.3, 2), rattled(0.3, 4)]
+    environments = Environments(trained[0])
+    rows = environments.rows(frames)
+    knowledge = Knowledge(environments.sizes)
+    before = [knowledge.gamma(row) for row in rows]
+    assert before == pytest.approx([gamma.max() for gamma in trained[0].gamma(frames)])
+    gain = knowledge.gain(rows[1])
+    knowledge.add(rows[0])
+    assert knowledge.gamma(rows[0]) < 1 < knowledge.gamma(rows[1]) < before[1]
+    assert knowledge.gain(rows[1]) < gain
+    assert d_optimal(rows, 3, environments.sizes, start=[0], least_gamma=1.0) == [1]
