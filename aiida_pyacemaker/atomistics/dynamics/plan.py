@@ -127,14 +127,6 @@ def _plan_walker(
     return {'index': index, 'stage': name, 'program': program, 'structure': number, 'parameters': parameters}
 
 
-def inherit(frames: list[Atoms], start: Atoms) -> list[Atoms]:  # until the benchmarks' driver no longer needs it
-    from .outcome import keep_arrays
-
-    for atoms in frames:
-        keep_arrays(atoms, start)
-    return frames
-
-
 # Programs -------------------------------------------------------------------------------------------------------------
 
 

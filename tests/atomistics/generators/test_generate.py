@@ -173,12 +173,33 @@ def test_generation_error_is_a_value_error():
 
 
 def test_starting_cells():
-    """Simulations start in ideal crystals without vacuum: those of most elements first, each phase once."""
+    """Simulations start in ideal structures: those of most elements first, each phase once, molecules last."""
     cells = starting_cells(['Al'], Structures(), 1, atoms=16, number=4)
     assert len(cells) == 1 and len(cells[0]) == 16
     cells = starting_cells(['Cu', 'Au'], Structures(), 1, atoms=16, number=4)
     assert len(cells) == 4 and all(len(set(cell.get_chemical_symbols())) == 2 for cell in cells[:2])
     with pytest.raises(ValueError, match=r'has 16 atoms, more than embed\.max_atoms \(8\)'):
         starting_cells(['Al'], Structures(), 1, atoms=16, number=4, max_atoms=8)
-    with pytest.raises(ValueError, match='no crystal without vacuum'):
-        starting_cells(['C'], Structures(covalent={'structures': ['graphene']}), 1, 16, 4)
+    graphene = starting_cells(['C'], Structures(covalent={'structures': ['graphene']}), 1, 16, 1)
+    assert graphene[0].info['vacuum_axes'] == [2] and len(graphene[0]) >= 16
+    water = starting_cells(['H', 'O'], Structures(), 1, atoms=8, number=5)
+    assert [len(cell.info.get('vacuum_axes', [])) for cell in water] == [0, 0, 3, 3, 3]
+
+
+def test_cells_with_an_atom_on_its_way_into_a_vacancy():
+    """Beside each crystal one with a vacancy, halfway to which its neighbour stands; ions leave in neutral sets."""
+    crystal, hop = starting_cells(['Al'], Structures(), 1, atoms=32, number=1, hop=True)
+    assert (crystal.info['operation'], hop.info['operation']) == ('start', 'hop')
+    assert (len(crystal), len(hop)) == (32, 31)
+    mover = hop.info['parameters']['hopping']
+    neighbours = np.sort(hop.get_distances(mover, [k for k in range(31) if k != mover], mic=True))
+    # in fcc the atoms that form the window are at sqrt(3/8) of the lattice constant from its middle
+    assert np.allclose(neighbours[:4], 4.05 * np.sqrt(3 / 8))
+    cells = starting_cells(['Na', 'Cl'], Structures(ionic={'formulas': ['NaCl']}), 1, atoms=16, number=3, hop=True)
+    hops = [cell for cell in cells if cell.info['operation'] == 'hop']
+    assert cells[0].info['phase'] == hops[0].info['phase'] == 'rocksalt'
+    assert sorted(hops[0].symbols.indices()) == ['Cl', 'Na']
+    for cell in hops:
+        assert cell.get_chemical_formula() == 'Cl7Na7' and cell.arrays['oxidation_states'].sum() == 0
+        assert closest_ratios([cell])[0] > 0.7
+    assert all(cell.info['operation'] == 'start' for cell in starting_cells(['H'], Structures(), 1, 8, 2, hop=True))
