@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,8 @@ from aiida_pyacemaker.atomistics.potential import AcePotential
 from aiida_pyacemaker.atomistics.validation.errors import error_metrics
 
 QUICK = {'explore': {'steps': 2000, 'walkers': 2}, 'budget': {'max_iterations': 12}}
-#: Simulations without a watch on gamma: their number, and their steps.
-FREE, FREE_STEPS = 2, 5000
+#: Simulations without a watch on gamma: their number, and the steps of each half, heating and holding.
+FREE, FREE_STEPS = 1, 2500
 
 
 def measure(potential: AcePotential, test: list[Atoms]) -> dict[str, list[float]]:
@@ -58,13 +57,12 @@ def run_free(
 
     :param parameters: the resolved run file of the loop.
     """
-    explore = Progress(parameters).proof()
+    explore = Progress(merged(parameters, {'train': {'production': {'share': 1.0}}})).proof()
     high = max(explore['temperature'])
     cell, found = system.start().repeat(system.repeats[-1]), []
     for index in range(FREE):
-        plan = plan_walkers({**explore, 'programs': ['heat'], 'steps': steps, 'stages': [
-            {**explore['stages'][0], 'share': 1.0}]}, [cell], system.elements, 0, 1000 + index)[0]  # fmt: skip
-        heating = plan['parameters']
+        changes = {'programs': ['heat'], 'steps': steps}
+        heating = plan_walkers({**explore, **changes}, [cell], system.elements, 0, 1000 + index)[0]['parameters']
         outcome = simulate(directory / f'heat_{index}', potential, heating, structure=cell)
         if outcome.results['reason'] == 'completed':
             holding = {**heating, 'temperature': [high, high], 'steps': 2 * steps, 'soft_start': 0}
@@ -85,13 +83,15 @@ def run_one(system: System, seed: int, directory: Path, overrides: dict[str, Any
     path = directory / 'result.json'
     if path.exists():
         return json.loads(path.read_text())
-    began = time.process_time(), time.perf_counter()
-    story = run_loop(system, seed, directory, overrides, say=lambda line: print('    ' + line, flush=True))
-    seconds = time.perf_counter() - began[1]
+    told = directory / 'story.json'
+    if told.exists():
+        story = json.loads(told.read_text())
+    else:
+        story = run_loop(system, seed, directory, overrides, say=lambda line: print('    ' + line, flush=True))
     labelled, test = load_configurations(directory / 'labelled.npz'), test_set(system)
     result = {key: story[key] for key in ('system', 'seed', 'state', 'reason', 'rounds', 'halts', 'ends', 'labels')}
     result['iterations'] = story['iterations'][-1]['iteration']
-    result['seconds'], result['core_hours'] = seconds, core_hours(labelled)
+    result['seconds'], result['core_hours'] = sum(story['seconds'].values()), core_hours(labelled)
     result['functions'] = [entry['number_of_functions'] for entry in story['iterations'] if 'generation' in entry][-1]
     result['production'] = story['production']
     result['correlations'] = [

@@ -85,7 +85,7 @@ class Loop:
         self.labelled: list[Atoms] = []
         self.dumped: list[Atoms] = []
         self.potential: AcePotential | None = None
-        self.best: AcePotential | None = None
+        self.production: AcePotential | None = None
         self.restarts: dict[int, Path] = {}
         self.volumes: dict[int, float] = {}
         self.history: list[dict[str, Any]] = []
@@ -224,7 +224,6 @@ class Loop:
         """Measure the exploring potential on the held-out set."""
         test = self.get_split('test')
         self.progress.validated(error_metrics(test, predict(self.potential, test)))
-        self.best = self.potential
         self.entry['test'] = self.progress.test
 
     def produce(self) -> None:
@@ -241,8 +240,8 @@ class Loop:
                 self.walk(index, self.directory / 'walkers' / f'{name}_{index:02d}', potential, resumes=False)
                 for index in range(explore['walkers'])
             ]
-            if progress.proven([{'index': k, **outcome.results} for k, outcome in enumerate(outcomes)]):
-                self.best = potential
+            progress.proven([{'index': k, **outcome.results} for k, outcome in enumerate(outcomes)])
+        self.production = potential
         self.entry['production'] = progress.production
         self.seconds['proof'] += time.perf_counter() - began
 
@@ -280,11 +279,12 @@ class Loop:
         shutil.rmtree(self.directory / 'walkers', ignore_errors=True)
         for path in self.directory.glob('rows_*'):
             shutil.rmtree(path)
+        best = self.production if self.progress.production_holds else self.potential
         story = {
             'system': self.system.name, 'seed': self.parameters['seed'], 'state': self.progress.state,
             'reason': self.progress.reason, 'rounds': self.progress.round, 'ends': self.progress.ends,
             'halts': self.progress.ends.get('gamma', 0), 'iterations': self.history, 'seconds': self.seconds,
-            'potential': str(self.best.directory), 'exploring': str(self.potential.directory),
+            'potential': str(best.directory), 'exploring': str(self.potential.directory),
             'production': self.progress.production,
             'labels': {
                 'initial': sum(atoms.info['iteration'] == 0 for atoms in self.labelled),
