@@ -9,6 +9,7 @@ from ase.build import bulk, molecule
 
 from aiida_pyacemaker.atomistics.checks.overlap import closest_ratios
 from aiida_pyacemaker.atomistics.generators.generate import GenerationError, generate, starting_cells
+from aiida_pyacemaker.atomistics.generators.operations.defects import hopping_cell
 from aiida_pyacemaker.atomistics.generators.plan import Structures, automatic_family
 
 OFF = {'number': 0}
@@ -195,11 +196,12 @@ def test_cells_with_an_atom_on_its_way_into_a_vacancy():
     neighbours = np.sort(hop.get_distances(mover, [k for k in range(31) if k != mover], mic=True))
     # in fcc the atoms that form the window are at sqrt(3/8) of the lattice constant from its middle
     assert np.allclose(neighbours[:4], 4.05 * np.sqrt(3 / 8))
-    cells = starting_cells(['Na', 'Cl'], Structures(ionic={'formulas': ['NaCl']}), 1, atoms=16, number=3, hop=True)
-    hops = [cell for cell in cells if cell.info['operation'] == 'hop']
-    assert cells[0].info['phase'] == hops[0].info['phase'] == 'rocksalt'
-    assert sorted(hops[0].symbols.indices()) == ['Cl', 'Na']
-    for cell in hops:
-        assert cell.get_chemical_formula() == 'Cl7Na7' and cell.arrays['oxidation_states'].sum() == 0
-        assert closest_ratios([cell])[0] > 0.7
+    salt = bulk('NaCl', 'rocksalt', a=5.64, cubic=True)
+    salt.set_array('oxidation_states', np.array([1.0, -1.0] * 4))
+    cell = hopping_cell(salt, 16, np.random.default_rng(1))
+    assert cell.get_chemical_formula() == 'Cl7Na7' and cell.arrays['oxidation_states'].sum() == 0
+    mover = cell.info['parameters']['hopping']
+    gone = cell.info['parameters']['sites'][0]
+    assert cell.symbols[mover] == salt.repeat((1, 1, 2)).symbols[gone]
+    assert closest_ratios([cell])[0] > 0.7
     assert all(cell.info['operation'] == 'start' for cell in starting_cells(['H'], Structures(), 1, 8, 2, hop=True))
