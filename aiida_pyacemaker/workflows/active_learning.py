@@ -111,6 +111,7 @@ class ActiveLearningWorkChain(WorkChain):
                 cls.inspect_validate,
             ),
             while_(cls.should_iterate)(
+                cls.check_potential,
                 if_(cls.should_explore)(
                     cls.run_explore,
                     cls.inspect_explore,
@@ -162,6 +163,12 @@ class ActiveLearningWorkChain(WorkChain):
         spec.output('report', valid_type=orm.Dict, required=False, help='End state and the story of each iteration.')
 
         spec.exit_code(210, 'ERROR_MIXED_SETTINGS', message='Labels that do not belong together: {message}')
+        spec.exit_code(
+            211,
+            'ERROR_CORRUPT_POTENTIAL',
+            message='Potential <{pk}>: {files} is no longer what was stored. Restore the repository of the profile '
+            'from a backup, or continue with `restart_from`, which goes on from the last sound potential.',
+        )
         spec.exit_code(401, 'ERROR_LABEL_FAILED', message='Labelling failed in iteration {iteration}: {message}')
         spec.exit_code(402, 'ERROR_TRAIN_FAILED', message='The fit failed in iteration {iteration}: {message}')
         spec.exit_code(
@@ -508,6 +515,15 @@ class ActiveLearningWorkChain(WorkChain):
         batches = [item for batches in self.ctx.batches.values() for item in batches.items()]
         return sum(len(node) for name, node in batches if not name.startswith(GIVEN))
 
+    def check_potential(self):
+        """Stop before a potential is used whose files the disk has lost or changed."""
+        corrupt = self.ctx.potential.find_corrupt()
+        if corrupt:
+            pk, files = self.ctx.potential.pk, ', '.join(corrupt)
+            self.fail(f'potential <{pk}>: {files} is no longer what was stored')
+            return self.exit_codes.ERROR_CORRUPT_POTENTIAL.format(pk=pk, files=files)
+        return None
+
     def should_explore(self) -> bool:
         """Return whether this iteration simulates: one in which only the basis grows does not."""
         return self.progress.explores
@@ -768,7 +784,8 @@ def get_restart_inputs(restart_from) -> dict:
         raise ValueError(f'restart_from: node {node.pk} is a {node.process_label}, not an ActiveLearningWorkChain')
 
     children = {entry.link_label: entry.node for entry in node.base.links.get_outgoing(link_type=LinkType.CALL_WORK)}
-    fits = sorted(name for name, child in children.items() if name.endswith('_train') and child.is_finished_ok)
+    names = sorted(name for name, child in children.items() if name.endswith('_train') and child.is_finished_ok)
+    fits = [name for name in names if is_sound(children[name].outputs.potential)]
     if not fits:
         return {name: node.inputs[name] for name in ('dataset', 'test_set', 'potential') if name in node.inputs}
 
@@ -788,3 +805,12 @@ def get_restart_inputs(restart_from) -> dict:
         names = [f'walker_{index:02d}' for index in halted]
         inputs['restarts'] = {name: explore.outputs.restarts[name] for name in names}
     return inputs
+
+
+def is_sound(potential) -> bool:
+    """Return whether the files of a potential are what was stored; if not, keep the cache from bringing it back."""
+    if not potential.find_corrupt():
+        return True
+    if potential.creator is not None:
+        potential.creator.base.caching.is_valid_cache = False
+    return False

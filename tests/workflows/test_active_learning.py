@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from aiida import orm
 from aiida.common import AttributeDict
+from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from aiida.plugins import CalculationFactory, DataFactory, WorkflowFactory
 
+from aiida_pyacemaker.atomistics.dynamics.progress import Progress
 from aiida_pyacemaker.workflows.active_learning import get_restart_inputs
 
 ActiveLearningWorkChain = WorkflowFactory('pyacemaker.active_learning')
@@ -59,34 +61,69 @@ def test_tiny_loop(aiida_profile_clean, tiny_runfile):
     test = {frame.info['calculation'] for frame in outputs['test_set'].get_frames()}
     assert test.isdisjoint(frame.info['calculation'] for frame in outputs['dataset'].get_frames())
 
-    # A continued run starts from the last potential and counts on.
+    # At the end everything was fitted at once, and that is the result if it won.
+    production = report['iterations'][-1]['production']
+    assert production['kept'] == ('exploring_potential' in outputs)
+    assert production['kept'] == (report['production'] is not None)
+
+    # A continued run starts from the last potential that explored, counts on, and asks for the very same simulations.
+    exploring = outputs.get('exploring_potential', outputs['potential'])
     inputs = get_restart_inputs(node)
-    assert inputs['potential'].uuid == outputs['potential'].uuid
+    assert inputs['potential'].uuid == exploring.uuid
     assert sum(len(batch) for batch in inputs['dataset'].values()) == len(outputs['dataset'])
+    check_repetition(node)
+
+
+def check_repetition(node):
+    """Check that a run continued after any fit explores with the inputs of the former one, which the cache finds."""
+    children = {link.link_label: link.node for link in node.base.links.get_outgoing(link_type=LinkType.CALL_WORK)}
+    checked = 0
+    for name, checkpoint in node.base.extras.get('checkpoints').items():
+        explore = children.get(f'iteration_{int(name) + 1:02d}_explore')
+        progress = Progress.continued(node.inputs.parameters.get_dict(), checkpoint)
+        if explore is not None and progress.advance(0):
+            former = explore.inputs.parameters.get_dict()
+            present = {'seed': progress.seed, 'stage': progress.stage, 'walker_indices': progress.walkers_to_run()}
+            assert {key: former[key] for key in present} == present
+            checked += 1
+    assert checked
 
 
 @pytest.fixture
-def loop(tiny_runfile, generate_workchain, al_potential):
-    """Return the loop right after its set-up, with a potential and data as if iteration 0 were done."""
+def loop(tiny_runfile, generate_workchain, al_potential, al_frames):
+    """Return the loop in its first exploration, with a potential and data as if iteration 0 were done."""
     process = generate_workchain(
         ActiveLearningWorkChain, ActiveLearningWorkChain.get_builder_from_runfile(tiny_runfile())
     )
     process.setup()
     process.ctx.potential = al_potential
+    process.ctx.dataset = ConfigurationsData(al_frames).store()
+    errors = {'energy': {'rmse': 0.05}, 'forces': {'rmse': 0.3}, 'n_atoms': 100}
+    progress = process.progress
+    progress.labelled(12, 4)
+    progress.trained({'train': errors, 'test': errors, 'chosen': {'basis': {'number_of_functions': 20}}})
+    progress.validated(errors)
+    process.keep(progress)
+    assert process.should_iterate()
     return process
 
 
-def explored(*walkers, completed=False):
+def ended(ok=True, **outputs):
+    """Return what a WorkChain that has ended looks like to the loop."""
+    node = {'is_finished_ok': ok, 'outputs': AttributeDict(outputs), 'pk': 1, 'process_label': 'AnyWorkChain'}
+    return AttributeDict({**node, 'exit_message': 'it failed'})
+
+
+def explored(*walkers, **outputs):
     """Return what a finished ExploreWorkChain looks like to the loop."""
     results = {
         'walkers': list(walkers),
-        'number_halted': sum(walker['reason'] != 'completed' for walker in walkers),
+        'number_halted': sum(walker['reason'] == 'gamma' for walker in walkers),
         'number_failed': 0,
+        'failed': [],
         'gamma_max': 1.0,
-        'completed': completed,
     }
-    outputs = AttributeDict({'results': orm.Dict(results), 'restarts': {'walker_00': 'restart file'}})
-    return AttributeDict({'is_finished_ok': True, 'outputs': outputs})
+    return ended(results=orm.Dict(results), restarts={'walker_00': 'restart file'}, **outputs)
 
 
 def walker(reason, step):
@@ -95,63 +132,89 @@ def walker(reason, step):
 
 
 def test_halted_walkers_resume(loop):
-    """Only a walker that gamma halted resumes; one that boiled starts anew."""
-    loop.ctx.explore = explored(walker('gamma', 300))
+    """Only a walker that gamma halted resumes; one that boiled starts anew. People can follow it on the node."""
+    loop.ctx.explore = explored(walker('gamma', 300), halted='frames')
     loop.inspect_explore()
     assert list(loop.ctx.restarts) == ['walker_00']
+    assert loop.should_embed()
+    assert loop.node.base.extras.get('progress')['history'][-1]['ended'] == {'gamma': 1}
+    assert loop.should_iterate()
+    assert loop.progress.resuming == [0]
     loop.ctx.explore = explored(walker('volume', 300))
     loop.inspect_explore()
     assert not loop.ctx.restarts
+    assert not loop.should_embed()
 
 
-def test_stalled_walker(loop):
-    """A walker that halts again and again at the same place ends the loop, with a remedy."""
-    for _ in range(loop.defaults.halts_without_advance + 1):
-        assert loop.ctx.state == 'running'
-        loop.ctx.explore = explored(walker('gamma', 300))
-        loop.inspect_explore()
-    assert loop.ctx.state == 'stalled'
-    assert 'explore.gamma_halt' in loop.ctx.reason
+def test_nothing_to_label(loop):
+    """What halted may be known already: nothing is labelled, and the loop goes on."""
+    loop.ctx.explore = explored(walker('gamma', 300), halted='frames')
+    loop.inspect_explore()
+    loop.ctx.embed = ended(results=orm.Dict({'number_of_configurations': 0}))
+    assert loop.inspect_embed() is None
+    assert not loop.should_label()
+    assert not loop.should_train()
+    assert loop.should_iterate()
+
+
+def test_the_context_can_be_kept(loop):
+    """A daemon that stops keeps the context as text, and another one goes on with it."""
+    from aiida.orm.utils.serialize import deserialize_unsafe, serialize
+
+    loop.ctx.explore = explored(walker('gamma', 300))
+    loop.inspect_explore()
+    kept = {key: value for key, value in loop.ctx.items() if key != 'explore'}
+    again = deserialize_unsafe(serialize(kept))
+    assert Progress.from_dict(again['parameters'], again['progress']) == loop.progress
+
+
+def test_stalled_and_out_of_budget(loop):
+    """Every end has an exit code of its own, which says what to change."""
+    progress = loop.progress
+    progress.state, progress.reason = 'stalled', 'raise `explore.gamma_halt`'
+    loop.keep(progress)
     assert not loop.should_embed()
     assert not loop.should_iterate()
-    assert loop.results().status == loop.exit_codes.ERROR_STALLED.status
-
-
-def test_advancing_walker_is_not_stalled(loop):
-    """Halts on the way are what the loop is for."""
-    for step in range(0, 1000, 50):
-        loop.ctx.explore = explored(walker('gamma', step))
-        loop.inspect_explore()
-    assert loop.ctx.state == 'running'
-
-
-@pytest.mark.parametrize(
-    ('fresh', 'passed', 'labels_train', 'state'),
-    [
-        (True, True, 0, 'converged'),
-        (True, False, 2, 'running'),  # the errors miss the criteria
-        (True, True, 2, 'running'),  # the potential is newer than the round that passed
-        (False, True, 0, 'running'),  # the round was only the end of resumed simulations
-    ],
-)
-def test_convergence(loop, fresh, passed, labels_train, state):
-    """Converged is: a whole round from the start without a halt, with a potential whose errors meet the criteria."""
-    loop.ctx.round_is_fresh = fresh
-    loop.ctx.explore = explored(walker('completed', 1000), completed=True)
-    loop.inspect_explore()
-    loop.ctx.passed = passed
-    loop.ctx.entry['labels_train'] = labels_train
-    loop.inspect_iteration()
-    assert loop.ctx.state == state
-
-
-def test_budget(loop):
-    """The budget ends the loop in a state of its own, and says which number to raise."""
-    loop.ctx.iteration = loop.ctx.parameters['budget']['max_iterations']
+    exit_code = loop.results()
+    assert exit_code.status == loop.exit_codes.ERROR_STALLED.status
+    assert 'explore.gamma_halt' in exit_code.message
+    progress.state = 'running'
+    progress.iteration = loop.ctx.parameters['budget']['max_iterations']
+    loop.keep(progress)
     assert not loop.should_iterate()
+    assert loop.should_produce()
     exit_code = loop.results()
     assert exit_code.status == loop.exit_codes.ERROR_BUDGET_EXHAUSTED.status
     assert 'budget.max_iterations' in exit_code.message
+
+
+def test_production_fit_that_fails(loop, al_potential):
+    """The production fit and its proof can only make the result better: their failures don't end the loop."""
+    loop.ctx.fit = ended(ok=False)
+    assert loop.inspect_production() is None
+    assert not loop.should_prove()
+    good = {'energy': {'rmse': 0.01}, 'forces': {'rmse': 0.1}}
+    results = {'train': good, 'test': good, 'chosen': {'basis': {'number_of_functions': 60}}}
+    loop.ctx.fit = ended(results=orm.Dict(results), potential=al_potential)
+    loop.inspect_production()
+    assert loop.should_prove()
+    loop.ctx.proof = ended(ok=False)
+    loop.inspect_proof()
+    assert loop.ctx.production is None
+    loop.attach_outputs()
+    assert 'exploring_potential' not in loop.outputs
+    assert loop.outputs['report']['production'] is None
+
+
+def test_corrupt_potential(loop, al_potential, monkeypatch):
+    """No simulation starts with a potential whose files are no longer what was stored."""
+    assert loop.check_potential() is None
+    read = type(al_potential).read
+    monkeypatch.setattr(
+        type(al_potential), 'read', lambda node, name: read(node, name) + (b'x' if name.endswith('.asi') else b'')
+    )
+    assert loop.check_potential().status == 211
+    assert 'potential.asi' in loop.outputs['report']['reason']
 
 
 def test_restart_from_another_process(aiida_profile):
