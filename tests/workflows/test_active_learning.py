@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from aiida import orm
 from aiida.common import AttributeDict
@@ -206,14 +208,19 @@ def test_production_fit_that_fails(loop, al_potential):
     assert loop.outputs['report']['production'] is None
 
 
-def test_corrupt_potential(loop, al_potential, monkeypatch):
+def test_corrupt_potential(loop):
     """No simulation starts with a potential whose files are no longer what was stored."""
     assert loop.check_potential() is None
-    read = type(al_potential).read
-    monkeypatch.setattr(
-        type(al_potential), 'read', lambda node, name: read(node, name) + (b'x' if name.endswith('.asi') else b'')
-    )
-    assert loop.check_potential().status == 211
+    node = loop.ctx.potential
+    repository, key = node.backend.get_repository(), node.base.repository.get_object('potential.asi').key
+    path = Path(repository._container._get_loose_path_from_hashkey(key))
+    content = path.read_bytes()
+    path.chmod(0o600)
+    try:
+        path.write_bytes(content[:-1])
+        assert loop.check_potential().status == loop.exit_codes.ERROR_CORRUPT_POTENTIAL.status
+    finally:
+        path.write_bytes(content)
     assert 'potential.asi' in loop.outputs['report']['reason']
 
 
