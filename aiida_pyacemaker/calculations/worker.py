@@ -13,6 +13,7 @@ from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
+from aiida_pyacemaker.atomistics import checksums
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.data.potential import AcePotentialData
 
@@ -132,6 +133,9 @@ class WorkerCalculation(CalcJob):
         spec.exit_code(210, 'ERROR_INVALID_DATA', message='The input data are not valid: {message}')
         spec.exit_code(220, 'ERROR_MISSING_ENGINE', message='An engine is missing: {message}', invalidates_cache=True)
         spec.exit_code(
+            230, 'ERROR_CORRUPT_INPUT', message='An input was damaged on its way: {message}', invalidates_cache=True
+        )
+        spec.exit_code(
             302,
             'ERROR_OUTPUT_MISSING',
             message='The task left no result: it was killed, ran out of memory or time, or could not start.',
@@ -206,6 +210,8 @@ class WorkerCalculation(CalcJob):
         if 'potential' in self.inputs:
             potential = self.inputs.potential
             copies += [(potential.uuid, name, f'{self.FOLDER_POTENTIAL}/{name}') for name in potential.filenames]
+            with folder.get_subfolder(self.FOLDER_POTENTIAL, create=True).open(checksums.FILENAME, 'w') as handle:
+                handle.write(checksums.format_checksums(potential.get_checksums()))
 
         codeinfo = CodeInfo()
         codeinfo.code_uuid = self.inputs.code.uuid

@@ -11,6 +11,8 @@ from typing import Any
 from aiida import orm
 from aiida.common.exceptions import ValidationError
 
+from aiida_pyacemaker.atomistics import checksums
+
 
 class AcePotentialData(orm.Data):
     """An ACE potential: B-basis, LAMMPS file, linear active set, baseline, reference energies and where it comes from.
@@ -33,9 +35,11 @@ class AcePotentialData(orm.Data):
 
         :param path: directory with potential.yaml, potential.yace, potential.asi and metadata.json; a posterior.npz
             (error bars) is taken along.
-        :raises ValueError: if a file is missing or empty, or the metadata are incomplete or not finite.
+        :raises ValueError: if a file is missing, empty or not as its hash in SHA256SUMS says (where that is there), or
+            the metadata are incomplete or not finite.
         """
         folder = Path(path)
+        checksums.check_checksums(folder)
         for filename in cls.FILENAMES:
             if not (folder / filename).is_file() or (folder / filename).stat().st_size == 0:
                 raise ValueError(f'{folder} is not a potential: the file {filename} is missing or empty.')
@@ -48,15 +52,49 @@ class AcePotentialData(orm.Data):
         return node
 
     def write(self, directory: str | os.PathLike) -> list[str]:
-        """Write the files of the potential into a directory, which is made if it is not there.
+        """Write the files of the potential, and SHA256SUMS, into a directory, which is made if it is not there.
 
         :param directory: the directory.
-        :returns: the names of the files.
+        :returns: the names of the files of the potential.
+        :raises ValueError: if a file is no longer what was stored.
         """
+        self.check_content()
         os.makedirs(directory, exist_ok=True)
         for filename in self.filenames:
-            Path(directory, filename).write_bytes(self.base.repository.get_object_content(filename, mode='rb'))
+            Path(directory, filename).write_bytes(self.read(filename))
+        checksums.write_checksums(directory, self.filenames)
         return self.filenames
+
+    def read(self, filename: str) -> bytes:
+        """Return the content of a file of the potential."""
+        return self.base.repository.get_object_content(filename, mode='rb')
+
+    def get_checksums(self) -> dict[str, str]:
+        """Return the SHA-256 hash (hex) that each file had when the potential was stored."""
+        if not self.is_stored or self.backend.get_repository().key_format != 'sha256':
+            return {name: checksums.hash_bytes(self.read(name)) for name in self.filenames}
+        # content is stored under its hash
+        return {name: self.base.repository.get_object(name).key for name in self.filenames}
+
+    def find_corrupt(self) -> list[str]:
+        """Return the names of the files that are no longer what was stored: the disk or a copy of it is broken."""
+        expected = self.get_checksums()
+        return [name for name in self.filenames if self._hash_stored(name) != expected[name]]
+
+    def check_content(self) -> None:
+        """:raises ValueError: if a file is no longer what was stored, with what helps."""
+        corrupt = self.find_corrupt()
+        if corrupt:
+            raise ValueError(
+                f'potential <{self.pk}>: {", ".join(corrupt)} is no longer what was stored: restore the repository of '
+                'the profile from a backup, or fit again'
+            )
+
+    def _hash_stored(self, filename: str) -> str | None:
+        try:
+            return checksums.hash_bytes(self.read(filename))
+        except OSError:
+            return None
 
     @property
     def filenames(self) -> list[str]:

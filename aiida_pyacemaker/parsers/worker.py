@@ -14,7 +14,11 @@ from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.data.potential import find_not_finite
 
 #: Name of the exit code for each way in which the worker says that it failed.
-ERROR_CODES = {'invalid_data': 'ERROR_INVALID_DATA', 'missing_engine': 'ERROR_MISSING_ENGINE'}
+ERROR_CODES = {
+    'invalid_data': 'ERROR_INVALID_DATA',
+    'missing_engine': 'ERROR_MISSING_ENGINE',
+    'corrupt_input': 'ERROR_CORRUPT_INPUT',
+}
 
 
 class WorkerParser(Parser):

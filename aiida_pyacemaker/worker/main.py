@@ -42,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_task(task: Any, directory: Path) -> dict[str, Any]:
     """Run a task and turn every exception into a result."""
+    from ..atomistics.checksums import CorruptFileError
     from ..atomistics.errors import MissingEngineError
     from ..atomistics.parameters import MissingLibraryError
 
@@ -49,6 +50,8 @@ def run_task(task: Any, directory: Path) -> dict[str, Any]:
         return {'status': 'ok', **task(directory, read_parameters(directory))}
     except (MissingEngineError, MissingLibraryError) as exception:
         return _error('missing_engine', exception)
+    except CorruptFileError as exception:
+        return _error('corrupt_input', exception)
     except ValueError as exception:
         # Messages of this floor are for people; the traceback on stderr is for the rest.
         traceback.print_exc()
@@ -182,8 +185,10 @@ def read_frames(path: Path) -> list[Any]:
 
 def read_potential(directory: Path) -> Any:
     """:raises ValueError: if `potential/` is missing or broken."""
+    from ..atomistics.checksums import check_checksums
     from ..atomistics.potential import AcePotential
 
+    check_checksums(directory / 'potential')
     return AcePotential(directory / 'potential')
 
 

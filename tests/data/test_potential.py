@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from aiida import orm
@@ -99,3 +101,39 @@ def test_find_not_finite():
     """The paths of all NaN are found."""
     value = {'a': [1.0, float('nan')], 'b': {'c': float('inf'), 'd': 'nan'}, 'e': None}
     assert find_not_finite(value) == ['a[1]', 'b.c']
+
+
+@pytest.mark.parametrize('filename', ['potential.yaml', 'potential.asi', 'metadata.json'])
+def test_corrupt_repository(al_potential_directory, tmp_path, filename):
+    """A byte that has changed in the repository is found before it is handed out."""
+    node = AcePotentialData.from_directory(al_potential_directory).store()
+    assert node.find_corrupt() == []
+    content = node.read(filename)
+    path = get_stored_path(node, filename)
+    path.chmod(0o600)
+    try:
+        path.write_bytes(content[:-20] + b'0' + content[-19:])
+        assert node.find_corrupt() == [filename]
+        with pytest.raises(ValueError, match=f'{filename} is no longer what was stored: restore the repository'):
+            node.write(tmp_path)
+        path.unlink()
+        assert node.find_corrupt() == [filename]
+    finally:
+        path.write_bytes(content)
+
+
+def get_stored_path(node, filename: str) -> Path:
+    """Return where the repository keeps a file that has not been packed."""
+    key = node.base.repository.get_object(filename).key
+    return Path(node.backend.get_repository()._container._get_loose_path_from_hashkey(key))
+
+
+def test_corrupt_directory(al_potential, tmp_path):
+    """What is written out says what it has to be, and is refused when it no longer is."""
+    al_potential.write(tmp_path)
+    subprocess.run(['sha256sum', '--check', '--quiet', 'SHA256SUMS'], cwd=tmp_path, check=True)
+    AcePotentialData.from_directory(tmp_path)
+    content = (tmp_path / 'potential.asi').read_bytes()
+    (tmp_path / 'potential.asi').write_bytes(content[:-1000])
+    with pytest.raises(ValueError, match=r'potential\.asi in .* is not the file that was written there'):
+        AcePotentialData.from_directory(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from aiida_pyacemaker.atomistics.checksums import write_checksums
 from aiida_pyacemaker.atomistics.configurations import labels, load_configurations, save_configurations
 from aiida_pyacemaker.atomistics.potential import AcePotential
 
@@ -51,6 +53,19 @@ def test_train(worked):
     assert answer['test']['n_frames'] == 4 and answer['cold_start']['n_frames'] == 4
     assert answer['train']['energy']['rmse'] < 0.02
     assert AcePotential(worked / 'potential_out').elements == ['Al']
+
+
+def test_corrupt_parent(worked, al_frames, tmp_path):
+    """A potential that was damaged on its way is an error of its own: another copy may be sound."""
+    shutil.copytree(worked / 'potential_out', tmp_path / 'potential')
+    write_checksums(tmp_path / 'potential', list(AcePotential.FILES))
+    with (tmp_path / 'potential' / 'potential.asi').open('r+b') as handle:
+        handle.seek(500)
+        handle.write(b'?')
+    task(tmp_path, PARAMETERS, configurations=al_frames[:1])
+    assert run(tmp_path, 'evaluate').returncode == 1
+    assert result(tmp_path)['code'] == 'corrupt_input'
+    assert 'potential.asi' in result(tmp_path)['message']
 
 
 def test_train_on_a_parent(worked, al_frames, tmp_path):
