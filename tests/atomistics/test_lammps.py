@@ -116,6 +116,9 @@ def test_pair_lines():
     assert pair_lines(metadata).splitlines() == [
         'pair_style hybrid/overlay pace/extrapolation zbl 1.0 2.0 zbl 1.0 2.0 zbl 1.0 2.0',
         'pair_coeff * * pace/extrapolation potential.yaml potential.asi Al Cu',
+        'pair_coeff * * zbl 1 0 0',
+        'pair_coeff * * zbl 2 0 0',
+        'pair_coeff * * zbl 3 0 0',
         'pair_coeff 1 1 zbl 1 13 13',
         'pair_coeff 1 2 zbl 2 13 29',
         'pair_coeff 2 2 zbl 3 29 29',

@@ -64,7 +64,9 @@ class ZBL(Baseline):
     def lammps(self, elements: list[str]) -> tuple[list[str], list[str]]:
         typed = self._typed_pairs(elements)
         styles = [f'zbl {self.pairs[pair]["inner"]!r} {self.pairs[pair]["outer"]!r}' for _, _, pair in typed]
-        coeffs = []
+        # Each substyle knows all pairs, those that are not its own without charge: where atoms change their type on the
+        # way (`fix atom/swap`), LAMMPS refuses substyles that skip some.
+        coeffs = [f'pair_coeff * * zbl {number} 0 0' for number in range(1, len(typed) + 1)] if len(typed) > 1 else []
         for number, (first, second, _) in enumerate(typed, start=1):
             # LAMMPS wants the number of the substyle if, and only if, the style occurs more than once.
             name = f'zbl {number}' if len(typed) > 1 else 'zbl'

@@ -108,7 +108,7 @@ def read_outcome(
 
 
 def read_checks(path: Path) -> np.ndarray:
-    """Return step and :data:`~.script.WATCHED` of every check, shape (n, 6), each step once.
+    """Return step and :data:`~.script.WATCHED` of every check, shape (n, 7), each step once.
 
     Good for a simulation that is still running: a line cut short is left out.
     """
@@ -127,7 +127,7 @@ def _thermo(table: dict[str, np.ndarray], checks: np.ndarray) -> dict[str, np.nd
             arrays[name] = table[column].astype(int) if name == 'step' else table[column] * factor
     if arrays:
         arrays['watch_step'] = checks[:, 0].astype(int)
-        for index, name in enumerate(script.WATCHED[:-1], start=1):
+        for index, name in enumerate(script.WATCHED[:4], start=1):
             arrays[f'watch_{name}'] = checks[:, index]
     return arrays
 
@@ -192,7 +192,7 @@ def _results(
 
 def _halt_value(reason: str, parameters: dict[str, Any], checks: np.ndarray) -> float | None:
     """Return the value at the last check that made it halt."""
-    step, gamma, _, temperature, volume_ratio, _ = checks[-1]
+    step, gamma, _, temperature, volume_ratio, *_ = checks[-1]
     first, last = parameters['temperature']
     target = first + (last - first) * step / parameters['steps']
     values = {'gamma': gamma, 'volume': volume_ratio, 'temperature': temperature / target}
@@ -301,7 +301,8 @@ def _diagnosis(outcome: Outcome, parameters: dict[str, Any], log: dict[str, Any]
         close = f'{pair} came as close as {distance:.2f} Å (limit {limit:.2f} Å)' if pair else 'atoms overlapped'
         return f'{close} {where}'
     what = 'atoms were lost' if reason == 'lost_atoms' else 'the simulation broke down'
-    return f'{what} after {where.removeprefix("at ")}: {next(iter(log["errors"]), "numbers that are not finite")}'
+    error = next(iter(log['errors']), '' if reason == 'lost_atoms' else 'numbers that are not finite')
+    return f'{what} {where}' + (f': {error}' if error else '')
 
 
 def thin_out(frames: list[Atoms], maximum: int = MAX_SNAPSHOTS) -> list[Atoms]:

@@ -32,7 +32,7 @@ OUTPUTS = (RESTART, TRAJECTORY, SELECTED, LAST, WATCH)
 #: Prefix of the lines of the output that are written for the parser.
 MARK = 'PYACEMAKER'
 #: Columns of the table of checks after the step.
-WATCHED = ('gamma_max', 'atoms_above_select', 'temperature', 'volume_ratio', 'atoms_too_close')
+WATCHED = ('gamma_max', 'atoms_above_select', 'temperature', 'volume_ratio', 'atoms_too_close', 'atoms_lost')
 
 BAR_PER_GPA = 1e4
 PS_PER_FS = 1e-3
@@ -166,21 +166,24 @@ def _watch_lines(parameters: dict[str, Any], elements: list[str], reference: flo
         'variable steps equal ' + str(parameters['steps']),
         'variable start_step equal $(step)',
         f'variable reference_volume equal {start}',
+        'variable start_atoms equal $(atoms)',
         'variable temperature equal temp',
-        'variable volume_ratio equal vol/atoms/v_reference_volume',
+        'variable volume_ratio equal vol/v_start_atoms/v_reference_volume',
+        'variable lost equal v_start_atoms-atoms',
         *_distance_lines(parameters['min_distances'], elements),
         f'variable target equal {first}+({last}-{first})*step/{parameters["steps"]}',
         f'variable is_boiling equal f_track[4]>{parameters["max_volume_ratio"]}',
         f'variable is_hot equal (step>v_start_step+{SETTLING_STEPS})*'
         f'(f_track[3]>{parameters["max_temperature_ratio"]}*v_target)',
         'variable is_overlapping equal f_track[5]>0',
+        'variable is_losing equal f_track[6]>0',
         f'variable is_raised equal f_track[1]>{parameters["gamma_select"]}',
         f'variable is_high equal f_track[1]>{parameters["gamma_halt"]}',
         f'variable is_extreme equal f_track[1]>{parameters["gamma_extreme"]}',
         # The mean over the last checks is 1 if all of them are high; those of the runs before do not count.
         f'variable is_high_again equal (f_high>0.999)*(step>=v_first_check+{parameters["halt_after"] - 1}*v_every)',
         'variable is_halting equal v_is_extreme||v_is_high_again',
-        'variable is_ending equal v_is_halting||v_is_boiling||v_is_hot||v_is_overlapping',
+        'variable is_ending equal v_is_halting||v_is_boiling||v_is_hot||v_is_overlapping||v_is_losing',
     ]
     dense, rare = parameters['gamma_every_dense'], parameters['gamma_every']
     if dense == rare:
@@ -299,7 +302,7 @@ def _run_lines(parameters: dict[str, Any], resume: bool) -> list[str]:
         'label watch',
         'variable first_check equal $(ceil(step/v_every)*v_every)',
         'fix gamma all pair ${every} pace/extrapolation gamma 1',
-        f'fix track all ave/time ${{every}} 1 ${{every}} c_gamma_max c_above v_temperature v_volume_ratio c_close '
+        f'fix track all ave/time ${{every}} 1 ${{every}} c_gamma_max c_above v_temperature v_volume_ratio c_close v_lost '
         f'format " %.10g" append {WATCH}',
         f'fix high all ave/time ${{every}} 1 ${{every}} v_is_high ave window {parameters["halt_after"]}',
         f'fix raised all ave/time ${{every}} 1 ${{every}} v_is_raised ave window {CALM_CHECKS}',
@@ -312,6 +315,7 @@ def _run_lines(parameters: dict[str, Any], resume: bool) -> list[str]:
         'if "$(v_is_boiling) > 0" then "variable reason string volume"',
         'if "$(v_is_hot) > 0" then "variable reason string temperature"',
         'if "$(v_is_overlapping) > 0" then "variable reason string overlap"',
+        'if "$(v_is_losing) > 0" then "variable reason string lost_atoms"',
         'if "${reason} == running && ${now} >= ${steps}" then "variable reason string completed"',
         'if "${reason} != running" then "jump SELF end"',
     ]
