@@ -12,10 +12,11 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 from aiida_lammps.calculations.raw import LammpsRawCalculation
 
+from aiida_pyacemaker.atomistics import checksums
 from aiida_pyacemaker.atomistics.dynamics import script
 from aiida_pyacemaker.calculations.worker import Check, at_least, check_parameters, one_of
 from aiida_pyacemaker.data.configurations import ConfigurationsData
-from aiida_pyacemaker.data.potential import AcePotentialData
+from aiida_pyacemaker.data.potential import AcePotentialData, get_stored_hash
 
 
 def schedule(minimum: float | None = None) -> Check:
@@ -92,6 +93,10 @@ class LammpsPaceCalculation(LammpsRawCalculation):
 
     FILENAME_INPUT = 'input.in'
     FILENAME_OUTPUT = 'lammps.out'
+    #: Shell lines before LAMMPS, which would run on with wrong numbers in its potential: a gamma that is none.
+    CHECK = """if command -v sha256sum > /dev/null; then
+    sha256sum --check --quiet {checksums} > {output} 2>&1 || exit 1
+fi"""
 
     REQUIRED_PARAMETERS = ('temperature', 'steps')
     PARAMETERS = {
@@ -193,9 +198,13 @@ class LammpsPaceCalculation(LammpsRawCalculation):
         )
         spec.exit_code(301, 'ERROR_NO_LOG', message='LAMMPS left no output: it did not start.', invalidates_cache=True)
         spec.exit_code(
+            230, 'ERROR_CORRUPT_INPUT', message='An input was damaged on its way: {message}', invalidates_cache=True
+        )
+        spec.exit_code(
             302,
             'ERROR_INCOMPLETE',
-            message='The output of LAMMPS ends at step {message}: it was killed, ran out of memory or time, or crashed.',
+            message='The output of LAMMPS ends at step {message}: it was killed, crashed, or ran out of memory or '
+            'time.',
             invalidates_cache=True,
         )
         spec.exit_code(309, 'ERROR_LAMMPS', message='LAMMPS stopped with an error: {message}', invalidates_cache=True)
@@ -273,10 +282,12 @@ class LammpsPaceCalculation(LammpsRawCalculation):
         """
         potential, parameters = self.inputs.potential, self.inputs.parameters.get_dict()
         copies = [(potential.uuid, name, name) for name in script.POTENTIAL]
+        hashes = {name: get_stored_hash(potential, name) for name in script.POTENTIAL}
         resume = 'restart' in self.inputs
         if resume:
             restart = self.inputs.restart
             copies.append((restart.uuid, restart.filename, script.RESTART_IN))
+            hashes[script.RESTART_IN] = get_stored_hash(restart, restart.filename)
         else:
             with folder.open(script.STRUCTURE, 'w', encoding='utf-8') as handle:
                 script.write_structure(handle, self.inputs.structure.get_ase(), potential.elements, parameters)
@@ -290,6 +301,9 @@ class LammpsPaceCalculation(LammpsRawCalculation):
         with folder.open(self.inputs.metadata.options.input_filename, 'w', encoding='utf-8') as handle:
             handle.write(text)
 
+        with folder.open(checksums.FILENAME, 'w', encoding='utf-8') as handle:
+            handle.write(checksums.format_checksums(hashes))
+
         codeinfo = CodeInfo()
         codeinfo.code_uuid = self.inputs.code.uuid
         codeinfo.cmdline_params = ['-in', self.inputs.metadata.options.input_filename, '-log', 'none']
@@ -297,6 +311,7 @@ class LammpsPaceCalculation(LammpsRawCalculation):
         codeinfo.join_files = True
 
         calcinfo = CalcInfo()
+        calcinfo.prepend_text = self.CHECK.format(checksums=checksums.FILENAME, output=codeinfo.stdout_name)
         calcinfo.codes_info = [codeinfo]
         calcinfo.local_copy_list = copies
         settings = self.inputs.settings.get_dict() if 'settings' in self.inputs else {}

@@ -71,10 +71,7 @@ class AcePotentialData(orm.Data):
 
     def get_checksums(self) -> dict[str, str]:
         """Return the SHA-256 hash (hex) that each file had when the potential was stored."""
-        if not self.is_stored or self.backend.get_repository().key_format != 'sha256':
-            return {name: checksums.hash_bytes(self.read(name)) for name in self.filenames}
-        # content is stored under its hash
-        return {name: self.base.repository.get_object(name).key for name in self.filenames}
+        return {name: get_stored_hash(self, name) for name in self.filenames}
 
     def find_corrupt(self) -> list[str]:
         """Return the names of the files that are no longer what was stored: the disk or a copy of it is broken."""
@@ -154,6 +151,14 @@ class AcePotentialData(orm.Data):
             if not self.base.attributes.get(key, None):
                 raise ValidationError(f'the potential has no {key}: use `from_directory`.')
         return True
+
+
+def get_stored_hash(node: orm.Data, filename: str) -> str:
+    """Return the SHA-256 hash (hex) that a file of a node had when it was stored."""
+    if node.is_stored and node.backend.get_repository().key_format == 'sha256':
+        # content is stored under its hash
+        return node.base.repository.get_object(filename).key
+    return checksums.hash_bytes(node.base.repository.get_object_content(filename, mode='rb'))
 
 
 def read_metadata(content: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from aiida import orm
@@ -25,6 +26,9 @@ class LammpsPaceParser(Parser):
             content = self.retrieved.base.repository.get_object_content(self.node.get_option('output_filename'))
         except FileNotFoundError:
             content = ''
+        corrupt = re.findall(r'^(\S+): FAILED', content, flags=re.MULTILINE)  # LAMMPS has not even started
+        if corrupt and 'LAMMPS' not in content:
+            return self.exit_codes.ERROR_CORRUPT_INPUT.format(message=', '.join(corrupt))
         outcome = read_outcome(
             kwargs['retrieved_temporary_folder'],
             self.node.inputs.parameters.get_dict(),
