@@ -360,8 +360,8 @@ class ActiveLearningWorkChain(WorkChain):
             self.ctx.entry['core_hours'] = results.get('core_hours')
         self.ctx.new_test = self.ctx.new_test or bool(number['test'])
         progress = self.progress
-        progress.labelled(**number)
         self.ctx.entry['surprise'] = surprise(frames)
+        progress.labelled(**number, surprise=self.ctx.entry['surprise'])
         self.keep(progress)
         mixture = self.merge_batches()
         if not node.is_finished_ok:
@@ -709,6 +709,7 @@ class ActiveLearningWorkChain(WorkChain):
             'iterations': self.ctx.history,
             'production': progress.production if progress.production_holds else None,
             'ends': progress.ends,
+            'calibration': progress.calibration,
         }
         self.out('report', orm.Dict(report).store())
 

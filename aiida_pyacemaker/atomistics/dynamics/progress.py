@@ -17,7 +17,8 @@ in a row, by one potential. Then the production fit is made from all data, and t
             wanted = progress.selection()       # None, or `number_of_train`, `number_of_test` for select_configurations
             if wanted is not None:
                 # select (may be nothing), label
-                progress.labelled(train, test)  # how many configurations joined the training and the held-out set
+                # how many configurations joined the training and the held-out set, and errors.surprise() of them
+                progress.labelled(train, test, surprise)
         if progress.fit_due:
             # train({**train, **progress.fit_parameters(n_atoms)}, parent=potential), n_atoms: of the training set
             progress.trained(results)           # what train() returns
@@ -88,6 +89,8 @@ class Progress:
     learned: int = 0
     #: How often each end of a simulation has come so far.
     ends: dict[str, int] = field(default_factory=dict)
+    #: Squared force errors of the labels, of what halted and of clean rounds, summed over atoms.
+    surprises: dict[str, dict[str, float]] = field(default_factory=dict)
     stuck: int = 0
     idle: int = 0
     missed: int = 0
@@ -236,14 +239,30 @@ class Progress:
         """Whether no other stage follows."""
         return self.stage == len(self.parameters['explore']['stages']) - 1
 
-    def labelled(self, train: int, test: int) -> None:
-        """Take note of labels that joined the training and the held-out set."""
+    def labelled(self, train: int, test: int, surprise: dict[str, Any] | None = None) -> None:
+        """Take note of labels that joined the training and the held-out set.
+
+        :param surprise: what :func:`~aiida_pyacemaker.atomistics.validation.errors.surprise` says of them.
+        """
+        if surprise is not None and surprise['forces'] is not None:
+            pool = self.surprises.setdefault('clean' if self.clean else 'halted', {'n_atoms': 0, 'square': 0.0})
+            pool['n_atoms'] += surprise['n_atoms']
+            pool['square'] += surprise['n_atoms'] * surprise['forces']['rmse'] ** 2
         self.learned += train
         self.batches += bool(train or test)
         if train:
             self.fit_due = True
             self.clean_rounds = 0  # the potential that passed is not the one that goes on
             self.cure = ''
+
+    @property
+    def calibration(self) -> dict[str, float | None]:
+        """What gamma is worth: root mean square force errors (eV/Å) on what halted, and on frames of clean rounds,
+        of the potentials that met them, and the ratio of the two, well above one if gamma knows where errors are."""
+        rmse = {key: (pool['square'] / pool['n_atoms']) ** 0.5 for key, pool in self.surprises.items()}
+        both = len(rmse) == 2 and rmse['clean'] > 0
+        ratio = rmse['halted'] / rmse['clean'] if both else None
+        return {'halted': rmse.get('halted'), 'clean': rmse.get('clean'), 'ratio': ratio}
 
     # Fits -------------------------------------------------------------------------------------------------------------
 

@@ -158,6 +158,24 @@ def test_convergence():
     assert progress.production_holds
 
 
+def test_calibration():
+    """What gamma halted at should be known worse than what it let pass."""
+    progress = start()
+    assert progress.calibration == {'halted': None, 'clean': None, 'ratio': None}
+    progress.advance(0)
+    progress.explored([walker(0, 'gamma', 300, 6.0), walker(1)])
+    progress.labelled(1, 0, {'forces': {'rmse': 0.3}, 'n_atoms': 30})
+    progress.labelled(1, 0, {'forces': {'rmse': 0.1}, 'n_atoms': 10})
+    progress.trained(fitted())
+    progress.advance(0)
+    progress.explored([walker(0)])
+    clean_round(progress)
+    progress.labelled(0, 4, {'forces': {'rmse': 0.1}, 'n_atoms': 128})
+    found = progress.calibration
+    assert found['halted'] == pytest.approx((0.75 * 0.09 + 0.25 * 0.01) ** 0.5)
+    assert found['ratio'] == pytest.approx(found['halted'] / 0.1)
+
+
 def test_no_convergence_by_a_potential_that_learned_on_the_way():
     """Labels make a new potential, and the clean rounds of the former one don't count for it."""
     progress = start()
