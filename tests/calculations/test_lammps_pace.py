@@ -15,7 +15,7 @@ from aiida_pyacemaker.atomistics.lammps import read_dump
 from aiida_pyacemaker.calculations.lammps_pace import LammpsPaceCalculation
 from aiida_pyacemaker.data.potential import AcePotentialData
 
-SHORT = {'steps': 100, 'thermo_every': 20, 'dump_every': 20, 'gamma_every': 10, 'seed': 7}
+SHORT = {'steps': 100, 'thermo_every': 20, 'dump_every': 20, 'gamma_every': 10, 'seed': 7, 'halt_after': 1}
 COLD = {**SHORT, 'temperature': [100, 300], 'gamma_halt': 1e6}
 HOT = {**SHORT, 'temperature': [6000, 6000], 'ensemble': 'nvt', 'steps': 1000, 'gamma_halt': 4.0}
 
@@ -70,6 +70,7 @@ def test_completes(get_builder):
 
     thermo = outputs['thermo']
     assert thermo.get_array('step').tolist() == [0, 20, 40, 60, 80, 100]
+    assert thermo.get_array('watch_temperature').shape == (11,)
     assert thermo.get_array('watch_step').tolist() == list(range(0, 101, 10))
     assert np.all(np.isfinite(thermo.get_array('potential_energy')))
     assert results['gamma_max'] == pytest.approx(thermo.get_array('watch_gamma_max').max(), rel=1e-5)
@@ -87,19 +88,6 @@ def test_completes(get_builder):
     assert frames[-1].get_volume() == pytest.approx(volume[100], rel=1e-6)
     # The files that became nodes are not kept a second time.
     assert 'final.restart' not in outputs['retrieved'].list_object_names()
-
-
-def test_gamma_and_energy_agree(get_builder, al_potential_directory):
-    """Gamma and energy of LAMMPS are those of the same potential in Python, free atoms apart."""
-    from aiida_pyacemaker.atomistics.potential import AcePotential
-
-    outputs, _ = run_get_node(get_builder(COLD))
-    potential = AcePotential(al_potential_directory)
-    atoms = outputs['trajectory'].get_frames()[-1]
-    np.testing.assert_allclose(potential.gamma([atoms])[0], atoms.get_array('gamma'), rtol=1e-5)
-    atoms.calc = potential.calculator()
-    energy = atoms.get_potential_energy() - len(atoms) * potential.reference_energies['Al']
-    assert energy == pytest.approx(outputs['thermo'].get_array('potential_energy')[-1], rel=1e-6)
 
 
 def test_halts_and_resumes(get_builder, next_potential):
@@ -140,73 +128,18 @@ def test_halts_and_resumes(get_builder, next_potential):
     assert min(atoms.info['step'] for atoms in resumed['trajectory'].get_frames()) > results['step']
 
 
-@pytest.mark.parametrize('coupling', ('iso', 'aniso', 'tri'))
-def test_tilted_cell(get_builder, coupling):
-    """A tilted cell is handed over, and its frames are the same crystal in the orientation of LAMMPS."""
-    atoms = bulk('Al', 'fcc', a=4.05).repeat(2)
-    atoms.rattle(0.05, seed=2)
-    parameters = {**COLD, 'coupling': coupling, 'steps': 20, 'dump_every': 10}
-    settings = orm.Dict({'additional_retrieve_list': ['trajectory.dump']})
-    outputs, node = run_get_node(get_builder(parameters, structure=orm.StructureData(ase=atoms), settings=settings))
-    assert node.is_finished_ok, (node.exit_status, node.exit_message)
-    first = read_dump(outputs['retrieved'].get_object_content('trajectory.dump'), ['Al'])[0]
-    np.testing.assert_allclose(first.get_all_distances(mic=True), atoms.get_all_distances(mic=True), atol=1e-8)
-    np.testing.assert_allclose(first.cell.cellpar(), atoms.cell.cellpar(), rtol=1e-10)
-    assert len(outputs['trajectory']) == 2
-
-    resumed, node = run_get_node(get_builder({**parameters, 'steps': 40}, restart=outputs['restart']))
-    assert node.is_finished_ok, (node.exit_status, node.exit_message)
-    assert resumed['thermo'].get_array('step')[-1] == 40
-
-
-def test_resume_equals_no_break(get_builder):
-    """A ramp that is broken and resumed is the ramp that was never broken: thermostat, barostat and schedule go on."""
-    # The mass of LAMMPS's barostat is that of the temperature where a run begins, so here only the pressure ramps.
-    ramp = {**COLD, 'temperature': [300, 300], 'pressure': [0, 5], 'thermo_every': 50, 'dump_every': 50}
-    whole, _ = run_get_node(get_builder(ramp))
-    # Its first look is at step 50.
-    half, _ = run_get_node(get_builder({**ramp, 'gamma_halt': 1e-6, 'gamma_every': 50}))
-    assert half['results']['step'] == 50
-    resumed, node = run_get_node(get_builder(ramp, restart=half['restart']))
-    assert node.is_finished_ok, (node.exit_status, node.exit_message)
-    assert resumed['thermo'].get_array('step').tolist() == [50, 100]
-    for name in ('temperature', 'potential_energy', 'volume'):
-        assert resumed['thermo'].get_array(name)[-1] == pytest.approx(whole['thermo'].get_array(name)[-1], rel=1e-6)
-    log = resumed['retrieved'].get_object_content('lammps.out')
-    assert re.search(r'Resetting global fix info from restart file:\s+fix style: npt, fix ID: dynamics', log)
-
-
-def test_watch_on_volume(get_builder):
-    """A cell that boils away halts by its volume, compared with that of the start, and leaves no frame to learn."""
+def test_violation(get_builder):
+    """A cell that boils away ends by its volume, compared with that of the start; there is nothing to resume."""
     parameters = {**SHORT, 'temperature': [300, 300], 'pressure': [-30, -30], 'steps': 2000, 'gamma_halt': 1e12}
     outputs, node = run_get_node(get_builder({**parameters, 'max_volume_ratio': 1.1}))
     assert node.is_finished_ok, (node.exit_status, node.exit_message)
     results = outputs['results'].get_dict()
     assert (results['halted'], results['reason']) == (True, 'volume')
     assert results['halt_value'] > 1.1
-    assert 'halted' not in outputs
-
-    # Compared with the volume of the start also when it resumes: it halts at the first look.
-    resumed, _ = run_get_node(get_builder({**parameters, 'max_volume_ratio': 1.1}, restart=outputs['restart']))
-    assert resumed['results']['reason'] == 'volume'
-    assert resumed['results']['step'] == results['step'] + 10
-
-
-def test_watch_on_temperature(get_builder, structure):
-    """A cell that heats up by itself halts by its temperature."""
-    atoms = structure.get_ase()
-    atoms.rattle(0.3, seed=1)
-    parameters = {**SHORT, 'ensemble': 'nvt', 'temperature': [1, 1], 'steps': 1000, 'gamma_halt': 1e12, 'timestep': 0.1}
-    outputs, node = run_get_node(get_builder(parameters, structure=orm.StructureData(ase=atoms)))
-    assert node.is_finished_ok, (node.exit_status, node.exit_message)
-    assert outputs['results']['reason'] == 'temperature'
-    assert outputs['results']['step'] > LammpsPaceCalculation.SETTLING_STEPS
-
-
-def test_selected_frames(get_builder):
-    """Frames above `gamma_select` are in the trajectory besides the regular ones."""
-    outputs, _ = run_get_node(get_builder({**COLD, 'dump_every': 100, 'gamma_select': 1e-6}))
-    assert [atoms.info['step'] for atoms in outputs['trajectory'].get_frames()] == list(range(10, 101, 10))
+    (frame,) = outputs['violation'].get_frames()
+    assert frame.info['role'] == 'violation' and frame.info['parent'] == node.uuid
+    assert not {'halted', 'restart'} & set(outputs)
+    assert node.base.caching.is_valid_cache
 
 
 def test_caching(get_builder):
@@ -253,6 +186,14 @@ def generate_script(tmp_path):
         ({'temperature': None}, r'`temperature` is missing'),
         ({'steps': 0}, r'`steps` must be an integer of at least 1'),
         ({'steps': 101}, r'`steps` \(101\) must be a multiple of `gamma_every` \(10\)'),
+        ({'gamma_every_dense': 7}, r'`gamma_every` \(10\) must be a multiple of `gamma_every_dense` \(7\)'),
+        ({'gamma_extreme': 1.0}, r'`gamma_halt` \(1000000.0\) must not be above `gamma_extreme` \(1.0\)'),
+        ({'halt_after': 0}, r'`halt_after` must be an integer of at least 1'),
+        ({'min_distances': {'AlAl': 1.0}}, r'`min_distances` must be a mapping such as {Al-Cu: 1.9}'),
+        ({'swap': {'every': 10, 'attempts': 1}}, r'`swap` is wrong: the parameter `pairs` is missing'),
+        ({'swap': {'every': 10, 'attempts': 1, 'pairs': [['Al']]}}, r'`pairs` must be a list of pairs'),
+        ({'deform': {'kind': 'shear', 'axis': 'x', 'rate': 1.0}}, r'`axis` must be one of xy, xz, yz, but is .x.'),
+        ({'deform': 'x'}, r'`deform` must be a mapping with the keys kind, axis, rate'),
         ({'ensemble': 'nve'}, r'`ensemble` must be one of npt, nvt'),
         ({'timestep': -1.0}, r'`timestep` must be a number above 0'),
         ({'max_volume_ratio': 0.5}, r'`max_volume_ratio` must be a number above 1'),
@@ -284,6 +225,21 @@ def test_broken_restart(get_builder):
     _, node = run_get_node(get_builder(COLD, restart=restart))
     assert node.exit_status == 309
     assert 'ERROR' in node.exit_message
+
+
+def test_damaged_potential(get_builder, aiida_code_installed, lammps_engine):
+    """A byte that changed on the way would be a gamma that is none: LAMMPS is not even started."""
+    builder = get_builder(COLD)
+    builder.code = aiida_code_installed(
+        label='lammps-damaging',
+        default_calc_job_plugin='pyacemaker.lammps_pace',
+        filepath_executable=str(lammps_engine.executable),
+        prepend_text=f"{lammps_engine.prepend_text}\nprintf '?' | dd of=potential.asi bs=1 seek=700 conv=notrunc",
+    )
+    outputs, node = run_get_node(builder)
+    assert node.exit_status == LammpsPaceCalculation.exit_codes.ERROR_CORRUPT_INPUT.status
+    assert node.exit_message == 'An input was damaged on its way: potential.asi'
+    assert 'LAMMPS' not in outputs['retrieved'].get_object_content('lammps.out')
 
 
 def test_no_ml_pace(get_builder, aiida_code_installed):
@@ -330,8 +286,8 @@ def test_killed(get_builder, aiida_code_installed, lammps_engine, fake_executabl
 def test_no_gamma(get_builder, aiida_code_installed, lammps_engine, fake_executable):
     """Before November 2023 LAMMPS computed a gamma of zero: such a run is never taken for a safe one."""
     body = (
-        f'"{lammps_engine.executable}" "$@" | awk \'NF == 6 && $1 ~ /^[0-9]+$/ {{ $6 = 0 }} {{ print }}\'\n'
-        "awk '$1 ~ /^[0-9]+$/ { $2 = 0 } { print }' gamma.dat > old && mv old gamma.dat"
+        f'"{lammps_engine.executable}" "$@"\n'
+        "awk '$1 ~ /^[0-9]+$/ { $2 = 0 } { print }' watch.dat > old && mv old watch.dat"
     )
     code = aiida_code_installed(
         label='old-lammps',
@@ -347,10 +303,9 @@ def test_no_gamma(get_builder, aiida_code_installed, lammps_engine, fake_executa
 @pytest.mark.parametrize(
     ('line', 'status'),
     (
-        ('ERROR: Lost atoms: original 16 current 15 (src/thermo.cpp:494)', 313),
         ("ERROR: Unrecognized pair style 'pace/extrapolation' is part of the ML-PACE package", 312),
         ('ERROR: Unknown pair style pace/extrapolation', 312),
-        ('ERROR: Non-numeric atom coords - simulation unstable', 309),
+        ('ERROR: Illegal fix npt command', 309),
     ),
 )
 def test_errors(get_builder, aiida_code_installed, fake_executable, tmp_path, line, status):
