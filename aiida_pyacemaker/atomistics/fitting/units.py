@@ -135,9 +135,15 @@ def _bond(atoms: Atoms) -> tuple[float, float]:
 
 
 def _groups(frames: list[Atoms]) -> list[list[Atoms]]:
-    """Configurations of the same atoms in the same order, of one kind, of which everything counts."""
+    """Configurations of the same atoms in the same order, of one kind, of which everything counts.
+
+    Those that a simulation of ours halted at, known by what was predicted of them, were labelled in our units; hot and
+    in a row they would be taken for wrong ones.
+    """
     groups: dict[tuple, list[Atoms]] = defaultdict(list)
     for atoms in frames:
+        if 'predicted_forces' in atoms.arrays:
+            continue
         if energy_counts(atoms) and forces_count(atoms).all() and not is_isolated_atom(atoms):
             groups[group_name(atoms), atoms.numbers.tobytes(), atoms.pbc.tobytes()].append(atoms)
     return list(groups.values())
