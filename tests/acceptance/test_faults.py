@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+from benchmarks.bench_faults import SCENARIOS
 
 RUNFILE = """\
 system: {{elements: [Al]}}
@@ -118,3 +119,14 @@ def test_restart_from_killed_loop(machine):
     print(json.dumps(before), json.dumps(ended))
     assert ended['state'] in DEFINED_STATES
     assert ended['computed'] < before['dft'], 'the initial batch was computed again'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('scenario', SCENARIOS)
+def test_scenario(machine, scenario):
+    """Loops with a teacher, struck at every step: each heals or ends in its state; no label is lost or made twice."""
+    folder = machine.clone.parent / 'faults'
+    script = machine.clone / 'tests' / 'benchmarks' / 'bench_faults.py'
+    result = machine.run('python', str(script), str(folder), scenario, check=False)
+    print(result.stdout)
+    assert result.returncode == 0, result.stdout + result.stderr
