@@ -97,6 +97,15 @@ class Explore(Section):
                 'gamma',
                 f'gamma_halt ({self.gamma_halt:g}) is above gamma_extreme ({self.gamma_extreme:g}); raise the latter',
             )
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise PydanticCustomError('stages', f'the stages {", ".join(names)} need a name each')
+        if self.stages[-1].reach < 1:
+            raise PydanticCustomError(
+                'stages',
+                f'the last stage, {names[-1]}, reaches only {self.stages[-1].reach:g} of the ranges, and nobody would '
+                'see the rest: leave out its reach, or narrow temperature, max_pressure and max_strain',
+            )
         # LAMMPS cannot use a gamma of a step at which it was not computed.
         for key, of in (
             ('steps', 'gamma_every'),

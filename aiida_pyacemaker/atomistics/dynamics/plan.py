@@ -132,7 +132,7 @@ def _plan_walker(
 
 def _programs(explore: dict[str, Any], cells: list[Atoms], vacuum: list[bool]) -> list[str]:
     """The programs that the walkers take in turn: those that the user names, or those that fit the cells."""
-    named = explore['programs']
+    named = (explore['programs'] or [])[: explore['walkers']]
     wanted = named or (VACUUM if all(vacuum) else BULK)
     fitting = [
         name

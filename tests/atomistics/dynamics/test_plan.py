@@ -132,6 +132,23 @@ def test_reach():
     assert strains[0] == pytest.approx(0.5 * strains[1])
 
 
+@pytest.mark.parametrize(
+    ('keys', 'message'),
+    [
+        ({'stages': [{'name': 'a', 'share': 1.0, 'reach': 0.5}]}, 'the last stage, a, reaches only 0.5 of the ranges'),
+        ({'stages': [{'name': 'a', 'share': 0.5}, {'name': 'a', 'share': 1.0}]}, 'the stages a, a need a name each'),
+        ({'gamma_select': 6.0}, r'gamma_select \(6\) is above gamma_halt \(5\).*lower gamma_select'),
+        ({'gamma_extreme': 4.0}, r'gamma_halt \(5\) is above gamma_extreme \(4\)'),
+        ({'dump_every': 120}, r'dump_every \(120\) is not a multiple of gamma_every \(50\)'),
+        ({'gamma_every_dense': 7}, r'gamma_every \(50\) is not a multiple of gamma_every_dense \(7\)'),
+    ],
+)
+def test_wrong_sections(keys, message):
+    """What contradicts itself is refused before anything runs."""
+    with pytest.raises(ValueError, match=message):
+        section(**keys)
+
+
 def test_every_cell_meets_every_program():
     """Structures and programs are combined over the rounds, not always the same ones with each other."""
     phases = [
@@ -160,6 +177,9 @@ def test_stages():
         'hop': False,
     }
     assert starting_sizes(section(programs=['hop']), 1, 200)['hop']
+    # a program that no walker is left for needs no cells
+    assert not starting_sizes(section(programs=['heat', 'hop'], walkers=1), 1, 200)['hop']
+    assert set(plan([ALUMINIUM], programs=['heat', 'hop'], walkers=1)) == {'heat'}
     short, long = (plan([ALUMINIUM], stage=stage)['heat'] for stage in (0, 1))
     assert (short['stage'], long['stage']) == ('short', 'long')
     assert (short['parameters']['steps'], short['parameters']['dump_every']) == (1000, 50)
