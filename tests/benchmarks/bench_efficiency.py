@@ -1,11 +1,12 @@
 """What a label is worth: the loop of dynamics on the fly against random choice and farthest point, at equal test error.
 
 For every seed the loop of `loop.py` runs once, with a small basis, from crystals at room temperature through melting.
-Then frames are chosen, beside the loop's initial data, at random and by farthest point (SOAP) from two pools: what the
-loop's own simulations dumped, and trajectories of the teacher at the same conditions. D-optimality on the teacher's
-trajectories, which knows the whole pool in advance, shows what a choice without simulations of one's own could reach.
-All sets are fitted by the same production fit (`efficiency_data.Judge`) and measured on trajectories of the teacher,
-crystal and melt, that no set has anything of.
+When nothing halts any more, it takes some frames of its own trajectories by D-optimality. Against it stand frames that
+are chosen at random and by farthest point (SOAP), beside the loop's initial data, from two pools: what the loop's own
+simulations dumped, and trajectories of the teacher at the same conditions. D-optimality on the teacher's trajectories
+shows what the loop's halts are worth against a pool that is known in advance. All sets are fitted by the same
+production fit (`efficiency_data.Judge`) and measured on trajectories of the teacher, crystal and melt, that no set has
+anything of.
 
 Run as `python tests/benchmarks/bench_efficiency.py DIRECTORY [--systems al si] [--seeds 5] [--only PART ...] [--set
 KEY=VALUE ...] [--variant NAME] [--quick] [--picture FILE]`. Every result is a file in DIRECTORY and is never computed
@@ -18,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,10 @@ from aiida_pyacemaker.atomistics.selection.d_optimal import d_optimal
 from aiida_pyacemaker.atomistics.selection.descriptors import Environments, soap_features
 from aiida_pyacemaker.atomistics.selection.farthest_point import farthest_point
 
-#: Keys of the loop's run file: small cells, a small basis, the halted frame alone, a ramp of 20 ps.
+#: Keys of the loop's run file: small cells, a small basis, the halted frame alone, a ramp of 12 ps.
 SETTINGS = {
     'train': {
+        'cutoff': 5.5,
         'number_of_functions': 120,
         'max_functions': 120,
         'production': {'mode': 'linear', 'number_of_functions': 120, 'share': 0.01},
@@ -45,9 +47,9 @@ SETTINGS = {
     'explore': {
         'walkers': 2,
         'programs': ['heat', 'cool'],
-        'steps': 10000,
+        'steps': 6000,
         'timestep': 2.0,
-        'dump_every': 100,
+        'dump_every': 50,
         'seeds': 1,
         'stages': [{'name': 'long', 'share': 1.0, 'atoms': None}],
     },
@@ -55,16 +57,15 @@ SETTINGS = {
     'validate': {'test_per_round': 0, 'train_per_round': 0},
     'budget': {'max_iterations': 60, 'max_labels': 150},
 }
-#: Of the loop of single systems: silicon moves faster.
-OWN_SETTINGS = {'si': {'explore': {'timestep': 1.0, 'steps': 20000}}, 'cuau': {'train': {'cutoff': 5.5}}}
 #: Labels beyond the initial ones.
-SIZES = (4, 8, 16, 32, 64, 128, 256)
-#: Frames of the pool that are looked at by what is not free.
-POOL = 400
-#: The last takes the time of a matrix product for every frame of the pool and every choice.
-D_OPTIMAL_POOL, D_OPTIMAL_MOST = 200, 32
+SIZES = (4, 16, 64, 256)
+#: The same for what D-optimality takes when the loop is at its end, and for D-optimality alone.
+FEW_SIZES = (4, 16, 32)
+#: Random frames of the loop's trajectories that make its pool.
+POOL = 300
+#: Frames that D-optimality looks at: it takes a matrix product for each of them and every choice.
+D_OPTIMAL_POOL = 150
 MEASURES = ('forces', 'energy')
-COSTS = ('labels', 'atoms', 'core_hours')
 
 
 class Seed:
@@ -76,7 +77,6 @@ class Seed:
         self.material, self.judge, self.seed, self.quick = material, judge, seed, quick
         self.directory = directory / material.system.name / f'seed_{seed}'
         self.changes = changes
-        self.sizes = SIZES[:3] if quick else SIZES
 
     def active(self) -> list[dict[str, Any]]:
         """The loop, after every iteration that learned something."""
@@ -87,20 +87,26 @@ class Seed:
         ends = sorted({*ends[:2], *ends[2:-1:2], ends[-1]})
         return [self.judge.judge(training[:end]) for end in ends]
 
-    def own(self, choose: Callable) -> list[dict[str, Any]]:
-        """A choice from what the loop's simulations dumped."""
-        return self.grown([atoms for atoms in self.dumped if not broken(atoms)], choose)
+    def polished(self) -> list[dict[str, Any]]:
+        """The loop, and then frames of its trajectories that add most to all it has learned."""
+        training = [atoms for atoms in self.labelled if atoms.info['split'] == 'train']
+        return self.grown(self.own, by_information, FEW_SIZES, training)
 
-    def teachers(self, choose: Callable) -> list[dict[str, Any]]:
-        """A choice from trajectories of the teacher."""
-        return self.grown(teacher_pool(self.material, self.judge.directory, 0 if self.quick else self.seed), choose)
-
-    def grown(self, pool: list[Atoms], choose: Callable, initial: list[Atoms] | None = None) -> list[dict[str, Any]]:
-        initial = self.initial if initial is None else initial
+    def grown(
+        self, pool: list[Atoms], choose: Callable, sizes: Sequence[int], start: list[Atoms] | None = None
+    ) -> list[dict[str, Any]]:
+        """Add frames of a pool to others (the initial data) as a choice orders them."""
+        start = self.initial if start is None else start
         rng = np.random.default_rng(self.seed)
-        order = choose(self, initial, [pool[index] for index in rng.permutation(len(pool))], rng)
-        sizes = [size for size in self.sizes if size <= len(order)]
-        return [self.judge.judge([*initial, *order[:size]]) for size in sizes]
+        pool = [pool[index] for index in rng.permutation(len(pool))]
+        sizes = [size for size in sizes[: 2 if self.quick else None] if size <= len(pool)]
+        order = choose(self, start, pool, sizes[-1])
+        return [self.judge.judge([*start, *order[:size]]) for size in sizes]
+
+    @property
+    def teachers(self) -> list[Atoms]:
+        """Trajectories of the teacher, others for every seed."""
+        return teacher_pool(self.material, self.judge.directory, self.seed)
 
     # What the loop left -----------------------------------------------------------------------------------------------
 
@@ -111,8 +117,7 @@ class Seed:
         if not (directory / 'story.json').exists():
             if directory.exists():
                 raise SystemExit(f'{directory} is that of a loop that was stopped: remove it')
-            name = self.material.system.name
-            settings = merged(merged(SETTINGS, OWN_SETTINGS.get(name, {})), self.changes)
+            settings = merged(SETTINGS, self.changes)
             if self.quick:
                 settings = merged(settings, {'explore': {'steps': 1000, 'temperature': [100, 1200]}})
             log = directory.with_suffix('.log')
@@ -131,41 +136,58 @@ class Seed:
         return [atoms for atoms in self.labelled if atoms.info['split'] == 'train' and atoms.info['iteration'] == 0]
 
     @property
-    def dumped(self) -> list[Atoms]:
-        path = self.directory / 'own.npz'
-        return self.judge.kept(path, lambda: load_configurations(self.loop / 'trajectory.npz'))
+    def own(self) -> list[Atoms]:
+        """Random frames of the loop's trajectories, without those that nobody would send to DFT."""
+
+        def some() -> list[Atoms]:
+            frames = load_configurations(self.loop / 'trajectory.npz')
+            chosen = np.random.default_rng(0).permutation(len(frames))[:POOL]
+            return [frames[index] for index in sorted(chosen)]
+
+        labelled = self.judge.kept(self.directory / 'own.npz', some)
+        return [atoms for atoms in labelled if not broken(atoms)]
 
 
-def at_random(seed: Seed, initial: list[Atoms], pool: list[Atoms], rng: np.random.Generator) -> list[Atoms]:
-    return pool[: seed.sizes[-1]]
+def at_random(seed: Seed, start: list[Atoms], pool: list[Atoms], number: int) -> list[Atoms]:
+    """The pool comes in random order."""
+    return pool[:number]
 
 
-def farthest(seed: Seed, initial: list[Atoms], pool: list[Atoms], rng: np.random.Generator) -> list[Atoms]:
-    pool = pool[:POOL]
-    start = list(range(len(initial)))
-    vectors = soap_features([*initial, *pool])
-    number = min(len(pool), seed.sizes[-1])
-    return [pool[index - len(initial)] for index in farthest_point(vectors, number, start=start)]
+def farthest(seed: Seed, start: list[Atoms], pool: list[Atoms], number: int) -> list[Atoms]:
+    """Farthest point by averaged SOAP, the package's choice where there is no potential."""
+    vectors = soap_features([*start, *pool])
+    picked = farthest_point(vectors, number, start=list(range(len(start))))
+    return [pool[index - len(start)] for index in picked]
 
 
-def by_information(seed: Seed, initial: list[Atoms], pool: list[Atoms], rng: np.random.Generator) -> list[Atoms]:
-    """D-optimality with the basis of the loop's first potential."""
+def by_information(seed: Seed, start: list[Atoms], pool: list[Atoms], number: int) -> list[Atoms]:
+    """D-optimality with the basis of the loop's last potential."""
     pool = pool[:D_OPTIMAL_POOL]
-    environments = Environments(AcePotential(seed.loop / 'potential_000'))
-    rows = environments.rows([*initial, *pool])
-    start = list(range(len(initial)))
-    picked = d_optimal(rows, min(len(pool), D_OPTIMAL_MOST), environments.sizes, start=start)
-    return [pool[index - len(initial)] for index in picked]
+    last = json.loads((seed.loop / 'story.json').read_text())['exploring']
+    environments = Environments(AcePotential(seed.loop / Path(last).name))
+    rows = environments.rows([*start, *pool])
+    picked = d_optimal(rows, number, environments.sizes, start=list(range(len(start))))
+    return [pool[index - len(start)] for index in picked]
 
 
 PARTS: dict[str, tuple[str, Callable[[Seed], list[dict[str, Any]]]]] = {
     'active': ('the loop', Seed.active),
-    'random_own': ("random, loop's trajectories", lambda seed: seed.own(at_random)),
-    'random_teacher': ("random, teacher's trajectories", lambda seed: seed.teachers(at_random)),
-    'farthest_own': ("farthest point, loop's trajectories", lambda seed: seed.own(farthest)),
-    'farthest_teacher': ("farthest point, teacher's trajectories", lambda seed: seed.teachers(farthest)),
-    'information_teacher': ("D-optimal, teacher's trajectories", lambda seed: seed.teachers(by_information)),
+    'polished': ('the loop, then D-optimal', Seed.polished),
+    'random_teacher': ("random, teacher's trajectories", lambda seed: seed.grown(seed.teachers, at_random, SIZES)),
+    'random_own': ("random, loop's trajectories", lambda seed: seed.grown(seed.own, at_random, SIZES)),
+    'farthest_own': ("farthest point, loop's trajectories", lambda seed: seed.grown(seed.own, farthest, SIZES)),
+    'farthest_teacher': (
+        "farthest point, teacher's trajectories",
+        lambda seed: seed.grown(seed.teachers, farthest, SIZES),
+    ),
+    'information_teacher': (
+        "D-optimal, teacher's trajectories",
+        lambda seed: seed.grown(seed.teachers, by_information, FEW_SIZES),
+    ),
 }
+#: What the others are compared with: a part, and which of its points.
+GOALS = {'the loop at its end': ('active', -1), 'and 4 more': ('polished', 0), 'and 16 more': ('polished', 1),
+         'and 32 more': ('polished', 2)}  # fmt: skip
 
 
 # --- tables and curves ------------------------------------------------------------------------------------------------
@@ -186,17 +208,17 @@ def cost_to_reach(curve: list[dict[str, Any]], measure: str, error: float, cost:
 
 
 def ratios(
-    results: dict[str, list[list[dict[str, Any]]]], part: str, measure: str, cost: str, new: bool
+    results: dict[str, list[list[dict[str, Any]]]], part: str, goal: tuple[str, int], measure: str, cost: str, new: bool
 ) -> list[float]:
-    """Return for each seed what a choice costs to be as good as the loop at its end, in units of the loop's cost.
+    """Return for each seed what a choice costs to be as good as the loop at some point, in units of the loop's cost.
 
     :param new: whether the initial data, which all have in common, do not count.
     """
     found = []
-    for active, curve in zip(results['active'], results.get(part, []), strict=False):
-        if len(active) < 2 or not curve:
+    for active, curve, goals in zip(results['active'], results[part], results[goal[0]], strict=True):
+        if len(active) < 2 or not curve or len(goals) <= goal[1]:
             continue
-        start, end = active[0], active[-1]
+        start, end = active[0], goals[goal[1]]
         known = start[cost] if new else 0
         reached = cost_to_reach([start, *curve], measure, end[measure], cost)
         found.append((reached - known) / (end[cost] - known))
@@ -204,44 +226,49 @@ def ratios(
 
 
 def spread(values: list[float], digits: int = 1) -> str:
-    """Median and range as text; > where a curve ends before."""
+    """Median and range as text; `never` where a curve ends before."""
     if not values:
         return '-'
     ordered = sorted(values)
+    # the upper of the two in the middle, of which one may be infinite
     middle = float(np.median(ordered)) if np.isfinite(ordered[len(ordered) // 2]) else float('inf')
     texts = [f'{value:.{digits}f}' if np.isfinite(value) else 'never' for value in (middle, ordered[0], ordered[-1])]
     return f'{texts[0]} ({texts[1]} to {texts[2]})'
 
 
 def tables(name: str, results: dict[str, list[list[dict[str, Any]]]]) -> str:
-    """The end of the loop, and what others cost to get there."""
-    ends = [curve[-1] for curve in results['active'] if curve]
-    starts = [curve[0] for curve in results['active'] if curve]
-    lines = [f'{name}: {len(ends)} seeds']
+    """What the loop reached, what others cost to get there, and their errors."""
+    points = {'initial data': [curve[0] for curve in results['active'] if curve]}
+    for title, (part, place) in GOALS.items():
+        points[title] = [curve[place] for curve in results[part] if curve and len(curve) > place]
     keys = ('labels', 'atoms', 'core_hours', 'functions', 'energy', 'forces', 'forces crystal', 'forces melt')
-    rows = [
-        [key, spread([point[key] for point in starts], 2), spread([point[key] for point in ends], 2)] for key in keys
-    ]
-    lines.append(tabulate(rows, headers=['', 'initial data', 'the loop at its end']))
+    rows = [[title, *(spread([point[key] for point in found]) for key in keys)] for title, found in points.items()]
+    text = [f'{name}: {len(points["initial data"])} seeds', tabulate(rows, headers=['', *keys])]
     rows = []
     for part, (title, _) in PARTS.items():
-        if part == 'active' or not any(results.get(part, [])):
+        if part in ('active', 'polished') or not any(results[part]):
             continue
-        for measure in MEASURES:
-            cells = [spread(ratios(results, part, measure, 'labels', new)) for new in (True, False)]
-            rows.append([title, measure, *cells, spread(ratios(results, part, measure, 'core_hours', False))])
-    heads = ['to the same error', 'of', 'new labels, ratio', 'all labels, ratio', 'core-hours, ratio']
-    lines.append(tabulate(rows, headers=heads))
+        for wanted, goal in GOALS.items():
+            columns = [('forces', 'labels', True), ('forces', 'labels', False), ('forces', 'core_hours', False),
+                       ('energy', 'labels', True)]  # fmt: skip
+            rows.append([title, wanted, *(spread(ratios(results, part, goal, *column)) for column in columns)])
+    heads = ['cost of', 'to reach', 'new labels', 'all labels', 'core-hours', 'new labels (energy)']
+    text.append(tabulate(rows, headers=heads))
     rows = []
     for part, (title, _) in PARTS.items():
-        by_size: dict[int, list[float]] = {}
-        for active, curve in zip(results['active'], results.get(part, []), strict=False):
-            for point in curve if active else []:
-                by_size.setdefault(point['labels'] - active[0]['labels'], []).append(point['forces'])
-        rows += [[title, size, len(values), spread(values)] for size, values in sorted(by_size.items())
-                 if part != 'active']  # fmt: skip
-    lines.append(tabulate(rows, headers=['', 'new labels', 'seeds', 'meV/Å']))
-    return '\n\n'.join(lines)
+        by_size: dict[int, list[dict[str, Any]]] = {}
+        for active, curve in zip(results['active'], results[part], strict=True):
+            for point in curve if active and part != 'active' else []:
+                by_size.setdefault(point['labels'] - active[0]['labels'], []).append(point)
+        for size, found in sorted(by_size.items()):
+            errors = [
+                spread([point[measure] for point in found], 2 if measure == 'energy' else 1) for measure in MEASURES
+            ]
+            rows.append([title, size if part != 'polished' else '', len(found), *errors])
+            if part == 'polished':
+                rows[-1][1] = f'{size} in all'
+    text.append(tabulate(rows, headers=['', 'new labels', 'seeds', 'meV/Å', 'meV/atom']))
+    return '\n\n'.join(text)
 
 
 def draw(results: dict[str, dict[str, list[list[dict[str, Any]]]]], target: Path) -> None:

@@ -65,7 +65,7 @@ class Material:
     repeat: tuple[int, int, int] = (2, 2, 2)
     cutoff: float = 6.5
     timestep: float = 2.0
-    rungs: tuple[int, ...] = (50, 120, 250, 400, 600)
+    rungs: tuple[int, ...] = (120, 250, 400, 600)
 
     @property
     def elements(self) -> list[str]:
@@ -74,8 +74,8 @@ class Material:
 
 MATERIALS = {
     'al': Material(SYSTEMS['al']),
-    'si': Material(SYSTEMS['si'], repeat=(2, 2, 1), cutoff=5.4, timestep=1.0),
-    'cuau': Material(SYSTEMS['cuau'], cutoff=5.5, rungs=(30, 60, 120, 200, 300)),
+    'si': Material(SYSTEMS['si'], repeat=(2, 2, 1), cutoff=5.4),
+    'cuau': Material(SYSTEMS['cuau'], cutoff=5.5, rungs=(60, 120, 200, 300)),
 }
 
 
