@@ -119,7 +119,10 @@ def test_select(worker_code, al_potential):
     builder.code = worker_code
     builder.potential = al_potential
     builder.configurations = ConfigurationsData(frames)
-    builder.parameters = {'candidates_per_halt': 5, 'select_per_halt': 2, 'number_of_test': 2, 'displacement': 0.1}
+    builder.parameters = {
+        'candidates': ['random'], 'candidates_per_halt': 5, 'select_per_halt': 2, 'number_of_test': 2,
+        'displacement': 0.3,
+    }  # fmt: skip
     outputs, node = run_get_node(builder)
     assert node.is_finished_ok, (node.exit_status, node.exit_message)
     chosen = outputs['configurations']
@@ -128,6 +131,12 @@ def test_select(worker_code, al_potential):
     assert chosen.get_structure_ase(0).info['parent'] == 'uuid-0'
     assert chosen.labels == {'energy': 0, 'forces': 0, 'stress': 0}
     np.testing.assert_allclose(chosen.get_structure_ase(0).positions, frames[0].positions)
+    assert chosen.get_structure_ase(0).arrays['predicted_forces'].shape == (4, 3)
+    builder.configurations = ConfigurationsData(frames[1:])
+    builder.parameters = {}
+    outputs, node = run_get_node(builder)
+    assert node.is_finished_ok and 'configurations' not in outputs, 'nothing to choose is no failure'
+    assert outputs['results']['number_of_configurations'] == 0
 
 
 def test_evaluate(worker_code, al_potential, sets):

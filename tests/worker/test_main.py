@@ -97,17 +97,22 @@ def test_select(worked, al_frames, tmp_path):
         atoms.info['role'] = 'trajectory'
     frames[0].info['role'] = 'halted'
     parameters = {
-        'candidates_per_halt': 4, 'select_per_halt': 2, 'displacement': 0.05, 'number_of_train': 1, 'number_of_test': 2,
-        'max_atoms': 32, 'seed': 1,
+        'candidates': ['random'], 'candidates_per_halt': 4, 'select_per_halt': 2, 'displacement': 0.3,
+        'number_of_train': 1, 'number_of_test': 2, 'max_atoms': 32, 'seed': 1,
     }  # fmt: skip
     task(tmp_path, parameters, configurations=frames)
     assert run(tmp_path, 'select').returncode == 0
     assert result(tmp_path)['families'] == {'halted': 1, 'local_candidate': 1, 'trajectory': 3}
     selected = load_configurations(tmp_path / 'selected.npz')
     assert [atoms.info['split'] for atoms in selected].count('test') == 2
+    assert selected[0].arrays['predicted_forces'].shape == (len(selected[0]), 3)
     task(tmp_path, {**parameters, 'max_atoms': 8}, configurations=frames)
     assert run(tmp_path, 'select').returncode == 1
     assert 'embed.max_atoms = 8 leaves a box of' in result(tmp_path)['message']
+    task(tmp_path, {}, configurations=frames[1:])
+    assert run(tmp_path, 'select').returncode == 0, 'nothing to choose is no failure'
+    assert result(tmp_path)['number_of_configurations'] == 0 and result(tmp_path)['gamma_max'] is None
+    assert load_configurations(tmp_path / 'selected.npz') == []
 
 
 def test_bad_data(worked, al_frames, tmp_path):
