@@ -46,6 +46,8 @@ HALTS_WITHOUT_ADVANCE, ADVANCE = 4, 0.005
 STUCK = 3
 #: ... so many iterations in a row that ended badly and taught nothing, ...
 IDLE = 4
+#: ... so many iterations with violations, whatever they taught, without a clean round in between, ...
+VIOLATED = 10
 #: ... or so many times in a row that the last stage was clean, and the errors missed the criteria.
 MISSED = 4
 #: Labels (force components) that a basis function must have at least, and those that let the basis grow.
@@ -93,6 +95,7 @@ class Progress:
     surprises: dict[str, dict[str, float]] = field(default_factory=dict)
     stuck: int = 0
     idle: int = 0
+    violated: int = 0
     missed: int = 0
     #: What is missing when the errors miss the criteria: nothing (empty), `learn` or `grow`.
     cure: str = ''
@@ -144,7 +147,8 @@ class Progress:
         if not self.explores:
             return f'the errors miss the criteria although nothing halts: the basis grows to {self.functions} functions'
         if self.resuming:
-            return f'{len(self.resuming)} halted walkers resume with what was learned'
+            number = len(self.resuming)
+            return f'{number} halted {"walker resumes" if number == 1 else "walkers resume"} with what was learned'
         seeds = self.parameters['explore']['seeds']
         passed = f' ({self.clean_rounds} of {seeds} have passed)' if self.in_last_stage else ''
         return f'all walkers start anew: round {self.round}{passed}'
@@ -385,15 +389,18 @@ class Progress:
         if not self.explores:
             return
         if self.clean:
-            self.idle = 0
+            self.idle = self.violated = 0
             if not self.in_last_stage and not self.learned:
                 self.stage, self.clean_rounds = self.stage + 1, 0
             elif self._at_the_end():
                 self._judge()
             return
         self.idle = self.idle + 1 if self.ended and not self.learned else 0
+        self.violated += any(reason in VIOLATIONS for reason in self.ended)
         if self.idle >= IDLE:
             self._stall(self._why_idle())
+        elif self.violated >= VIOLATED:
+            self._stall(self._why_violated())
 
     def _judge(self) -> None:
         """Converge, or say what is missing."""
@@ -476,6 +483,15 @@ class Progress:
         )
         return f'{IDLE} iterations in a row taught nothing; simulations ended {ends}; {remedy.get(reason, default)}'
 
+    def _why_violated(self) -> str:
+        """Say what simulations ran into again and again, and what helps."""
+        ends = ', '.join(f'{self.ends[reason]} by {reason}' for reason in VIOLATIONS if reason in self.ends)
+        return (
+            f'in {self.violated} iterations without a clean round in between simulations ended for physical reasons '
+            f'({ends} so far) although the way there was learned: the conditions may be more than the material stands; '
+            'lower `explore.temperature`, or raise `explore.max_volume_ratio` if it may expand so far'
+        )
+
     def _why_missed(self) -> str:
         """Say which errors miss their limits, and what helps."""
         production = self.production or {}
@@ -502,7 +518,7 @@ class Progress:
 
 def forget_failures(content: dict[str, Any]) -> dict[str, Any]:
     """Return a state without the counts that made a loop stall: somebody has mended something, and tries again."""
-    return {**content, 'walkers': {}, 'stuck': 0, 'idle': 0, 'missed': 0}
+    return {**content, 'walkers': {}, 'stuck': 0, 'idle': 0, 'violated': 0, 'missed': 0}
 
 
 #: States in which the best potential is still to be made of the data.

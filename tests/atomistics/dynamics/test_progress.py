@@ -7,7 +7,7 @@ import json
 import pytest
 
 from aiida_pyacemaker.atomistics.dynamics.parameters import Explore
-from aiida_pyacemaker.atomistics.dynamics.progress import IDLE, MISSED, Progress, forget_failures
+from aiida_pyacemaker.atomistics.dynamics.progress import IDLE, MISSED, VIOLATED, Progress, forget_failures
 
 STEPS = 1000
 PARAMETERS = {
@@ -311,6 +311,19 @@ def test_stalled_without_learning(reason, remedy):
     assert not progress.advance(0)
     assert progress.state == 'stalled'
     assert remedy in progress.reason
+
+
+def test_stalled_by_violations():
+    """What boils whatever is learned boils for a reason."""
+    progress = start()
+    for _ in range(VIOLATED):
+        assert progress.advance(0)
+        progress.explored([walker(0, 'volume', 300), walker(1)])
+        progress.labelled(progress.selection()['number_of_train'], 0)
+        progress.trained(fitted())
+    assert not progress.advance(0)
+    assert progress.state == 'stalled'
+    assert 'explore.temperature' in progress.reason
 
 
 def test_stalled_by_errors():
