@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, fcc111, make_supercell
+from ase.build import bulk, fcc111
 
 from aiida_pyacemaker.atomistics.dynamics.outcome import read_outcome
 from aiida_pyacemaker.atomistics.dynamics.parameters import Explore
@@ -236,17 +236,18 @@ def test_swaps_of_a_walker():
     assert plan([ALUMINIUM], swap=swap)['heat']['parameters']['swap'] is None
 
 
-def test_coupling_by_the_shape_of_the_cell():
-    """What is cubic stays cubic, other crystals relax their axes, oblique boxes their angles, a melt nothing."""
-    primitive = bulk('Al').repeat(2)
-    hexagonal, tetragonal = bulk('Mg').repeat((2, 2, 1)), bulk('In', 'bct', a=3.25, c=4.95)
-    oblique = make_supercell(bulk('Sn', 'bct', a=5.8, c=3.2), [[1, 1, 0], [0, 1, 0], [0, 0, 1]])
-    for cell, coupling in ((primitive, 'iso'), (hexagonal, 'aniso'), (tetragonal, 'tri'), (oblique, 'tri')):
-        found = plan([cell], (cell.symbols[0],))
-        assert found['heat']['parameters']['coupling'] == coupling
+def test_coupling_by_the_crystal():
+    """What is cubic keeps its shape while it is heated, also a disordered alloy; other crystals relax their axes."""
+    ordered = bulk('Cu', cubic=True, a=3.9).repeat(2)
+    ordered.symbols[np.isclose(ordered.positions[:, 2] % 3.9, 0)] = 'Au'
+    disordered = ordered.copy()
+    disordered.symbols[:] = np.random.default_rng(1).permutation(ordered.get_chemical_symbols())
+    cells = (bulk('Al').repeat(2), disordered, ordered, bulk('Mg').repeat((2, 2, 1)), bulk('In', 'bct', a=3.25, c=4.95))
+    for cell, coupling in zip(cells, ('iso', 'iso', 'aniso', 'aniso', 'aniso'), strict=True):
+        found = plan([cell], tuple(set(cell.get_chemical_symbols())))
+        assert found['heat']['parameters']['coupling'] == found['cool']['parameters']['coupling'] == coupling
         assert found['melt']['parameters']['coupling'] == 'iso'
-    assert plan([primitive])['compress']['parameters']['coupling'] == 'tri'
-    assert plan([ALUMINIUM])['compress']['parameters']['coupling'] == 'aniso'
+        assert found['compress']['parameters']['coupling'] == found['deform']['parameters']['coupling'] == 'aniso'
 
 
 def test_ions_come_closer_than_atoms():
