@@ -12,9 +12,10 @@ latter and cool, stage by stage, with the defaults of the protocol `balanced` bu
 - `labels`: initial + learned + held out on the way; `atoms` of all; `core-h`: estimate of their cost with pw.x;
 - errors (meV/atom, meV/Å) on the teacher's own trajectories, of the exploring potential, and of the result (the
   production fit where it won): of all, of the crystal, of the melt;
-- `stable`: simulations with the result in the largest cell of the test set, without any watch on gamma, heated to 1.5
-  times the melting point and held there, that came to their end; and the largest difference of their final volume from
-  the teacher's.
+- `min`: wall time of the loop;
+- `stable`, with `--free STEPS`: how a simulation ended with the result in the largest cell of the test set, without any
+  watch on gamma, heated to 1.5 times the melting point in so many steps and held there for as many; and by how much
+  its volume differs from the teacher's.
 """
 
 from __future__ import annotations
@@ -39,8 +40,6 @@ from aiida_pyacemaker.atomistics.potential import AcePotential
 from aiida_pyacemaker.atomistics.validation.errors import error_metrics
 
 QUICK = {'explore': {'steps': 2000, 'walkers': 2}, 'budget': {'max_iterations': 12}}
-#: Simulations without a watch on gamma: their number, and the steps of each half, heating and holding.
-FREE, FREE_STEPS = 1, 2500
 
 
 def measure(potential: AcePotential, test: list[Atoms]) -> dict[str, list[float]]:
@@ -50,35 +49,40 @@ def measure(potential: AcePotential, test: list[Atoms]) -> dict[str, list[float]
     return {name: [1e3 * found[key]['rmse'] for key in ('energy', 'forces')] for name, found in groups.items()}
 
 
-def run_free(
-    system: System, potential: AcePotential, parameters: dict[str, Any], directory: Path, steps: int
-) -> list[dict[str, Any]]:
-    """Heat larger cells with the potential, gamma unwatched, and hold them: how each ended, and its final volume.
+def run_free(system: System, result: dict[str, Any], directory: Path, steps: int) -> str:
+    """Heat the largest cell of the test set with the potential, gamma unwatched, and hold it at the end of the ramp.
 
-    :param parameters: the resolved run file of the loop.
+    :returns: how it ended, and by how much its volume differs from that of the teacher's melt; kept between calls.
     """
+    path = directory / f'free_{steps}.txt'
+    if path.exists():
+        return path.read_text()
+    parameters, potential = result['parameters'], AcePotential(result['potential'])
     explore = Progress(merged(parameters, {'train': {'production': {'share': 1.0}}})).proof()
     high = max(explore['temperature'])
-    cell, found = system.start().repeat(system.repeats[-1]), []
-    for index in range(FREE):
-        changes = {'programs': ['heat'], 'steps': steps}
-        heating = plan_walkers({**explore, **changes}, [cell], system.elements, 0, 1000 + index)[0]['parameters']
-        outcome = simulate(directory / f'heat_{index}', potential, heating, structure=cell)
-        if outcome.results['reason'] == 'completed':
-            holding = {**heating, 'temperature': [high, high], 'steps': 2 * steps, 'soft_start': 0}
-            outcome = simulate(
-                directory / f'hold_{index}', potential, holding, structure=cell, restart=outcome.restart,
-                volume=outcome.results['reference_volume_per_atom'],
-            )  # fmt: skip
-        volumes = outcome.thermo.get('volume', np.zeros(1)) / len(cell)
-        found.append({
-            'reason': outcome.results['reason'], 'step': outcome.results['step'],
-            'volume': float(volumes[len(volumes) // 2 :].mean()),
-        })  # fmt: skip
-    return found
+    cell = system.start().repeat(system.repeats[-1])
+    explore |= {'programs': ['heat'], 'steps': steps}
+    heating = plan_walkers(explore, [cell], system.elements, 0, result['seed'])[0]['parameters']
+    outcome = simulate(directory / 'heat', potential, heating, structure=cell)
+    if outcome.results['reason'] == 'completed':
+        holding = {**heating, 'temperature': [high, high], 'steps': 2 * steps, 'soft_start': 0}
+        volume = outcome.results['reference_volume_per_atom']
+        outcome = simulate(
+            directory / 'hold', potential, holding, structure=cell, restart=outcome.restart, volume=volume
+        )
+    volumes = outcome.thermo['volume'] / len(cell)
+    off = float(volumes[len(volumes) // 2 :].mean() / volume_of_teacher(system) - 1)
+    path.write_text(f'{outcome.results["reason"]} {1e2 * off:+.1f} %')
+    return path.read_text()
 
 
-def run_one(system: System, seed: int, directory: Path, overrides: dict[str, Any], quick: bool) -> dict[str, Any]:
+def volume_of_teacher(system: System) -> float:
+    """Return the volume per atom (Å³) of the teacher's melt at 1.5 times the melting point."""
+    frames = teacher_frames(system, system.repeats[-1], round(1.5 * system.melting), 20, 99, melt=True)
+    return float(np.mean([atoms.get_volume() / len(atoms) for atoms in frames]))
+
+
+def run_one(system: System, seed: int, directory: Path, overrides: dict[str, Any]) -> dict[str, Any]:
     """Return a run and what its potentials are worth; read, if it was done before."""
     path = directory / 'result.json'
     if path.exists():
@@ -97,46 +101,40 @@ def run_one(system: System, seed: int, directory: Path, overrides: dict[str, Any
     result['correlations'] = [
         entry['surprise']['rank_correlation'] for entry in story['iterations'] if entry.get('surprise')
     ]
-    exploring, final = (AcePotential(story[key]) for key in ('exploring', 'potential'))
-    result['exploring'], result['final'] = measure(exploring, test), measure(final, test)
-    result['free'] = run_free(
-        system, final, story['parameters'], directory / 'free', FREE_STEPS // (10 if quick else 1)
-    )
+    for key in ('exploring', 'potential'):
+        result[f'errors_{key}'] = measure(AcePotential(story[key]), test)
+    result['potential'], result['parameters'] = story['potential'], story['parameters']
     path.write_text(json.dumps(result, indent=1, default=float) + '\n')
     return result
 
 
-def volume_of_teacher(system: System) -> float:
-    """Return the volume per atom (Å³) of the teacher's melt at 1.5 times the melting point."""
-    frames = teacher_frames(system, system.repeats[-1], round(1.5 * system.melting), 20, 99, melt=True)
-    return float(np.mean([atoms.get_volume() / len(atoms) for atoms in frames]))
-
-
-def row_of(result: dict[str, Any], volume: float) -> str:
+def row_of(result: dict[str, Any], free: str) -> str:
     """Return a line of the table."""
     ends, labels = result['ends'], result['labels']
     other = sum(number for reason, number in ends.items() if reason not in ('completed', 'gamma'))
     learned = labels['train'] + labels['test'] - labels['initial']
     production = result['production'] or {}
     functions = f'{result["functions"]}' + (f'->{production["number_of_functions"]}' if production.get('kept') else '')
-    free = result['free']
-    completed = sum(item['reason'] == 'completed' for item in free)
-    off = max(abs(item['volume'] / volume - 1) for item in free)
     errors = '  '.join(
-        f'{result[which][group][0]:5.2f} {result[which][group][1]:5.1f}'
-        for which, group in (('exploring', 'all'), ('final', 'all'), ('final', 'crystal'), ('final', 'melt'))
+        f'{result[f"errors_{which}"][group][0]:5.2f} {result[f"errors_{which}"][group][1]:5.1f}'
+        for which, group in (
+            ('exploring', 'all'),
+            ('potential', 'all'),
+            ('potential', 'crystal'),
+            ('potential', 'melt'),
+        )
     )
     return (
         f'{result["system"]:5s} {result["seed"]:4d}  {result["state"][:10]:10s} {result["iterations"]:5d} '
         f'{result["rounds"]:6d} {result["halts"]:5d} {other:5d}  {labels["initial"]:3d}+{learned:<4d} '
         f'{labels["atoms"]:5d} {result["core_hours"]:6.1f}  {functions:9s} {errors}  '
-        f'{completed}/{len(free)} {1e2 * off:4.1f} % {result["seconds"] / 60:5.1f}'
+        f'{result["seconds"] / 60:5.1f}  {free}'
     )
 
 
 HEAD = (
     'system seed state      iter. rounds halts other  labels    atoms core-h  functions exploring    result       '
-    'crystal      melt         stable     min'
+    'crystal      melt           min  stable'
 )
 
 
@@ -145,6 +143,7 @@ def main() -> None:
     parser.add_argument('directory', type=Path, nargs='?', help='what is finished there is not run again')
     parser.add_argument('--systems', nargs='+', choices=list(SYSTEMS), default=list(SYSTEMS))
     parser.add_argument('--seeds', type=int, default=2)
+    parser.add_argument('--free', type=int, default=0, metavar='STEPS', help='of a simulation without a watch on gamma')
     parser.add_argument('--quick', action='store_true', help='aluminium, one seed, a tenth of the steps')
     parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', help='a key of the run file')
     arguments = parser.parse_args()
@@ -154,10 +153,12 @@ def main() -> None:
     directory = arguments.directory or Path(tempfile.mkdtemp(prefix='dynamics-'))
     rows = []
     for name in arguments.systems:
-        system, volume = SYSTEMS[name], volume_of_teacher(SYSTEMS[name])
+        system = SYSTEMS[name]
         for seed in range(1, arguments.seeds + 1):
-            result = run_one(system, seed, directory / f'{name}_{seed}', overrides, arguments.quick)
-            rows.append(row_of(result, volume))
+            place = directory / f'{name}_{seed}'
+            result = run_one(system, seed, place, overrides)
+            free = run_free(system, result, place, arguments.free) if arguments.free else ''
+            rows.append(row_of(result, free))
             print(f'{HEAD}\n{rows[-1]}', flush=True)
             if result['state'] != 'converged':
                 print(f'    {result["reason"]}', flush=True)
