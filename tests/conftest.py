@@ -176,3 +176,13 @@ def running_graph(new_run_graph):
     graph = new_run_graph()
     build_running(graph)
     return graph
+
+
+@pytest.fixture(scope='module')
+def exploring_graph(new_run_graph):
+    """Return the graph of a run that explores in its second stage; only to be read."""
+    from run_graph import build_exploring
+
+    graph = new_run_graph()
+    build_exploring(graph)
+    return graph

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from aiida import orm
 from aiida.common.links import LinkType
 from plumpy import ProcessState
@@ -44,6 +45,22 @@ PROCESS_TYPES = {
 }
 
 
+#: Parameters of a simulation that are read, and what each walker does.
+EXPLORE = {'steps': 6000, 'timestep': 2.0, 'gamma_select': 2.0, 'gamma_halt': 5.0, 'temperature': [300.0, 900.0]}
+PROGRAMS = ('heat', 'cool', 'compress')
+
+
+def summarise(walkers: list[dict]) -> dict:
+    """Return the results of an exploration."""
+    return {
+        'walkers': walkers,
+        'number_halted': sum(walker['halted'] for walker in walkers),
+        'number_failed': 0,
+        'completed': not any(walker['halted'] for walker in walkers),
+        'gamma_max': max(walker['gamma_max'] for walker in walkers),
+    }
+
+
 class RunGraph:
     """Build a run step by step.
 
@@ -73,6 +90,8 @@ class RunGraph:
         self.dataset: ConfigurationsData | None = None
         self.potential: AcePotentialData | None = None
         self.batches: dict[str, dict[str, ConfigurationsData]] = {}
+        #: Of walkers that halted: step, and restart file.
+        self.restarts: dict[int, tuple[int, orm.SinglefileData]] = {}
 
     # Nodes ------------------------------------------------------------------------------------------------------------
 
@@ -245,47 +264,75 @@ class RunGraph:
         )
         self.finish(step, {'predictions': predictions, 'results': results})
 
-    def explore(self, iteration: int, halting: bool):
-        """Run two simulations, the first of which halts if asked for."""
-        step = self.work(
-            'ExploreWorkChain', {'potential': self.potential}, self.run, f'iteration_{iteration:02d}_explore'
-        )
-        walkers, trajectories, restarts = [], {}, {}
-        for index in range(2):
-            halted = halting and index == 0
-            results = {
-                'index': index,
-                'halted': halted,
-                'reason': 'gamma' if halted else 'completed',
-                'step': 2300 if halted else 6000,
-                'steps': 6000,
-                'gamma_max': 7.5 if halted else 1.25,
-            }
-            frames = [atoms.copy() for atoms in self.frames[:2]]
-            restart = orm.SinglefileData(io.BytesIO(b'binary'), filename='final.restart')
-            outputs = {'results': orm.Dict(results), 'trajectory': ConfigurationsData(frames), 'restart': restart}
-            restarts[f'restarts__walker_{index:02d}'] = restart
-            if halted:
-                outputs['halted'] = ConfigurationsData(frames[:1])
-            self.calculation(
+    def explore(self, iteration: int, ends: dict[int, str], stage: str = 'short', name: str = 'explore'):
+        """Run simulations; a walker whose last one halted by gamma resumes from its restart file.
+
+        :param ends: how the simulation of each walker ends; None: it still runs.
+        :returns: what is to be chosen from, by walker.
+        """
+        call = f'iteration_{iteration:02d}_{name}'
+        step = self.work('ExploreWorkChain', {'potential': self.potential}, self.run, call)
+        walkers, chosen, restarts = [], {}, {}
+        for walker, end in ends.items():
+            label = f'walker_{walker:02d}'
+            start, restart = self.restarts.pop(walker, (0, None))
+            inputs = {'potential': self.potential, 'parameters': orm.Dict(EXPLORE)}
+            inputs |= {'restart': restart} if restart is not None else {}
+            results = self.simulate(walker, end, start) if end else {}
+            outputs = self.get_outputs(end, start, results) if end else {}
+            node = self.calculation(
                 'LammpsPaceCalculation',
-                {'potential': self.potential, 'parameters': orm.Dict({'steps': 6000})},
+                inputs,
                 step,
-                f'walker_{index:02d}',
+                label,
                 outputs,
-                (('input.in', 'units metal\n'), ('lammps.out', 'LAMMPS (22 Jul 2025)\n')),
+                (('input.in', 'units metal\n'), ('lammps.out', 'LAMMPS (22 Jul 2025)\n')) if end else None,
+                ok=True if end else None,
             )
+            node.base.extras.set_many({'stage': stage, 'program': PROGRAMS[walker]})
             walkers.append(results)
-            trajectories[f'walker_{index:02d}'] = outputs['halted'] if halted else outputs['trajectory']
-        results = {
-            'walkers': walkers,
-            'number_halted': int(halting),
-            'number_failed': 0,
-            'completed': not halting,
-            'gamma_max': max(walker['gamma_max'] for walker in walkers),
+            chosen |= {label: outputs[key] for key in ('trajectory', 'halted') if key in outputs}
+            if 'restart' in outputs:
+                restarts[f'restarts__{label}'] = outputs['restart']
+            if end == 'gamma':
+                self.restarts[walker] = results['step'], outputs['restart']
+        if None not in ends.values():
+            self.finish(step, {'results': orm.Dict(summarise(walkers)), **restarts})
+        return chosen
+
+    def simulate(self, walker: int, end: str, start: int) -> dict:
+        """Return the results of a simulation: it goes on for 1,800 steps, or to its end."""
+        step = EXPLORE['steps'] if end == 'completed' else start + 1800
+        return {
+            'index': walker,
+            'halted': end != 'completed',
+            'reason': end,
+            'start_step': start,
+            'step': step,
+            'steps': EXPLORE['steps'],
+            'gamma_max': 7.5 if end == 'gamma' else 1.25,
+            'diagnosis': f'{end} at step {step} of {EXPLORE["steps"]}',
         }
-        self.finish(step, {'results': orm.Dict(results), **restarts})
-        return trajectories
+
+    def get_outputs(self, end: str, start: int, results: dict) -> dict:
+        """Return the nodes that a simulation leaves."""
+        steps = np.arange(start, results['step'] + 1, 100)
+        thermo = orm.ArrayData()
+        gamma = np.append(np.full(len(steps) - 1, 1.1), results['gamma_max'])
+        arrays = {'step': steps, 'temperature': 300 + steps / 10.0, 'watch_step': steps, 'watch_gamma_max': gamma}
+        for name, array in arrays.items():
+            thermo.set_array(name, array)
+        frames = []
+        for step in (start + 100, results['step']):
+            frames.append(self.frames[0].copy())
+            frames[-1].info['step'] = int(step)
+        outputs = {'results': orm.Dict(results), 'thermo': thermo}
+        outputs['trajectory'] = ConfigurationsData(frames if end == 'completed' else frames[:1])
+        if end in ('completed', 'gamma'):
+            outputs['restart'] = orm.SinglefileData(io.BytesIO(b'binary'), filename='final.restart')
+        if end != 'completed':
+            outputs['halted' if end == 'gamma' else 'violation'] = ConfigurationsData(frames[1:])
+        return outputs
 
     def embed(self, iteration: int, trajectories, frames):
         """Choose what to label."""
@@ -328,15 +375,20 @@ def build_first_iteration(graph: RunGraph) -> None:
     graph.validate(0, test, 0.012, 0.09)
 
 
+def learn(graph: RunGraph, iteration: int, ends: dict[int, str], frames: slice, errors: tuple[float, float]) -> tuple:
+    """Build an iteration that learns: simulations, choice, labels, fit, errors; return data set and test set."""
+    labels = graph.label(iteration, graph.embed(iteration, graph.explore(iteration, ends), graph.frames[frames]))
+    dataset, test = graph.merge(iteration, 'train', labels), graph.merge(iteration, 'test', labels)
+    graph.train(iteration, dataset, test)
+    graph.validate(iteration, test, *errors)
+    return dataset, test
+
+
 def build_finished(graph: RunGraph) -> orm.WorkChainNode:
     """Build a run of two iterations that converged."""
     build_first_iteration(graph)
-    chosen = graph.embed(1, graph.explore(1, halting=True), graph.frames[8:12])
-    labels = graph.label(1, chosen)
-    dataset, test = graph.merge(1, 'train', labels), graph.merge(1, 'test', labels)
-    graph.train(1, dataset, test)
-    graph.validate(1, test, 0.0021, 0.033)
-    graph.explore(2, halting=False)
+    dataset, test = learn(graph, 1, {0: 'gamma', 1: 'completed'}, slice(8, 12), (0.0021, 0.033))
+    graph.explore(2, {0: 'completed'})
     report = orm.Dict({'state': 'converged', 'reason': '', 'iterations': []})
     outputs = {'potential': graph.potential, 'dataset': dataset, 'test_set': test, 'report': report}
     return graph.finish(graph.run, outputs)
@@ -345,6 +397,28 @@ def build_finished(graph: RunGraph) -> orm.WorkChainNode:
 def build_running(graph: RunGraph) -> orm.WorkChainNode:
     """Build a run that is labelling in its first iteration: two done, one running, one waiting."""
     build_first_iteration(graph)
-    chosen = graph.embed(1, graph.explore(1, halting=True), graph.frames[8:12])
+    chosen = graph.embed(1, graph.explore(1, {0: 'gamma', 1: 'completed'}), graph.frames[8:12])
     graph.label(1, chosen, stop_after=2)
+    return graph.run
+
+
+def build_exploring(graph: RunGraph) -> orm.WorkChainNode:
+    """Build a run in its second stage: walker 0 halted twice and resumed, walker 1 broke down, both run anew.
+
+    The second halt taught nothing. What the loop notes of itself is there too.
+    """
+    build_first_iteration(graph)
+    learn(graph, 1, {0: 'gamma', 1: 'overlap'}, slice(8, 12), (0.0021, 0.033))
+    graph.explore(2, {0: 'gamma'})
+    graph.explore(3, {0: 'completed'})
+    graph.explore(4, {0: None, 1: 'gamma'}, stage='long')
+    surprise = {'rank_correlation': 0.71, 'forces': {'rmse': 0.182}}
+    history = [
+        {'iteration': 1, 'stage': 'short', 'round': 1, 'why': 'all walkers start anew: round 1', 'surprise': surprise},
+        {'iteration': 2, 'stage': 'short', 'round': 1, 'why': '1 halted walkers resume with what was learned'},
+        {'iteration': 4, 'stage': 'long', 'round': 2, 'why': 'all walkers start anew: round 2'},
+    ]
+    place = {'stage': 'long', 'stage_number': 2, 'stages': 2, 'round': 2, 'clean_rounds': 1, 'seeds': 2}
+    progress = {**place, 'state': 'running', 'reason': '', 'waits_for': '2 simulations', 'history': history}
+    graph.run.base.extras.set('progress', progress)
     return graph.run

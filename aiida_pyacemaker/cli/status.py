@@ -55,6 +55,8 @@ def format_progress(node: WorkChainNode) -> str:
     dft = status['dft']
     step = status['running'][-1]['label'] if status['running'] else 'between two steps'
     parts = [step.replace('_', ' ') + (f' ({format_stage(status["stage"])})' if status['stage'] else '')]
+    if paused := format_paused(status['running']):
+        parts.append(f'paused: {paused}')
     parts += [f'labels {dft["done"]} of {dft["total"]} done']
     parts += [f'{dft[key]} {key}' for key in ('failed', 'suspect', 'left') if dft[key]]
     if dft['seconds_left'] is not None:
@@ -85,6 +87,22 @@ def format_status(status: dict[str, Any]) -> str:
     return '\n\n'.join('\n'.join(block) for block in blocks)
 
 
+def find_paused(tree: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the processes of a tree that are paused, and will wait until somebody lets them go on."""
+    below = [child for parent in tree for child in find_paused(parent['children'])]
+    return [child for child in tree if child['state'] == 'paused'] + below
+
+
+def format_paused(tree: list[dict[str, Any]]) -> str:
+    """Return which processes are paused, why, and the remedy; empty if none is."""
+    paused = find_paused(tree)
+    if not paused:
+        return ''
+    numbers = ' '.join(str(child['pk']) for child in paused)
+    why = next((child['message'] for child in paused if child['message']), 'somebody paused it')
+    return f'{paused[0]["kind"]}<{paused[0]["pk"]}>: {why}; mend that, then: verdi process play {numbers}'
+
+
 def format_head(status: dict[str, Any]) -> list[str]:
     """Return the lines that say where the run is."""
     dft, times = status['dft'], status['time']
@@ -100,6 +118,10 @@ def format_head(status: dict[str, Any]) -> list[str]:
         f'  potential   {status["potential"] or "none yet"}',
         f'  time        {format_time(times["total"])}' + (f' ({steps})' if steps else ''),
     ]
+    if paused := format_paused(status['running']):
+        lines[2:2] = textwrap.wrap(
+            paused, WIDTH, initial_indent='  paused      ', subsequent_indent=' ' * 14, break_long_words=False
+        )
     if status['exit_message'] or status['exception']:
         lines.insert(2, f'              {status["exit_message"] or status["exception"]}')
     return lines

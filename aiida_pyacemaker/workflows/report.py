@@ -148,6 +148,8 @@ def get_results(node: orm.ProcessNode | None) -> dict[str, Any]:
 def get_running_tree(node: orm.ProcessNode) -> list[dict[str, Any]]:
     """Return what runs below a process, nested: label, kind, state and seconds since the start of each child.
 
+    One that is paused has a `message`: why, which for a full disk or a host that cannot be reached AiiDA says itself.
+
     The hundreds that have ended are not loaded.
     """
     tree = []
@@ -160,7 +162,8 @@ def get_running_tree(node: orm.ProcessNode) -> list[dict[str, Any]]:
                 'label': label,
                 'name': child.label,
                 'kind': child.process_label,
-                'state': scheduler.value if scheduler else state,
+                'state': state if child.paused or not scheduler else scheduler.value,
+                'message': child.process_status if child.paused else None,
                 'seconds': seconds_since(child.ctime),
                 'children': get_running_tree(child),
             }

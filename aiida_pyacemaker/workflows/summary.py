@@ -175,7 +175,7 @@ def format_errors(rows: list[dict[str, Any]]) -> list[str]:
             (row['number_of_functions'], 'd', 1),
             (labels, 'd', 1),
             (row['atoms_labelled'], 'd', 1),
-            (row['core_hours'], '.3g', 1),
+            (row['core_hours'] or None, '.3g', 1),
             (dig(row['surprise'], 'forces', 'rmse'), '.0f', 1e3),
             (dig(row['surprise'], 'rank_correlation'), '.2f', 1),
             (row['energy_rmse'], '.2f', 1e3),

@@ -4,8 +4,8 @@
 
 FOLDER is what `aiida-pyacemaker export` wrote. Its `potentials/in.lammps` is run as it is, on one core: only the
 variables `repeat`, `steps` and `temperature` are given. The peak of the memory is that of the process as the operating
-system counts it; the speed is that of LAMMPS's own timer over the steps, without the set-up. The CPU
-time, set-up included, says what other work on the machine took from it.
+system counts it; the speed is that of LAMMPS's own timer over the steps, without the set-up. On a
+machine that does other work as well, look at the speed in terms of CPU time.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
 
 from ase.io.lammpsdata import read_lammps_data
+from tabulate import tabulate
 
 from aiida_pyacemaker.atomistics.lammps import read_log
 from aiida_pyacemaker.setup.engines import find_lammps
@@ -33,8 +35,8 @@ def choose_repetitions(folder: Path, atoms: int) -> tuple[int, int, int]:
 def run_lammps(folder: Path, atoms: int, steps: int) -> dict[str, float]:
     """Run the exported input on one core.
 
-    :returns: `atoms`, `steps`, `setup`, `loop` and `cpu` (s), `speed` (atom-steps/s), `memory` (bytes), `temperature`
-        after the last step (K).
+    :returns: `atoms`, `steps`, `setup`, `loop` (s), `cpu` (s, of the loop), `memory` (bytes), `temperature` after the
+        last step (K).
     """
     engine, log = find_lammps(), f'log.{atoms}'
     repeat = ' '.join(map(str, choose_repetitions(folder, atoms)))
@@ -49,13 +51,13 @@ def run_lammps(folder: Path, atoms: int, steps: int) -> dict[str, float]:
     if process.returncode:
         raise RuntimeError(f'LAMMPS ended with status {process.returncode}; see {folder / log}')
     read = read_log(folder / log)
+    share = float(re.search(r'^([\d.]+)% CPU use', (folder / log).read_text(), flags=re.MULTILINE)[1]) / 100
     return {
         'atoms': read['atoms'],
         'steps': read['steps'],
         'setup': elapsed - read['loop_time'],
         'loop': read['loop_time'],
-        'cpu': usage.ru_utime + usage.ru_stime,
-        'speed': read['atoms'] * read['steps'] / read['loop_time'],
+        'cpu': read['loop_time'] * share,
         'memory': usage.ru_maxrss * 1024,
         'temperature': float(read['thermo']['Temp'][-1]),
     }
@@ -76,15 +78,25 @@ def main() -> None:
         f'{"-".join(metadata["elements"])}, {metadata["number_of_functions"]} functions, '
         f'cutoff {metadata["cutoff"]} Å, {arguments.steps} steps of NVT at 300 K, one core\n'
     )
-    print('     atoms   set-up s   steps s    CPU s   atom-steps/s   memory GB   kB/atom   T at the end K')
+    rows = []
     largest = min(arguments.atoms, 30_000) if arguments.quick else arguments.atoms
     for atoms in sorted({largest // 64, largest // 8, largest}):
         row = run_lammps(folder, atoms, arguments.steps)
-        print(
-            f'{row["atoms"]:>10,} {row["setup"]:>10.1f} {row["loop"]:>9.1f} {row["cpu"]:>8.1f} {row["speed"]:>14,.0f} '
-            f'{row["memory"] / 1e9:>11.2f} {row["memory"] / 1e3 / row["atoms"]:>9.2f} {row["temperature"]:>16.1f}',
-            flush=True,
+        work = row['atoms'] * row['steps']
+        rows.append(
+            (
+                row['atoms'],
+                f'{row["setup"]:.1f}',
+                f'{row["loop"]:.1f}',
+                f'{work / row["loop"]:,.0f}',
+                f'{work / row["cpu"]:,.0f}',
+                f'{row["memory"] / 1e9:.2f}',
+                f'{row["memory"] / 1e3 / row["atoms"]:.2f}',
+                f'{row["temperature"]:.1f}',
+            )
         )
+    header = ('atoms', 'set-up s', 'steps s', 'atom-steps/s', 'atom-steps/CPU-s', 'memory GB', 'kB/atom', 'T at end K')
+    print(tabulate(rows, header, disable_numparse=True, stralign='right'))
 
 
 if __name__ == '__main__':

@@ -47,10 +47,13 @@ def test_folder(finished_graph, invoke, tmp_path):
         'active_learning/iter_001/md_run/walker_00/lammps.out',
         'active_learning/iter_001/md_run/walker_00/halted.extxyz',
         'active_learning/iter_001/candidates/candidates.extxyz',
-        'active_learning/iter_002/md_run/walker_01/trajectory.extxyz',
+        'active_learning/iter_002/md_run/walker_00/trajectory.extxyz',
+        'trajectories/walker_00_start_01.extxyz',
+        'trajectories/walker_01_start_01.extxyz',
+        'report.md',
     ):
         assert (folder / name).is_file() and (folder / name).stat().st_size, name
-    for name in ('learning.png', 'parity.png'):
+    for name in ('dynamics.png', 'learning.png', 'parity.png'):
         assert (folder / name).read_bytes().startswith(b'\x89PNG')
     accumulated = read(folder / 'data' / 'accumulated.extxyz', index=':')
     initial = read(folder / 'data' / 'initial_train.extxyz', index=':')
@@ -76,6 +79,13 @@ def test_in_lammps(finished_graph, invoke, tmp_path, lmp):
     log = read_log(potentials / 'log.lammps')
     from aiida_pyacemaker.atomistics.potential import AcePotential
 
+    assert log['atoms'] == 16
+    command += ['-var', 'repeat', '2 1 1', '-var', 'steps', '2', '-var', 'temperature', '50', '-log', 'log.md']
+    subprocess.run(command, cwd=potentials, env=environment, capture_output=True, check=True)
+    larger = read_log(potentials / 'log.md')
+    assert (larger['atoms'], larger['steps']) == (32, 2)
+    assert larger['thermo']['PotEng'][0] == pytest.approx(2 * log['thermo']['PotEng'][-1], abs=1e-4)
+    assert larger['thermo']['Temp'][0] == pytest.approx(50)
     largest = max(node.outputs.dataset.get_frames(), key=len)
     potential = AcePotential(finished_graph.potential_directory)
     largest.calc = potential.calculator()
