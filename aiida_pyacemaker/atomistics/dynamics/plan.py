@@ -108,6 +108,8 @@ def _plan_walker(
     turn = index // len(programs) + seed
     fitting = [number for number, cell in enumerate(cells) if _fits(program, cell, vacuum[number], explore)]
     number = fitting[(index + turn) % len(fitting)]
+    # Once every cell has had its turn, the next temperature and strain.
+    turn //= len(fitting)
     steps, reach = number_of_steps(explore, stage), explore['stages'][stage].get('reach', 1.0)
     ensemble = ('nvt' if vacuum[number] else 'npt') if explore['ensemble'] == 'auto' else explore['ensemble']
     temperature = _temperature(program, explore, reach, turn)
@@ -167,7 +169,8 @@ def _temperature(program: str, explore: dict[str, Any], reach: float, turn: int)
     low, high = min(explore['temperature']), max(explore['temperature'])
     melting = low + reach * (OVERHEAT * high - low)
     high = low + reach * (high - low)
-    rung = low + LADDER[turn % len(LADDER)] * (high - low)
+    # Not in step with the strains, so that each of them meets each temperature.
+    rung = low + LADDER[(turn + turn // len(LADDER)) % len(LADDER)] * (high - low)
     ramps = {
         'heat': (low, high),
         'cool': (high, low),

@@ -160,6 +160,12 @@ def test_every_cell_meets_every_program():
         for walker in plan_walkers(section(walkers=4, programs=['heat', 'cool', 'compress']), phases, ['Al'], 0, seed)
     }
     assert len(met) == 9
+    strained = {
+        (w['structure'], w['parameters']['temperature'][0], w['parameters']['deform']['kind'])
+        for seed in range(27)
+        for w in plan_walkers(section(walkers=1, programs=['deform']), phases, ['Al'], 0, seed)
+    }
+    assert len(strained) == 27
     once = plan_walkers(section(walkers=3, programs=['heat', 'cool', 'compress']), phases, ['Al'], 0, 7)
     assert sorted(walker['structure'] for walker in once) == [0, 1, 2]
 
