@@ -72,6 +72,13 @@ def _is_shear(value: Any) -> bool:
     return isinstance(value, dict) and value.get('kind') == 'shear'
 
 
+def _named_elements(parameters: dict[str, Any]) -> set[str]:
+    """Return the elements that the parameters of a simulation name."""
+    pairs = [pair.split('-') for pair in parameters.get('min_distances') or {}]
+    pairs += (parameters.get('swap') or {}).get('pairs', [])
+    return {element for pair in pairs for element in pair}
+
+
 def _check_mapping(value: Any, checks: dict[str, Check], required: tuple[str, ...]) -> str | None:
     if not isinstance(value, dict):
         return f'must be a mapping with the keys {", ".join(checks)}, but is {value!r}'
@@ -245,8 +252,8 @@ fi"""
         for low, high in (('gamma_select', 'gamma_halt'), ('gamma_halt', 'gamma_extreme')):
             if parameters[low] > parameters[high]:
                 return (
-                    f'the parameter `{low}` ({parameters[low]}) must not be above `{high}` ({parameters[high]}): a '
-                    'simulation would halt before anything is selected.'
+                    f'the parameter `{low}` ({parameters[low]}) must not be above `{high}` ({parameters[high]}): '
+                    'change one of them.'
                 )
         return None
 
@@ -256,6 +263,12 @@ fi"""
         if ('structure' in inputs) == ('restart' in inputs):
             return 'give either `structure` for a fresh simulation or `restart` to resume one.'
         elements = inputs['potential'].elements if 'potential' in inputs else None
+        strangers = sorted(_named_elements(inputs['parameters'].get_dict()) - set(elements or []))
+        if elements and strangers:
+            return (
+                f'`parameters` name the element {", ".join(strangers)}, which the potential does not know: it is for '
+                f'{", ".join(elements)}.'
+            )
         if 'structure' in inputs:
             structure = inputs['structure']
             foreign = sorted(structure.get_symbols_set() - set(elements)) if elements else []

@@ -210,6 +210,8 @@ def test_bad_inputs(get_builder, structure, al_potential):
     copper = orm.StructureData(ase=bulk('Cu', 'fcc', a=3.6, cubic=True))
     with pytest.raises(ValueError, match='`structure` holds the element Cu, which the potential does not know'):
         run_get_node(get_builder(COLD, structure=copper))
+    with pytest.raises(ValueError, match='`parameters` name the element Cu, which the potential does not know'):
+        run_get_node(get_builder({**COLD, 'min_distances': {'Al-Cu': 1.8}}))
     isolated = orm.StructureData(cell=[[9, 0, 0], [0, 9, 0], [0, 0, 9]], pbc=[False] * 3)
     isolated.append_atom(symbols='Al', position=(0, 0, 0))
     with pytest.raises(ValueError, match='must be periodic'):
