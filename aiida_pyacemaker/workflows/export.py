@@ -27,6 +27,7 @@ data/accumulated.extxyz        what the last potential was trained on
 data/test.extxyz               what it was measured on, never trained on
 potentials/generation_NNN.*    .yace (LAMMPS `pace`), .yaml and .asi (`pace/extrapolation`, gamma), .json (about it)
 potentials/production.*        the same of the production fit, if the run made one that is better
+potentials/SHA256SUMS          what these files have to be: sha256sum --check SHA256SUMS
 potentials/in.lammps           a LAMMPS input with the best of them: lmp -in in.lammps; it says how to simulate
 active_learning/iter_NNN/      the simulations, the candidates they left and their DFT calculations
 trajectories/                  each trajectory of each walker, joined over its resumptions
@@ -170,6 +171,7 @@ def write_potentials(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.Work
     """Write each generation and the production potential, and a LAMMPS input with a structure for the best."""
     from ase.io import write
 
+    from aiida_pyacemaker.atomistics import checksums
     from aiida_pyacemaker.atomistics.lammps import write_in_lammps
 
     folder.mkdir()
@@ -181,11 +183,13 @@ def write_potentials(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.Work
         named['production'] = run.outputs.potential
         potentials.append(run.outputs.potential)
     names = {'.yaml': 'potential.yaml', '.yace': 'potential.yace', '.asi': 'potential.asi', '.json': 'metadata.json'}
-    stem = ''
+    stem, hashes = '', {}
     for stem, potential in named.items():
+        expected = potential.get_checksums()
         for suffix, name in names.items():
-            content = potential.base.repository.get_object_content(name, mode='rb')
-            (folder / f'{stem}{suffix}').write_bytes(content)
+            (folder / f'{stem}{suffix}').write_bytes(potential.read(name))
+            hashes[f'{stem}{suffix}'] = expected[name]
+    (folder / checksums.FILENAME).write_text(checksums.format_checksums(hashes))
     if not potentials or not trained:
         return
     frames = trained[-1].inputs.job.configurations.get_frames()
@@ -201,8 +205,9 @@ def write_potentials(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.Work
 def write_iteration(children: dict[str, orm.WorkChainNode], folder: Path) -> None:
     """Write what one iteration did: simulations, candidates, DFT calculations."""
     folder.mkdir(parents=True)
-    if 'explore' in children:
-        write_simulations(children['explore'], folder / 'md_run')
+    for name, place in (('explore', 'md_run'), ('proof', 'proof_run')):
+        if name in children:
+            write_simulations(children[name], folder / place)
     if 'label' in children:
         (folder / 'candidates').mkdir()
         write_configurations(children['label'].inputs.configurations, folder / 'candidates' / 'candidates.extxyz')
