@@ -1,9 +1,9 @@
 """What each simulation ("walker") of an exploration does: where it starts, how it is driven, when it is stopped.
 
-A walker follows a program: `heat` and `cool` go through the temperatures of the section `explore`, `melt` holds
-the crystal well above them, `compress` raises the pressure, `deform` strains the cell, `hop` starts with an atom on its
-way into a vacancy. Early stages are shorter, and may go only part of the way. The plan depends on its arguments only:
-the same ones give the same simulations.
+A walker follows a program: `heat` goes up through the temperatures of the section `explore`, `cool` comes down from
+well above them, where crystals melt at once, and `melt` stays there; `compress` raises the pressure, `deform` strains
+the cell, `hop` starts with an atom on its way into a vacancy. Early stages are shorter, and may go only part of the way.
+The plan depends on its arguments only: the same ones give the same simulations.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from ..embedding.ions import states_of
 from ..generators.oxidation import MOLECULAR
 
 #: Programs in the order in which walkers take them where the user names none. What has vacuum can be heated only.
-BULK = ('heat', 'cool', 'compress', 'deform', 'hop', 'melt')
+BULK = ('heat', 'cool', 'melt', 'compress', 'deform', 'hop')
 VACUUM = ('heat', 'cool', 'melt')
 #: `info['operation']` of a starting cell with an atom on its way into a vacancy.
 HOP = 'hop'
-#: A perfect crystal without surfaces melts only this far above the melting point, which the user includes or not.
+#: `cool` and `melt` begin at so many times the highest temperature: a small perfect crystal outlives its melting point
+#: by far, and what was never molten is only a crystal that cools.
 OVERHEAT = 1.25
 #: Space groups from which on a crystal is cubic, and below which (triclinic, monoclinic) an alloy is not ordered.
 CUBIC, LEAST_ORDERED = 195, 16
@@ -173,7 +174,7 @@ def _temperature(program: str, explore: dict[str, Any], reach: float, turn: int)
     rung = low + LADDER[(turn + turn // len(LADDER)) % len(LADDER)] * (high - low)
     ramps = {
         'heat': (low, high),
-        'cool': (high, low),
+        'cool': (melting, low),
         'melt': (melting, melting),
         # hot enough for hops that nobody prepared
         'hop': (0.5 * (low + high), high),
@@ -207,9 +208,9 @@ def _coupling(cell: Atoms, program: str) -> str:
     """How the barostat changes the cell: `iso`, or `aniso`, each axis on its own. Never the angles (`tri`).
 
     A melt resists no shear: a free box of a few atoms flows into a flat one, that with free angles within picoseconds
-    (tests/benchmarks/bench_box_shape.py). So what is cubic keeps its shape while it is heated.
+    (tests/benchmarks/bench_box_shape.py). So what begins molten keeps its shape, and what is cubic while it is heated.
     """
-    keeps = program in ('melt', HOP) or (program in ('heat', 'cool') and _is_cubic(cell))
+    keeps = program in ('melt', 'cool', HOP) or (program == 'heat' and _is_cubic(cell))
     return 'iso' if keeps else 'aniso'
 
 

@@ -60,11 +60,11 @@ def test_programs_of_a_crystal(cells):
     ramps = {name: (w['parameters']['temperature'], w['parameters']['pressure']) for name, w in walkers.items()}
     assert ramps == {
         'heat': ([100.0, 900.0], [0.0, 1.0]),
-        'cool': ([900.0, 100.0], [0.0, 1.0]),
+        'cool': ([1125.0, 100.0], [0.0, 1.0]),
+        'melt': ([1125.0, 1125.0], [0.0, 1.0]),
         'compress': ([500.0, 500.0], [0.0, 10.0]),
         'deform': ([500.0, 500.0], [0.0, 1.0]),
         'hop': ([500.0, 900.0], [0.0, 1.0]),
-        'melt': ([1125.0, 1125.0], [0.0, 1.0]),
     }
     assert {w['parameters']['ensemble'] for w in walkers.values()} == {'npt'}
     assert [len(cells[walkers[name]['structure']]) for name in ('heat', 'hop', 'melt')] == [16, 15, 16]
@@ -125,7 +125,7 @@ def test_reach():
     stages = [{'name': 'part', 'share': 0.1, 'reach': 0.5}, {'name': 'all', 'share': 1.0}]
     part, whole = (plan([ALUMINIUM], stage=stage, stages=stages, pressure=0) for stage in (0, 1))
     assert part['heat']['parameters']['temperature'] == [100.0, 500.0]
-    assert part['cool']['parameters']['temperature'] == [500.0, 100.0]
+    assert part['cool']['parameters']['temperature'] == [612.5, 100.0]
     assert part['melt']['parameters']['temperature'] == [612.5, 612.5]
     assert part['compress']['parameters']['pressure'] == [0.0, 5.0]
     strains = [w['deform']['parameters']['deform']['rate'] * w['deform']['parameters']['steps'] for w in (part, whole)]
@@ -176,9 +176,9 @@ def test_stages():
     assert [number_of_steps(explore, stage) for stage in (0, 1)] == [1000, 10000]
     assert number_of_steps(section(stages=[{'name': 'a', 'share': 0.0123}]), 0) == 150
     assert starting_sizes(explore, 0, 200) == {'atoms': 16, 'number': 6, 'max_atoms': 200, 'hop': True}
-    assert starting_sizes({**explore, 'walkers': 4}, 1, 20) == {
+    assert starting_sizes({**explore, 'walkers': 5}, 1, 20) == {
         'atoms': 32,
-        'number': 4,
+        'number': 5,
         'max_atoms': None,
         'hop': False,
     }
@@ -251,8 +251,8 @@ def test_coupling_by_the_crystal():
     cells = (bulk('Al').repeat(2), disordered, ordered, bulk('Mg').repeat((2, 2, 1)), bulk('In', 'bct', a=3.25, c=4.95))
     for cell, coupling in zip(cells, ('iso', 'iso', 'aniso', 'aniso', 'aniso'), strict=True):
         found = plan([cell], tuple(set(cell.get_chemical_symbols())))
-        assert found['heat']['parameters']['coupling'] == found['cool']['parameters']['coupling'] == coupling
-        assert found['melt']['parameters']['coupling'] == 'iso'
+        assert found['heat']['parameters']['coupling'] == coupling
+        assert found['melt']['parameters']['coupling'] == found['cool']['parameters']['coupling'] == 'iso'
         assert found['compress']['parameters']['coupling'] == found['deform']['parameters']['coupling'] == 'aniso'
 
 
