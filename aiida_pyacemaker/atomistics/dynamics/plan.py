@@ -2,8 +2,8 @@
 
 A walker follows a program: `heat` goes up through the temperatures of the section `explore`, `cool` comes down from
 well above them, where crystals melt at once, and `melt` stays there; `compress` raises the pressure, `deform` strains
-the cell, `hop` starts with an atom on its way into a vacancy. Early stages are shorter, and may go only part of the way.
-The plan depends on its arguments only: the same ones give the same simulations.
+the cell, `hop` starts with an atom on its way into a vacancy. Early stages are shorter, and may go only part of the
+way. The plan depends on its arguments only: the same ones give the same simulations.
 """
 
 from __future__ import annotations
