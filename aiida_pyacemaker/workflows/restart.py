@@ -32,11 +32,29 @@ class WorkerBaseWorkChain(BaseRestartWorkChain):
             cls.results,
         )
         spec.exit_code(410, 'ERROR_JOB_REFUSED', message='The job refused its input or its task failed: {message}')
+        spec.exit_code(
+            411,
+            'ERROR_JOB_KEPT_FAILING',
+            message='The job was run {times} times and failed each time, the last time: {end}',
+        )
 
     def setup(self):
         """Collect the inputs of the job."""
         super().setup()
         self.ctx.inputs = AttributeDict(self.exposed_inputs(self._process_class, 'job'))
+
+    def inspect_process(self):
+        """Look at the job that has ended; where it is given up, say why it failed and not only that it did."""
+        exit_code = super().inspect_process()
+        given_up = (
+            self.exit_codes.ERROR_UNHANDLED_FAILURE.status,
+            self.exit_codes.ERROR_MAXIMUM_ITERATIONS_EXCEEDED.status,
+        )
+        if exit_code is None or exit_code.status not in given_up:
+            return exit_code
+        node = self.ctx.children[-1]
+        end = f'{node.process_label}<{node.pk}> [{node.exit_status}] {node.exit_message}'
+        return self.exit_codes.ERROR_JOB_KEPT_FAILING.format(times=len(self.ctx.children), end=end)
 
     @process_handler(priority=600)
     def handle_refused(self, calculation):
