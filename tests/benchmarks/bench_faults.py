@@ -483,9 +483,7 @@ def count_labels(outcome: Outcome, first: int, last: int) -> None:
 
 def report(outcome: Outcome) -> None:
     """Print what became of a loop and of its strikes."""
-    counts = (
-        f'{outcome.labelled} labelled, {outcome.computed_twice} twice, {outcome.lost} lost, {outcome.played} played'
-    )
+    counts = f'{outcome.labelled} labelled, {outcome.computed_twice} twice, {outcome.lost} lost'
     healed = f'; continued: {outcome.healed}' if outcome.healed else ''
     print(f'{outcome.scenario} <{outcome.pk}>: {outcome.state} [{outcome.exit_status}] {outcome.message}{healed}')
     print(f'    {outcome.seconds:.0f} s, {counts}, {outcome.played} played')
@@ -495,6 +493,26 @@ def report(outcome: Outcome) -> None:
     for problem in outcome.check():
         print(f'    PROBLEM {problem}')
     sys.stdout.flush()
+
+
+def format_table(outcomes: list[dict[str, Any]]) -> str:
+    """Return the table of the documentation."""
+    lines = [
+        '| loop | job | struck | the job ended | the loop | labels: made, twice, lost |',
+        '|---|---|---|---|---|---|',
+    ]
+    for outcome in outcomes:
+        end = f'{outcome["state"].replace("_", " ")} [{outcome["exit_status"]}]'
+        if outcome['healed']:
+            end += f', continued: {outcome["healed"].replace("_", " ")}'
+        labels = ', '.join(str(outcome[key]) for key in ('labelled', 'computed_twice', 'lost'))
+        head = [outcome['scenario'], end, labels]
+        for strike in outcome['strikes'] or [{'task': '', 'point': 'not at all', 'jobs': []}]:
+            ends = Counter(str(job['exit_status']) for job in strike['jobs'])
+            jobs = ', '.join(f'{code}' + (f' ({number} times)' if number > 1 else '') for code, number in ends.items())
+            lines.append(f'| {head[0]} | {strike["task"]} | {strike["point"]} | {jobs} | {head[1]} | {head[2]} |')
+            head = ['', '', '']
+    return '\n'.join(lines)
 
 
 def main() -> int:
@@ -526,6 +544,7 @@ def main() -> int:
                 arguments.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
     finally:
         machine.stop()
+    print(format_table([asdict(outcome) for outcome in outcomes]))
     return int(any(outcome.check() for outcome in outcomes))
 
 
