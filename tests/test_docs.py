@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
@@ -24,6 +25,7 @@ import yaml
 from aiida.cmdline.commands.cmd_verdi import verdi
 from ase.io import write
 
+from aiida_pyacemaker.atomistics.lammps import write_in_lammps
 from aiida_pyacemaker.cli import cmd_root
 from aiida_pyacemaker.workflows.protocols.runfile import iterate_fields, resolve_runfile
 
@@ -130,7 +132,10 @@ def check_words(words: list[str]) -> None:
     elif program == 'source':
         assert arguments == ['.venv/bin/activate']
     elif program == 'lmp':
-        assert arguments == ['-in', 'in.lammps']
+        assert arguments[:2] == ['-in', 'in.lammps']
+        source = inspect.getsource(write_in_lammps)
+        for name in (arguments[place + 1] for place, word in enumerate(arguments) if word == '-var'):
+            assert f'variable {name} index' in source, name
     elif Path(program).name == 'pip':
         check_pip(arguments)
     elif program == 'aiida-vasp':

@@ -54,7 +54,7 @@ def format_progress(node: WorkChainNode) -> str:
     status = get_status(node, live=None)
     dft = status['dft']
     step = status['running'][-1]['label'] if status['running'] else 'between two steps'
-    parts = [step.replace('_', ' ') + (f' ({format_stage(status["stage"])})' if status['stage'] else '')]
+    parts = [step.replace('_', ' ') + (f' ({format_stage(status["stage"])})' if has_begun(status['stage']) else '')]
     if paused := format_paused(status['running']):
         parts.append(f'paused: {paused}')
     parts += [f'labels {dft["done"]} of {dft["total"]} done']
@@ -110,7 +110,7 @@ def format_head(status: dict[str, Any]) -> list[str]:
     lines = [
         f'ActiveLearningWorkChain<{status["pk"]}>  {"-".join(status["elements"])}  {status["protocol"] or ""}',
         f'  state       {status["state"]}' + (f' [{status["exit_status"]}]' if status['exit_status'] else ''),
-        *([f'  stage       {format_stage(status["stage"])}'] if status['stage'] else []),
+        *([f'  stage       {format_stage(status["stage"])}'] if has_begun(status['stage']) else []),
         *([f'  waits for   {waits}'] if (waits := format_waits(status)) else []),
         f'  iteration   {status["iteration"]}'
         + (f' of at most {status["max_iterations"]}' if status['max_iterations'] else ''),
@@ -123,7 +123,9 @@ def format_head(status: dict[str, Any]) -> list[str]:
             paused, WIDTH, initial_indent='  paused      ', subsequent_indent=' ' * 14, break_long_words=False
         )
     if status['exit_message'] or status['exception']:
-        lines.insert(2, f'              {status["exit_message"] or status["exception"]}')
+        indent = ' ' * 14
+        text = str(status['exit_message'] or status['exception'])
+        lines[2:2] = textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
     return lines
 
 
@@ -160,6 +162,11 @@ def format_stage(stage: dict[str, Any]) -> str:
     """Return where on its way through the stages a run is."""
     passed = f', {stage["clean_rounds"]} of {stage["seeds"]} seeds clean' if stage['seeds'] > 1 else ''
     return f'{stage["stage"]} ({stage["stage_number"]} of {stage["stages"]}), round {stage["round"]}{passed}'
+
+
+def has_begun(stage: dict[str, Any] | None) -> bool:
+    """Return whether the first round of simulations has begun."""
+    return stage is not None and stage['round'] > 0
 
 
 def format_waits(status: dict[str, Any]) -> str:

@@ -270,7 +270,8 @@ def tell_step(end: dict[str, Any]) -> str:
 def tell_labels(row: dict[str, Any]) -> str:
     """Return what was labelled."""
     counts = {'to learn from': row['labels_train'], 'held out': row['labels_test']}
-    text = ', '.join(f'{number} labels {what}' for what, number in counts.items() if number) or 'no labels'
+    told = (f'{number} {"label" if number == 1 else "labels"} {what}' for what, number in counts.items() if number)
+    text = ', '.join(told) or 'no labels'
     text += f' ({row["atoms_labelled"]} atoms)' if row['atoms_labelled'] else ''
     return text + ''.join(f', {row[key]} {word}' for key, word in LOSSES.items() if row[key])
 

@@ -40,6 +40,7 @@ def test_folder(finished_graph, invoke, tmp_path):
         'potentials/generation_001.yace',
         'potentials/generation_001.yaml',
         'potentials/generation_001.asi',
+        'potentials/SHA256SUMS',
         'potentials/in.lammps',
         'active_learning/iter_000/dft_calc/label_0000/aiida.in',
         'active_learning/iter_000/dft_calc/label_0000/aiida.out',

@@ -93,7 +93,7 @@ def test_exploring(exploring_graph, invoke, tmp_path):
         'walker 0 (long heat): running at step 2500 of 6000, 512 K, gamma 1.30, about',
         'walker 1 (long cool): gamma at step 1800 of 6000',
         '1 all walkers start anew: round 1: walker 0 halted by gamma at step 1800 of 6000, gamma 7.5, walker 1 ended '
-        'by atoms too close to each other at step 1800 of 6000; 3 labels to learn from, 1 labels held out (64 atoms); '
+        'by atoms too close to each other at step 1800 of 6000; 3 labels to learn from, 1 label held out (64 atoms); '
         'error there 182 meV/Å, rank correlation with gamma 0.71; generation 1 with 30 functions',
         '4 all walkers start anew: round 2: walker 0 running, walker 1 halted by gamma',
     ):
