@@ -252,6 +252,7 @@ class ActiveLearningWorkChain(WorkChain):
         self.ctx.dataset = self.ctx.test_set = None
         self.ctx.restarts = dict(self.inputs.get('restarts', {}))
         self.ctx.starting = {}
+        self.ctx.trajectories = {}
         self.ctx.to_label = None
         self.ctx.production = None
         self.ctx.new_test = True
@@ -583,6 +584,10 @@ class ActiveLearningWorkChain(WorkChain):
             ended=progress.ended,
             walkers=[{key: walker.get(key) for key in WALKER_KEYS} for walker in results['walkers']],
         )
+        if progress.clean_rounds <= 1:
+            self.ctx.trajectories = {}
+        if 'trajectory' in node.outputs:
+            self.ctx.trajectories[f'trajectory_{progress.round:03d}'] = node.outputs.trajectory
         self.keep(progress)
 
     def should_embed(self) -> bool:
@@ -590,17 +595,20 @@ class ActiveLearningWorkChain(WorkChain):
         progress = self.progress
         if not progress.explores or progress.selection() is None:
             return False
+        return bool(self.get_snapshots())
+
+    def get_snapshots(self) -> dict:
+        """Return the frames to choose from: those of the last simulations, after clean rounds those of all of them."""
         outputs = self.ctx.explore.outputs
-        return 'halted' in outputs or 'trajectory' in outputs
+        return {**self.ctx.trajectories, **({'halted': outputs.halted} if 'halted' in outputs else {})}
 
     def run_embed(self):
         """Choose what to label: around the halts, or from simulations that passed without any."""
-        outputs = self.ctx.explore.outputs
         progress = self.progress
         builder = EmbedWorkChain.get_builder_from_protocol(
             self.inputs.codes.worker,
             self.ctx.potential,
-            {name: outputs[name] for name in ('halted', 'trajectory') if name in outputs},
+            self.get_snapshots(),
             {
                 **self.ctx.parameters['embed'],
                 **progress.selection(),

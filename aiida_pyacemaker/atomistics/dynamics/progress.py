@@ -3,7 +3,8 @@
 A *round* starts every walker anew; a walker that gamma halts resumes with the next potential until it has reached its
 end or is given up. An *iteration* is one step of that: simulations, what is labelled of them, a fit. The loop goes from
 stage to stage, each with one *clean* round (all walkers to their end, no halt), the last with `explore.seeds` of them
-in a row, by one potential. Then the production fit is made from all data, and the errors on the held-out set decide.
+in a row, by one potential. Of these, frames are learned for the production fit to all data, and the errors on the
+held-out set decide. If they miss the criteria, the exploring potential learns those frames, too, and passes once more.
 
 :class:`Progress` is all the state there is, plain and JSON-able, so that a WorkChain and a script decide alike::
 
@@ -99,6 +100,8 @@ class Progress:
     missed: int = 0
     #: What is missing when the errors miss the criteria: nothing (empty), `learn` or `grow`.
     cure: str = ''
+    #: Whether there are labels that the exploring potential has not learned, because it has passed without.
+    spared: bool = False
     #: Functions per element of the exploring basis that are wanted (None: what the fit chooses) and that the last had.
     functions: int | None = None
     functions_asked: int | None = None
@@ -145,7 +148,8 @@ class Progress:
     def why(self) -> str:
         """What this iteration does, and why, for people."""
         if not self.explores:
-            return f'the errors miss the criteria although nothing halts: the basis grows to {self.functions} functions'
+            grows = f'its basis grows to {self.functions} functions' if self.cure == 'grow' else 'it learns more'
+            return f'the errors of the potential miss the criteria although nothing halts: {grows}'
         if self.resuming:
             number = len(self.resuming)
             return f'{number} halted {"walker resumes" if number == 1 else "walkers resume"} with what was learned'
@@ -223,15 +227,17 @@ class Progress:
     def selection(self) -> dict[str, int] | None:
         """Return how many frames of the trajectories are to be learned and to be held out, None if nothing is needed.
 
+        After clean rounds they are chosen from the trajectories of the last `clean_rounds` of them, else from the last.
         What halted is learned anyway, together with what was above `gamma_select`.
         """
         if self.state != 'running':
             return None
         validate = self.parameters['validate']
         train = test = 0
-        if self.clean and self.in_last_stage:
-            test = validate['test_per_round']
-            train = validate['train_per_round'] if self.cure == 'learn' else 0
+        if self._at_the_end():
+            # both at once, from the frames of all these rounds, so that none is learned that is held out
+            test = validate['test_per_round'] * self.clean_rounds
+            train = validate['train_per_round'] if self._makes_production() or not self._passes() else 0
         elif 'gamma' not in self.ended and not self.unsure and any(key in VIOLATIONS for key in self.ended):
             train = validate['train_per_round']  # gamma has seen nothing, so the way to the violation is learned
         if train or test or 'gamma' in self.ended or self.unsure:
@@ -254,10 +260,10 @@ class Progress:
             pool['square'] += surprise['n_atoms'] * surprise['forces']['rmse'] ** 2
         self.learned += train
         self.batches += bool(train or test)
-        if train:
-            self.fit_due = True
-            self.clean_rounds = 0  # the potential that passed is not the one that goes on
-            self.cure = ''
+        if train and self._at_the_end():
+            self.spared = True  # the potential that passed stays the one it is
+        elif train:
+            self.fit_due, self.clean_rounds, self.cure = True, 0, ''
 
     @property
     def calibration(self) -> dict[str, float | None]:
@@ -291,7 +297,7 @@ class Progress:
 
         :param results: what :func:`~aiida_pyacemaker.atomistics.fitting.train.train` returned.
         """
-        self.fit_due = False
+        self.fit_due = self.spared = False
         self.clean_rounds = 0
         self.training = {**_rmse(results['train']), 'n_atoms': results['train']['n_atoms']}
         self.functions_used = results['chosen']['basis']['number_of_functions']
@@ -317,9 +323,15 @@ class Progress:
     @property
     def production_due(self) -> bool:
         """Whether everything is learned, or the loop has ended otherwise, with data that no production fit saw."""
-        if not self.parameters['train'].get('production') or self.test is None or self.fit_due:
+        if not self._makes_production() or self.test is None or self.fit_due:
             return False
         return self.batches > self.batches_produced and (self._at_the_end() or self.state in ENDS_EARLY)
+
+    def _passes(self) -> bool:
+        return self.test is not None and self.test['passed']
+
+    def _makes_production(self) -> bool:
+        return bool(self.parameters['train'].get('production'))
 
     def _at_the_end(self) -> bool:
         """Whether the last stage has passed as often as asked for."""
@@ -405,18 +417,19 @@ class Progress:
     def _judge(self) -> None:
         """Converge, or say what is missing."""
         production = self.production or {}
-        if (production.get('kept') and production['passed']) or (self.test is not None and self.test['passed']):
+        if (production.get('kept') and production['passed']) or self._passes():
             self.state = 'converged'
             return
         self.missed += 1
+        self.clean_rounds = 0
         if self.missed >= MISSED:
             self._stall(self._why_missed())
             return
         self.cure = self._find_cure()
         if self.cure == 'grow':
             self.functions = self._grown()
-            self.fit_due = True
             self.missed = 0
+        self.fit_due = self.spared or self.cure == 'grow'
 
     def _find_cure(self) -> str:
         """Return `grow` if even what was learned is not reproduced and a larger basis is possible, else `learn`."""

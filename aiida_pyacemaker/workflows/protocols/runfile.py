@@ -313,9 +313,13 @@ class Validate(Section):
 
     energy_rmse: Positive = parameter('Largest energy error on the held-out set.', unit='eV/atom')
     force_rmse: Positive = parameter('Largest force error on the held-out set.', unit='eV/Å')
-    test_per_round: Number = parameter('Frames of every round without a halt that go to the held-out set.', ge=0)
+    test_per_round: Number = parameter(
+        'Frames of every round of the last stage without a halt that go to the held-out set.', ge=0
+    )
     train_per_round: Number = parameter(
-        'Frames of such a round that are learned while the errors are above the criteria.', ge=0
+        'Frames of these rounds, the most informative ones, that are learned once the last stage has passed, or of a '
+        'round in which a simulation broke off and nothing was above gamma_select.',
+        ge=0,
     )
 
 

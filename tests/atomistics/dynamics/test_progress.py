@@ -78,12 +78,17 @@ def to_the_last_stage(progress: Progress) -> None:
 
 
 def last_stage(progress: Progress, test=GOOD) -> None:
-    """Pass the last stage as often as asked for, with new held-out frames each time."""
-    for _ in range(PARAMETERS['explore']['seeds']):
+    """Pass the last stage as often as asked for, and label some of its frames."""
+    for number in range(1, PARAMETERS['explore']['seeds'] + 1):
+        assert progress.selection() is None
         clean_round(progress)
         assert progress.in_last_stage
-        progress.labelled(0, progress.selection()['number_of_test'])
-        progress.validated(errors(*test))
+        assert progress.clean_rounds == number
+    wanted = progress.selection()
+    assert wanted['number_of_test'] == 2 * 4
+    progress.labelled(wanted['number_of_train'], wanted['number_of_test'])
+    progress.validated(errors(*test))
+    assert not progress.fit_due
 
 
 def test_the_state_is_plain():
@@ -176,17 +181,37 @@ def test_calibration():
     assert found['ratio'] == pytest.approx(found['halted'] / 0.1)
 
 
+def test_what_passed_stays_what_it_is():
+    """Frames of the clean rounds are learned for the production fit; the potential that passed does so without them."""
+    progress = start()
+    to_the_last_stage(progress)
+    last_stage(progress)
+    assert progress.spared
+    assert progress.production_due
+    without = start(changed(train={'production': None}))
+    to_the_last_stage(without)
+    last_stage(without)
+    assert not without.spared
+    assert not without.production_due
+    assert not without.advance(0)
+    assert without.state == 'converged'
+
+
 def test_no_convergence_by_a_potential_that_learned_on_the_way():
-    """Labels make a new potential, and the clean rounds of the former one don't count for it."""
+    """A halt makes a new potential, and the clean rounds of the former one don't count for it."""
     progress = start()
     to_the_last_stage(progress)
     clean_round(progress)
-    progress.labelled(1, 4)
+    assert progress.advance(0)
+    progress.explored([walker(0, 'gamma', 500, 6.0), walker(1)])
+    progress.labelled(1, 0)
     progress.trained(fitted())
     assert progress.clean_rounds == 0
-    clean_round(progress)
-    assert not progress.production_due
     assert progress.advance(0)
+    progress.explored([walker(0)])
+    clean_round(progress)
+    assert progress.clean_rounds == 1
+    assert not progress.production_due
 
 
 def test_a_worse_production_potential_is_not_kept():
@@ -233,15 +258,16 @@ def test_cure(train, n_atoms, max_functions, cure, functions):
     last_stage(progress, test=BAD)
     assert progress.advance(42)
     assert (progress.cure, progress.functions) == (cure, functions)
-    if cure == 'grow':
-        assert not progress.explores
-        assert progress.fit_due
-        assert progress.fit_parameters(n_atoms) == {'number_of_functions': functions}
-        progress.trained(fitted(functions=functions))
-        assert progress.advance(42)
+    assert not progress.explores
+    assert progress.fit_due
+    assert progress.fit_parameters(n_atoms) == {'number_of_functions': functions}
+    progress.trained(fitted(functions=functions))
+    assert progress.advance(42)
     assert progress.explores
+    assert progress.fresh
+    assert progress.in_last_stage
     progress.explored([walker(0), walker(1)])
-    assert progress.selection() == {'number_of_train': 0 if cure == 'grow' else 3, 'number_of_test': 4}
+    assert progress.clean_rounds == 1
 
 
 def test_a_basis_that_the_data_do_not_carry():
@@ -330,13 +356,13 @@ def test_stalled_by_errors():
     """Rounds without a halt, again and again, whose errors miss the criteria."""
     progress = start(train=GOOD, test=BAD)
     to_the_last_stage(progress)
-    for _ in range(MISSED - 1):
+    for missed in range(MISSED):
         last_stage(progress, test=BAD)
         progress.produced(fitted(test=BAD))
-        clean_round(progress)
-        progress.labelled(progress.selection()['number_of_train'], 0)
-        progress.trained(fitted())
-    last_stage(progress, test=BAD)
+        if missed < MISSED - 1:
+            assert progress.advance(0)
+            assert progress.cure == 'learn'
+            progress.trained(fitted())
     assert not progress.advance(0)
     assert progress.state == 'stalled'
     assert 'validate.train_per_round' in progress.reason
