@@ -15,8 +15,9 @@ PaceSelectCalculation = CalculationFactory('pyacemaker.pace_select')
 class EmbedWorkChain(WorkerBaseWorkChain):
     """From halted frames to a few configurations for DFT.
 
-    Around each halted frame local candidates are made, and D-optimality on the potential's B-basis picks the most
-    informative ones with the halted frame as anchor. Frames of trajectories that did not halt serve as held-out data.
+    Halted frames are anchors; neighbours of theirs are added where they are asked for, by D-optimality on the potential's
+    B-basis. Simulations that broke off teach by their frames above gamma_select, those that did not halt serve as
+    held-out data. Where nothing is worth a label, there are no `configurations`, which is no failure.
     """
 
     _process_class = PaceSelectCalculation
