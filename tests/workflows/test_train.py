@@ -56,6 +56,18 @@ def test_killed(worker_code, aiida_code_installed, fake_executable, tmp_path, ma
     assert builder.job.parent_folder.uuid == second.outputs.remote_folder.uuid
 
 
+def test_killed_each_time(aiida_code_installed, fake_executable, al_frames):
+    """A fit that is killed each time is given up, and the exit message is that of the last job."""
+    code = aiida_code_installed(label='doomed', filepath_executable=str(fake_executable('worker', 'kill -9 $$')))
+    frames = ConfigurationsData([atoms for atoms in al_frames if len(atoms) > 1])
+    _, node = run_get_node(TrainWorkChain.get_builder_from_protocol(code, frames, PARAMETERS))
+    jobs = [job for job in node.called if isinstance(job, orm.CalcJobNode)]
+    assert [job.exit_status for job in jobs] == [302, 302, 302]
+    assert node.exit_status == TrainWorkChain.exit_codes.ERROR_JOB_KEPT_FAILING.status
+    assert f'run 3 times and failed each time, the last time: PaceTrainCalculation<{jobs[-1].pk}>' in node.exit_message
+    assert 'it was killed' in node.exit_message
+
+
 def test_no_parent_folder(al_potential, worker_code):
     """A potential that was not fitted here has no folder to go on from."""
     assert get_parent_folder(al_potential, worker_code) is None
