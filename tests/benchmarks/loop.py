@@ -84,6 +84,8 @@ class Loop:
         self.progress = Progress(parameters)
         self.labelled: list[Atoms] = []
         self.dumped: list[Atoms] = []
+        #: Frames to choose from: those of the last simulations, after clean rounds those of all of them.
+        self.snapshots: list[Atoms] = []
         self.potential: AcePotential | None = None
         self.production: AcePotential | None = None
         self.restarts: dict[int, Path] = {}
@@ -111,11 +113,10 @@ class Loop:
         progress = self.progress
         self.entry = {'iteration': progress.iteration, 'stage': progress.stage_name, 'round': progress.round}
         if progress.explores:
-            outcomes = self.explore()
+            self.explore()
             wanted = progress.selection()
             if wanted is not None:
-                frames = [atoms for outcome in outcomes.values() for atoms in frames_of(outcome)]
-                chosen = self.select(frames, **wanted)
+                chosen = self.select(self.snapshots, **wanted)
                 if chosen:
                     self.learn(chosen)
         if progress.fit_due:
@@ -128,7 +129,7 @@ class Loop:
 
     # Steps ------------------------------------------------------------------------------------------------------------
 
-    def explore(self) -> dict[int, Outcome]:
+    def explore(self) -> None:
         """Run or resume the walkers of this iteration, one after the other."""
         began, progress = time.perf_counter(), self.progress
         self.plan()
@@ -143,10 +144,12 @@ class Loop:
             for index, outcome in outcomes.items()
         ]
         progress.explored(walkers)
+        if progress.clean_rounds <= 1:
+            self.snapshots = []
+        self.snapshots += [atoms for outcome in outcomes.values() for atoms in frames_of(outcome)]
         self.entry['walkers'] = walkers
         self.entry['gamma_max'] = max(walker['gamma_max'] for walker in walkers)
         self.seconds['explore'] += time.perf_counter() - began
-        return outcomes
 
     def plan(self) -> None:
         """Plan the simulations of this round; those that resume find theirs again."""
@@ -193,11 +196,11 @@ class Loop:
             atoms.info.setdefault('split', 'train')
         self.labelled += new
         numbers = {split: sum(atoms.info['split'] == split for atoms in new) for split in ('train', 'test')}
-        self.progress.labelled(**numbers)
+        found = surprise(new)
+        self.progress.labelled(**numbers, surprise=found)
         self.entry.update(
-            labels_train=numbers['train'], labels_test=numbers['test'], atoms=sum(map(len, new)),
-            surprise=surprise(new),
-        )  # fmt: skip
+            labels_train=numbers['train'], labels_test=numbers['test'], atoms=sum(map(len, new)), surprise=found
+        )
         self.seconds['label'] += time.perf_counter() - began
 
     def fit(self) -> None:
@@ -285,7 +288,7 @@ class Loop:
             'reason': self.progress.reason, 'rounds': self.progress.round, 'ends': self.progress.ends,
             'halts': self.progress.ends.get('gamma', 0), 'iterations': self.history, 'seconds': self.seconds,
             'potential': str(best.directory), 'exploring': str(self.potential.directory),
-            'production': self.progress.production,
+            'production': self.progress.production, 'calibration': self.progress.calibration,
             'labels': {
                 'initial': sum(atoms.info['iteration'] == 0 for atoms in self.labelled),
                 'train': len(self.get_split('train')), 'test': len(self.get_split('test')),
