@@ -15,9 +15,9 @@ PaceSelectCalculation = CalculationFactory('pyacemaker.pace_select')
 class EmbedWorkChain(WorkerBaseWorkChain):
     """From halted frames to a few configurations for DFT.
 
-    Halted frames are anchors; neighbours of theirs are added where they are asked for, by D-optimality on the potential's
-    B-basis. Simulations that broke off teach by their frames above gamma_select, those that did not halt serve as
-    held-out data. Where nothing is worth a label, there are no `configurations`, which is no failure.
+    Halted frames are anchors; neighbours of theirs are added where they are asked for, by D-optimality on the
+    potential's B-basis. Simulations that broke off teach by their frames above gamma_select, those that did not halt
+    serve as held-out data. Where nothing is worth a label, there are no `configurations`, which is no failure.
     """
 
     _process_class = PaceSelectCalculation
