@@ -224,7 +224,7 @@ def test_answers(finished_graph, worker_code, capsys, tmp_path, monkeypatch):
     output = capsys.readouterr().out
     assert output.count('8 DFT calculations\n') == 2  # by the data, and by the links of the graph
     assert 'PwCalculation' in output
-    assert 'halted at step 2300 with gamma 7.5' in output
+    assert 'halted at step 1800 with gamma 7.5' in output
     assert f'[[{finished_graph.run.pk}, 0, 42]]' in output
 
 

@@ -154,7 +154,7 @@ def get_running_tree(node: orm.ProcessNode) -> list[dict[str, Any]]:
     """
     tree = []
     for label, _, child in find_children(node, **{'attributes.process_state': {'!in': TERMINATED}}):
-        state = 'paused' if child.paused else child.process_state.value if child.process_state else 'unknown'
+        state = 'paused' if child.paused else child.process_state.value if child.process_state else 'created'
         scheduler = child.get_scheduler_state() if isinstance(child, orm.CalcJobNode) else None
         tree.append(
             {

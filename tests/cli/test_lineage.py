@@ -58,7 +58,7 @@ def test_configurations_and_run(finished_graph, invoke):
     result = invoke(node.pk)
     assert f'AcePotentialData<{finished_graph.potential.pk}>  Al  generation 1' in result.output
     assert 'made by PaceTrainCalculation' in result.output
-    assert 'gamma at step 2300, largest gamma 7.50' in result.output
+    assert 'gamma at step 1800, largest gamma 7.50' in result.output
 
 
 def test_wrong_node(aiida_profile, invoke):
