@@ -106,6 +106,11 @@ class Explore(Section):
                 f'the last stage, {names[-1]}, reaches only {self.stages[-1].reach:g} of the ranges, and nobody would '
                 'see the rest: leave out its reach, or narrow temperature, max_pressure and max_strain',
             )
+        if self.ensemble == 'nvt' and 'compress' in (self.programs or []):
+            raise PydanticCustomError(
+                'programs',
+                'the program compress needs a barostat, and ensemble is nvt; leave out one of them',
+            )
         # LAMMPS cannot use a gamma of a step at which it was not computed.
         for key, of in (
             ('steps', 'gamma_every'),
