@@ -36,6 +36,7 @@ held-out set decide. If they miss the criteria, the exploring potential learns t
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -124,13 +125,14 @@ class Progress:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state without the parameters: numbers, text, lists and dictionaries."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != 'parameters'}
+        state = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != 'parameters'}
+        return copy.deepcopy(state)
 
     @classmethod
     def from_dict(cls, parameters: dict[str, Any], content: dict[str, Any]) -> Progress:
         """Return what :meth:`to_dict` was made of; what is not known any more is left out."""
         known = {entry.name for entry in fields(cls)}
-        return cls(parameters, **{key: value for key, value in content.items() if key in known})
+        return cls(parameters, **{key: copy.deepcopy(value) for key, value in content.items() if key in known})
 
     @classmethod
     def continued(cls, parameters: dict[str, Any], content: dict[str, Any]) -> Progress:
