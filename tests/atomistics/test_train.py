@@ -299,8 +299,15 @@ def test_what_a_continued_fit_keeps(training, tmp_path):
     parent = AcePotential(tmp_path / 'parent')
     number = results['chosen']['basis']['n_configurations']
     values = check_parameters({'elements': ['Al']})
-    assert get_held(parent, values, number + 1) == results['chosen']
-    assert set(get_held(parent, values, int(1.5 * number))) == {'basis'}
+    assert get_held(parent, values, number) == results['chosen']
+    # of few data the weights are chosen anew with each configuration, of many once they have grown by a fifth
+    assert set(get_held(parent, values, number + 1)) == {'basis'}
+    for chosen in parent.metadata['chosen'].values():
+        chosen['n_configurations'] = 1000
+    assert get_held(parent, values, 1100) == parent.metadata['chosen']
+    assert set(get_held(parent, values, 1500)) == {'basis'}
+    for chosen in parent.metadata['chosen'].values():
+        chosen['n_configurations'] = number
     assert get_held(parent, values, 3 * number) == {}
     for asked in ({'cutoff': 6.0}, {'number_of_functions': 40}, {'max_cost': 20.0}, {'elements': ['Al', 'Cu']}):
         assert get_held(parent, {**values, **asked}, number) == {}

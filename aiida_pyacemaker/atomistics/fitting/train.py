@@ -55,6 +55,8 @@ BASIS = ('cutoff', 'number_of_functions')
 HYPERPARAMETERS = ('energy_weight', 'stress_weight', 'ridge', 'smoothness')
 #: Growth of the data since the last search above which hyperparameters, or the basis, are chosen anew.
 SEARCH_AGAIN, CHOOSE_AGAIN = 1.2, 2.0
+#: Hyperparameters of fewer configurations are always chosen anew: that takes a second, and each new one counts.
+FEW = 100
 #: Name of the file with the held-out configurations as the potential predicts them.
 PREDICTIONS = 'test_predictions.npz'
 Report = Callable[[str], None]
@@ -355,7 +357,8 @@ def get_held(parent: AcePotential | None, values: dict[str, Any], number: int) -
         return {}
     held = {'basis': basis}
     given = any(values[key] not in (None, hyperparameters.get(key)) for key in HYPERPARAMETERS)
-    if number <= SEARCH_AGAIN * hyperparameters['n_configurations'] and not given:
+    growth = number / hyperparameters['n_configurations']
+    if growth <= (SEARCH_AGAIN if number > FEW else 1.0) and not given:
         held['hyperparameters'] = hyperparameters
     return held
 
