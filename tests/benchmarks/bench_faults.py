@@ -187,14 +187,15 @@ SCENARIOS = {
         (
             kill('as it starts', 'train', STARTED),
             kill('data read, a second time', 'train', has('configurations, ', 'worker.out'), before=1),
-            kill('rows computed', 'train', has('rows of', 'worker.out'), before=3),
-            kill('solved', 'train', has('energy_weight', 'worker.out'), before=5),
-            kill('writing the potential', 'train', WRITING, before=7),
+            kill('rows computed, the next generation', 'train', has('rows of', 'worker.out'), before=3),
+            kill('solved, a second time', 'train', has('energy_weight', 'worker.out'), before=4),
+            kill('writing the potential', 'train', WRITING, before=6),
             kill('as it starts', 'label', STARTED),
             kill('labels written', 'label', '[ -e labelled.npz ]', before=3),
             kill('as it starts', 'select', STARTED),
             kill('as it starts', 'evaluate', STARTED),
-        )
+        ),
+        iterations=2,
     ),
     'kill-daemon': Scenario(
         (
