@@ -82,7 +82,7 @@ def _draw_walker(axes: Axes, walker: list[tuple[dict[str, Any], dict[str, np.nda
         if limit:
             axes.axhline(limit, color='gray', linestyle=style, linewidth=0.8)
     _plain_ticks(axes)
-    axes.set_xlim(0, begin or 1.0)
+    axes.set_xlim(0, 1.005 * begin or 1.0)  # a halt at the very end is to be seen
     axes.set_ylabel('largest gamma')
     warmth.set_ylabel('temperature (K)')
     warmth.set_ylim(bottom=0)

@@ -37,7 +37,8 @@ def get_status(run: orm.WorkChainNode, live: bool | None = False) -> dict[str, A
         elsewhere too, to which a connection is opened.
     :returns: dictionary with ``state``, ``iteration``, ``stage`` (see :data:`STAGE`), ``waits``, ``running`` (tree of
         what runs now), ``dft`` (see :func:`~aiida_pyacemaker.workflows.report.count_labels`), ``generations`` (one row
-        per iteration), ``trajectories`` (see :func:`~aiida_pyacemaker.workflows.trajectories.find_trajectories`),
+        per iteration), ``calibration`` (force errors where gamma halted and where not, once the run has ended),
+        ``trajectories`` (see :func:`~aiida_pyacemaker.workflows.trajectories.find_trajectories`),
         ``walkers`` (of each the newest of them), ``potential`` (PK of the newest) and ``time``; energies in eV/atom,
         forces in eV/Å.
     """
@@ -68,6 +69,7 @@ def get_status(run: orm.WorkChainNode, live: bool | None = False) -> dict[str, A
         'running': [] if run.is_terminated else get_running_tree(run),
         'dft': {**dft, 'budget': parameters.get('budget', {}).get('max_labels')},
         'criteria': parameters.get('validate', {}),
+        'calibration': run.outputs.report.get_dict().get('calibration') if 'report' in run.outputs else None,
         'generations': generations,
         'trajectories': [without_simulations(trajectory) for trajectory in trajectories],
         'walkers': describe_walkers(trajectories, live),

@@ -20,6 +20,8 @@ STATES = {
     'budget_exhausted': 'Not converged: the budget is used up.',
     'stalled': 'Not converged, and no longer getting better.',
     'failed': 'A step failed.',
+    'killed': 'The run was killed: `aiida-pyacemaker launch --restart-from` continues it.',
+    'excepted': 'The run came to an unexpected end: `aiida-pyacemaker launch --restart-from` continues it.',
     'running': 'The run is still going.',
     'paused': 'The run is paused: `verdi process play` lets it go on.',
 }
@@ -123,6 +125,12 @@ def format_verdict(status: dict[str, Any]) -> list[str]:
     surprises = [row['surprise'] for row in status['generations'] if row['surprise']]
     if surprises:
         lines.append(f'- Surprise, first and last: {tell_surprise(surprises[0])}; {tell_surprise(surprises[-1])}')
+    calibration = status['calibration'] or {}
+    if calibration.get('ratio') is not None:
+        lines.append(
+            f'- Force error where gamma halted: {calibration["halted"] * 1e3:.0f} meV/Å, where it did not: '
+            f'{calibration["clean"] * 1e3:.0f} meV/Å (ratio {calibration["ratio"]:.1f})'
+        )
     lines.append(f'- Potential: node {status["potential"]}\n')
     return lines
 

@@ -36,8 +36,11 @@ COLUMNS = {
 #: Parameters of a simulation without a value of their own in old runs.
 PARAMETERS = {'timestep': 1.0, 'steps': None, 'gamma_select': None, 'gamma_halt': None, 'temperature': None}
 
-#: Names of the series: time and values as :func:`read_series` returns them, each after its array in `thermo`.
-SERIES = (('time', 'step', 'temperature', 'temperature'), ('watch_time', 'watch_step', 'gamma', 'watch_gamma_max'))
+#: Names of a series as :func:`read_series` returns it, time and values, and of its arrays in `thermo`, the best first.
+SERIES = (
+    ('time', 'temperature', (('watch_step', 'watch_temperature'), ('step', 'temperature'))),
+    ('watch_time', 'gamma', (('watch_step', 'watch_gamma_max'),)),
+)
 
 _WALKER = re.compile(r'^walker_(?P<index>\d+)')
 _ITERATION = re.compile(r'^iteration_(?P<iteration>\d+)')
@@ -205,10 +208,12 @@ def read_series(trajectory: dict[str, Any]) -> dict[str, np.ndarray]:
             continue
         arrays = {name: node.outputs.thermo.get_array(name) for name in node.outputs.thermo.get_arraynames()}
         factor = simulation['parameters']['timestep'] * PS_PER_FS
-        for time, steps, key, name in SERIES:
-            if steps in arrays and name in arrays:
-                parts[time].append(arrays[steps] * factor)
-                parts[key].append(arrays[name])
+        for time, key, sources in SERIES:
+            for steps, name in sources:
+                if steps in arrays and name in arrays:
+                    parts[time].append(arrays[steps] * factor)
+                    parts[key].append(arrays[name])
+                    break
     return {key: np.concatenate(found) if found else np.zeros(0) for key, found in parts.items()}
 
 
