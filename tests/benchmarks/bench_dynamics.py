@@ -39,7 +39,7 @@ from aiida_pyacemaker.atomistics.fitting.predictions import predict
 from aiida_pyacemaker.atomistics.potential import AcePotential
 from aiida_pyacemaker.atomistics.validation.errors import error_metrics
 
-QUICK = {'explore': {'steps': 2000, 'walkers': 2}, 'budget': {'max_iterations': 12}}
+QUICK = {'explore': {'steps': 1000}, 'train': {'number_of_functions': 60}, 'budget': {'max_iterations': 20}}
 
 
 def measure(potential: AcePotential, test: list[Atoms]) -> dict[str, list[float]]:
