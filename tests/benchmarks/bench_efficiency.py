@@ -36,18 +36,18 @@ from aiida_pyacemaker.atomistics.selection.d_optimal import d_optimal
 from aiida_pyacemaker.atomistics.selection.descriptors import Environments, soap_features
 from aiida_pyacemaker.atomistics.selection.farthest_point import farthest_point
 
-#: Keys of the loop's run file: small cells, a small basis, the halted frame alone, a ramp of 12 ps.
+#: Keys of the loop's run file: small cells, a small basis, the halted frame alone, ramps of 8 ps.
 SETTINGS = {
     'train': {
         'cutoff': 5.5,
-        'number_of_functions': 120,
-        'max_functions': 120,
-        'production': {'mode': 'linear', 'number_of_functions': 120, 'share': 0.01},
+        'number_of_functions': 100,
+        'max_functions': 100,
+        'production': {'mode': 'linear', 'number_of_functions': 100, 'share': 0.01},
     },
     'explore': {
         'walkers': 2,
         'programs': ['heat', 'cool'],
-        'steps': 6000,
+        'steps': 4000,
         'timestep': 2.0,
         'dump_every': 50,
         'seeds': 1,
@@ -58,7 +58,7 @@ SETTINGS = {
     'budget': {'max_iterations': 60, 'max_labels': 150},
 }
 #: Labels beyond the initial ones.
-SIZES = (4, 16, 64, 256)
+SIZES = (4, 16, 64, 192)
 #: The same for what D-optimality takes when the loop is at its end, and for D-optimality alone.
 FEW_SIZES = (4, 16, 32)
 #: Random frames of the loop's trajectories that make its pool.
@@ -83,8 +83,8 @@ class Seed:
         training = [atoms for atoms in self.labelled if atoms.info['split'] == 'train']
         order = np.array([atoms.info['iteration'] for atoms in training])
         ends = [int(np.sum(order <= number)) for number in np.unique(order)]
-        # every second iteration is enough for a curve
-        ends = sorted({*ends[:2], *ends[2:-1:2], ends[-1]})
+        # some are enough for a curve
+        ends = [ends[place] for place in np.unique(np.linspace(0, len(ends) - 1, 6).astype(int))]
         return [self.judge.judge(training[:end]) for end in ends]
 
     def polished(self) -> list[dict[str, Any]]:
@@ -193,24 +193,28 @@ GOALS = {'the loop at its end': ('active', -1), 'and 4 more': ('polished', 0), '
 # --- tables and curves ------------------------------------------------------------------------------------------------
 
 
-def cost_to_reach(curve: list[dict[str, Any]], measure: str, error: float, cost: str) -> float:
-    """Return the cost at which a curve has come down to an error, between two points on logarithmic axes; infinite if
-    it never does."""
+def cost_to_reach(curve: list[dict[str, Any]], measure: str, error: float, cost: str) -> tuple[float, bool]:
+    """Return the cost at which a curve has come down to an error, between two points on logarithmic axes, and True.
+
+    If it never does it is the cost at its end, and False.
+    """
     best = np.minimum.accumulate([point[measure] for point in curve])
     costs = np.array([point[cost] for point in curve], dtype=float)
     for index, value in enumerate(best):
         if value <= error:
             if index == 0 or best[index - 1] == value:
-                return float(costs[index])
+                return float(costs[index]), True
             part = np.log(best[index - 1] / error) / np.log(best[index - 1] / value)
-            return float(costs[index - 1] * (costs[index] / costs[index - 1]) ** part)
-    return float('inf')
+            return float(costs[index - 1] * (costs[index] / costs[index - 1]) ** part), True
+    return float(costs[-1]), False
 
 
 def ratios(
     results: dict[str, list[list[dict[str, Any]]]], part: str, goal: tuple[str, int], measure: str, cost: str, new: bool
-) -> list[float]:
+) -> list[tuple[float, bool]]:
     """Return for each seed what a choice costs to be as good as the loop at some point, in units of the loop's cost.
+
+    With it comes whether that is the cost (True), or less than it (False: the curve ends before).
 
     :param new: whether the initial data, which all have in common, do not count.
     """
@@ -220,20 +224,19 @@ def ratios(
             continue
         start, end = active[0], goals[goal[1]]
         known = start[cost] if new else 0
-        reached = cost_to_reach([start, *curve], measure, end[measure], cost)
-        found.append((reached - known) / (end[cost] - known))
+        found_cost, reached = cost_to_reach([start, *curve], measure, end[measure], cost)
+        found.append(((found_cost - known) / (end[cost] - known), reached))
     return found
 
 
-def spread(values: list[float], digits: int = 1) -> str:
-    """Median and range as text; `never` where a curve ends before."""
-    if not values:
-        return '-'
-    ordered = sorted(values)
-    # the upper of the two in the middle, of which one may be infinite
-    middle = float(np.median(ordered)) if np.isfinite(ordered[len(ordered) // 2]) else float('inf')
-    texts = [f'{value:.{digits}f}' if np.isfinite(value) else 'never' for value in (middle, ordered[0], ordered[-1])]
-    return f'{texts[0]} ({texts[1]} to {texts[2]})'
+def spread(values: list[float] | list[tuple[float, bool]], digits: int = 1) -> str:
+    """Median and range as text; a number after > is a lower bound."""
+    pairs = sorted(value if isinstance(value, tuple) else (value, True) for value in values)
+    texts = [f'{"" if exact else "> "}{value:.{digits}f}' for value, exact in pairs]
+    if len(texts) < 2:
+        return ''.join(texts) or '-'
+    # the upper of the two in the middle
+    return f'{texts[len(texts) // 2]} ({texts[0]} to {texts[-1]})'
 
 
 def tables(name: str, results: dict[str, list[list[dict[str, Any]]]]) -> str:
@@ -274,6 +277,7 @@ def tables(name: str, results: dict[str, list[list[dict[str, Any]]]]) -> str:
 def draw(results: dict[str, dict[str, list[list[dict[str, Any]]]]], target: Path) -> None:
     """Draw error against number of labels, thin lines the seeds and thick ones their median."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(9.5, 3.7 * len(results)), layout='constrained')
     panels = figure.subplots(len(results), len(MEASURES), squeeze=False)
@@ -284,27 +288,27 @@ def draw(results: dict[str, dict[str, list[list[dict[str, Any]]]]], target: Path
                 _draw_part(axes, [curve for curve in parts.get(part, []) if curve], measure, f'C{color}', title)
             axes.set(xscale='log', yscale='log', xlabel='Labels', ylabel=units[measure], title=name)
             for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axis.set_major_formatter('{x:g}')
+                axis.set_minor_formatter(NullFormatter())
     panels[0][0].legend(fontsize=7)
     figure.savefig(target, dpi=110)
 
 
 def _draw_part(axes: Any, curves: list[list[dict[str, Any]]], measure: str, color: str, title: str) -> None:
+    loop = title == PARTS['active'][0]
     for curve in curves:
-        axes.plot(
-            [point['labels'] for point in curve], [point[measure] for point in curve], color=color, lw=0.5, alpha=0.4
-        )
-    if not curves:
-        return
-    length = min(map(len, curves)) if title != 'the loop' else 0
-    if length:
+        labels, errors = ([point[key] for point in curve] for key in ('labels', measure))
+        axes.plot(labels, errors, color=color, linewidth=1.2 if loop else 0.5, alpha=0.8 if loop else 0.4)
+        if loop:
+            axes.plot(labels[-1:], errors[-1:], '*', color=color, markersize=10, label=title)
+            title = None
+    length = min(map(len, curves), default=0)
+    if length and not loop:
         middle = [
             [np.median([curve[k][key] for curve in curves]) for k in range(length)] for key in ('labels', measure)
         ]
-        axes.plot(*middle, color=color, lw=2, marker='o', ms=3, label=title)
-    else:
-        ends = [curve[-1] for curve in curves]
-        axes.plot([end['labels'] for end in ends], [end[measure] for end in ends], '*', color=color, ms=10, label=title)
+        axes.plot(*middle, color=color, linewidth=2, marker='o', markersize=3, label=title)
 
 
 def kept_result(path: Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -319,7 +323,7 @@ def kept_result(path: Path, make: Callable[[], list[dict[str, Any]]]) -> list[di
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('directory', type=Path)
-    parser.add_argument('--systems', nargs='*', default=['al', 'si'], choices=list(MATERIALS))
+    parser.add_argument('--systems', nargs='*', default=['si', 'al'], choices=list(MATERIALS))
     parser.add_argument('--seeds', type=int, default=5)
     parser.add_argument('--only', nargs='*', default=list(PARTS), choices=list(PARTS), help='parts to compute')
     parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', help='a key of the loop')

@@ -45,7 +45,7 @@ SECONDS, EXPONENT = 239.0, 2.46
 #: eV/Å; a frame of the loop's trajectories with a larger force is left out of its pool.
 BROKEN = 25.0
 #: fs between the frames of a trajectory of the teacher.
-EVERY = 50.0
+EVERY = 100.0
 
 
 def core_hours(frames: Sequence[Atoms]) -> float:
@@ -65,7 +65,7 @@ class Material:
     repeat: tuple[int, int, int] = (2, 2, 2)
     cutoff: float = 6.5
     timestep: float = 2.0
-    rungs: tuple[int, ...] = (120, 250, 400, 600)
+    rungs: tuple[int, ...] = (120, 250, 400)
 
     @property
     def elements(self) -> list[str]:
@@ -75,7 +75,7 @@ class Material:
 MATERIALS = {
     'al': Material(SYSTEMS['al']),
     'si': Material(SYSTEMS['si'], repeat=(2, 2, 1), cutoff=5.4),
-    'cuau': Material(SYSTEMS['cuau'], cutoff=5.5, rungs=(60, 120, 200, 300)),
+    'cuau': Material(SYSTEMS['cuau'], cutoff=5.5, rungs=(60, 120, 200)),
 }
 
 
@@ -157,7 +157,7 @@ class Judge:
 
     def __init__(self, material: Material, directory: Path):
         self.material, self.directory, self.test = material, directory, test_set(material.system)
-        self.baseline: Baseline = baseline_from_data('zbl', material.elements, teacher_pool(material, directory, 0))
+        self.baseline: Baseline = baseline_from_data('zbl', material.elements, teacher_pool(material, directory, 1))
         self.largest = build_basis(
             material.elements, material.cutoff, material.rungs[-1], self.baseline.inner_cutoffs()
         )
