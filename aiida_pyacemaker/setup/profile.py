@@ -31,6 +31,10 @@ OPTIONS = {
 }
 
 
+#: Seconds between the starts of the broker and of the workers of a daemon, at most.
+BROKER_SECONDS = 10.0
+
+
 def ensure_profile(name: str) -> tuple[Profile, bool]:
     """Load the profile, after creating it if it does not exist: SQLite, and a ZeroMQ broker that lives in the daemon.
 
@@ -173,10 +177,15 @@ def why_restart(client: DaemonClient) -> str | None:
         daemon = psutil.Process(client.get_daemon_pid())
         started = daemon.create_time()
         command = daemon.cmdline()
+        children = [(child.create_time(), ' '.join(child.cmdline())) for child in daemon.children()]
     except psutil.Error:
         return None
     if not any(Path(word).parent == Path(sys.prefix) / 'bin' for word in command if word.startswith('/')):
         return 'it ran in another Python environment'
+    broker = max((time for time, line in children if 'daemon broker' in line), default=0.0)
+    if any('daemon worker' in line and time < broker - BROKER_SECONDS for time, line in children):
+        # it was killed alone, and started again at another address
+        return 'its workers wait for a message broker that is gone'
     package = Path(aiida_pyacemaker.__file__).parent
     if max(path.stat().st_mtime for path in package.rglob('*.py')) > started:
         return 'it was started before the package was changed'
