@@ -680,6 +680,8 @@ class ActiveLearningWorkChain(WorkChain):
         self.ctx.history.append(self.ctx.entry)
         self.attach_outputs()
         progress = self.progress
+        if progress.warning:
+            self.report(progress.warning)
         if progress.state == 'budget_exhausted':
             return self.exit_codes.ERROR_BUDGET_EXHAUSTED.format(budget=progress.reason)
         if progress.state == 'stalled':
@@ -718,6 +720,7 @@ class ActiveLearningWorkChain(WorkChain):
             'production': progress.production if progress.production_holds else None,
             'ends': progress.ends,
             'calibration': progress.calibration,
+            'warning': progress.warning,
         }
         self.out('report', orm.Dict(report).store())
 

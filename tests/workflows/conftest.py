@@ -25,10 +25,17 @@ def tiny_runfile(pw_code, lammps_code, worker_code, pseudo_family):
             },
             'label': {'pseudo_family': pseudo_family, 'kpoints_distance': 0.6},
             'train': {'cutoff': 5.0, 'number_of_functions': 20},
-            'explore': {'walkers': 1, 'atoms': 4, 'steps': 1000, 'temperature': [300, 900], 'gamma_halt': 3.0},
+            'explore': {
+                'walkers': 1,
+                'atoms': 4,
+                'stages': [{'name': 'long', 'share': 1.0}],
+                'steps': 1000,
+                'temperature': [300, 900],
+                'gamma_halt': 3.0,
+            },
             'embed': {'candidates_per_halt': 5, 'select_per_halt': 2},
             'validate': {'energy_rmse': 0.1, 'force_rmse': 0.5, 'test_per_round': 1, 'train_per_round': 1},
-            'budget': {'max_iterations': 4},
+            'budget': {'max_iterations': 3},
         }
         for name, section in sections.items():
             content[name] = {**content.get(name, {}), **section}

@@ -276,6 +276,19 @@ class Progress:
         ratio = rmse['halted'] / rmse['clean'] if both else None
         return {'halted': rmse.get('halted'), 'clean': rmse.get('clean'), 'ratio': ratio}
 
+    @property
+    def warning(self) -> str:
+        """What is to be known of :attr:`calibration`, for people; empty if gamma knows where the errors are."""
+        ratio = self.calibration['ratio']
+        if ratio is None or ratio >= 1:
+            return ''
+        proven = ', and were made up for by the production potential' if self.production_holds else ''
+        return (
+            f'gamma does not know where the errors are: they were {1 / ratio:.1f} times as large on frames of clean rounds'
+            f' as where it halted{proven}; the basis that explores is small for the system: raise '
+            '`train.number_of_functions`'
+        )
+
     # Fits -------------------------------------------------------------------------------------------------------------
 
     def fit_parameters(self, n_atoms: int) -> dict[str, Any]:

@@ -179,6 +179,9 @@ def test_calibration():
     found = progress.calibration
     assert found['halted'] == pytest.approx((0.75 * 0.09 + 0.25 * 0.01) ** 0.5)
     assert found['ratio'] == pytest.approx(found['halted'] / 0.1)
+    assert progress.warning == ''
+    progress.labelled(0, 4, {'forces': {'rmse': 1.0}, 'n_atoms': 128})
+    assert 'raise `train.number_of_functions`' in progress.warning
 
 
 def test_what_passed_stays_what_it_is():
