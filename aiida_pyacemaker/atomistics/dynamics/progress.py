@@ -284,8 +284,8 @@ class Progress:
             return ''
         proven = ', and were made up for by the production potential' if self.production_holds else ''
         return (
-            f'gamma does not know where the errors are: they were {1 / ratio:.1f} times as large on frames of clean rounds'
-            f' as where it halted{proven}; the basis that explores is small for the system: raise '
+            f'gamma does not know where the errors are: they were {1 / ratio:.1f} times as large on frames of clean '
+            f'rounds as where it halted{proven}; the basis that explores is small for the system: raise '
             '`train.number_of_functions`'
         )
 
