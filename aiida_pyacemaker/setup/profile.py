@@ -131,13 +131,32 @@ def ensure_daemon(profile: Profile) -> str:
     if not is_running(client):
         forget_broker(profile)
         _verdi_daemon(profile.name, 'start')
+        revive_processes()
         return 'started'
     reason = why_restart(client)
     if reason is None:
         return 'already there'
     _verdi_daemon(profile.name, 'stop')
     _verdi_daemon(profile.name, 'start')
+    revive_processes()
     return f'restarted: {reason}'
+
+
+def revive_processes() -> None:
+    """Have the daemon start the processes that never were: their tasks may have gone to a broker that was killed.
+
+    Who waits for such a process would do so for ever. A task that comes twice is ignored.
+    """
+    from aiida.engine import ProcessState
+    from aiida.manage.manager import get_manager
+    from aiida.orm import ProcessNode, QueryBuilder
+
+    filters = {'attributes.process_state': ProcessState.CREATED.value}
+    lost = QueryBuilder().append(ProcessNode, filters=filters, project='id').all(flat=True)
+    if lost:
+        controller = get_manager().get_process_controller()
+        for pk in lost:
+            controller.continue_process(pk, nowait=False, no_reply=True)
 
 
 def is_running(client: DaemonClient) -> bool:
