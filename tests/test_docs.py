@@ -27,7 +27,7 @@ from ase.io import write
 
 from aiida_pyacemaker.atomistics.lammps import write_in_lammps
 from aiida_pyacemaker.cli import cmd_root
-from aiida_pyacemaker.workflows.protocols.runfile import iterate_fields, resolve_runfile
+from aiida_pyacemaker.workflows.protocols.runfile import iterate_fields, iterate_sections, resolve_runfile
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -183,7 +183,7 @@ def test_commands_in_text():
 
 def test_keys_in_text():
     """Keys of the run file that the prose names exist."""
-    known = {key for key, _ in iterate_fields()}
+    known = {key for key, _ in iterate_fields()} | {key for key, _ in iterate_sections()}
     sections = {key.split('.')[0] for key in known if '.' in key}
     for page in PAGES:
         text = re.sub(BLOCK, '', page.read_text())
