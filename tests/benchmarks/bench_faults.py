@@ -320,8 +320,9 @@ class Machine:
         found = []
         for process in psutil.process_iter(['cmdline', 'environ']):
             command = ' '.join(process.info['cmdline'] or [])
-            own = (process.info['environ'] or {}).get('AIIDA_PATH', '').startswith(str(self.folder))
-            if own and 'verdi' in command and 'daemon' in command + 'broker' and process.pid != os.getpid():
+            folder = Path((process.info['environ'] or {}).get('AIIDA_PATH', '/'))
+            own = self.folder in (folder, folder.parent)  # the daemon hands that of its configuration down
+            if own and ('verdi' in command and 'daemon' in command or 'circus' in command):
                 if what == 'all' or 'daemon worker' in command:
                     found.append(process)
         return found
