@@ -302,7 +302,7 @@ def _run_lines(parameters: dict[str, Any], resume: bool) -> list[str]:
         'label watch',
         'variable first_check equal $(ceil(step/v_every)*v_every)',
         'fix gamma all pair ${every} pace/extrapolation gamma 1',
-        f'fix track all ave/time ${{every}} 1 ${{every}} c_gamma_max c_above v_temperature v_volume_ratio c_close v_lost '
+        'fix track all ave/time ${every} 1 ${every} c_gamma_max c_above v_temperature v_volume_ratio c_close v_lost '
         f'format " %.10g" append {WATCH}',
         f'fix high all ave/time ${{every}} 1 ${{every}} v_is_high ave window {parameters["halt_after"]}',
         f'fix raised all ave/time ${{every}} 1 ${{every}} v_is_raised ave window {CALM_CHECKS}',
