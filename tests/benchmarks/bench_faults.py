@@ -322,7 +322,7 @@ class Machine:
             command = ' '.join(process.info['cmdline'] or [])
             folder = Path((process.info['environ'] or {}).get('AIIDA_PATH', '/'))
             own = self.folder in (folder, folder.parent)  # the daemon hands that of its configuration down
-            if own and ('verdi' in command and 'daemon' in command or 'circus' in command):
+            if own and any(name in command for name in ('daemon worker', 'daemon broker', 'circus')):
                 if what == 'all' or 'daemon worker' in command:
                     found.append(process)
         return found
