@@ -24,8 +24,9 @@ from ..embedding.ions import states_of
 from ..generators.oxidation import MOLECULAR
 
 #: Programs in the order in which walkers take them where the user names none. What has vacuum can be heated only.
-BULK = ('heat', 'cool', 'melt', 'compress', 'deform', 'hop')
-VACUUM = ('heat', 'cool', 'melt')
+#: The first two meet the liquid for certain: what is only heated, or cooled at once, may stay a crystal.
+BULK = ('heat', 'melt', 'cool', 'compress', 'deform', 'hop')
+VACUUM = ('heat', 'melt', 'cool')
 #: `info['operation']` of a starting cell with an atom on its way into a vacancy.
 HOP = 'hop'
 #: `cool` and `melt` begin at so many times the highest temperature: a small perfect crystal outlives its melting point
