@@ -115,7 +115,7 @@ def cost(quick: bool) -> None:
         for repeat, steps, every in ((5, 50, 10),) if quick else ((5, 50, 10), (10, 20, 5)):
             atoms = bulk('Al', 'fcc', AL.crystal.cell[0, 0], cubic=True).repeat(repeat)
             line = cost_of(potential(functions, 900.0), atoms, steps, every, repeats=1 if quick else 3)
-            run = '' if quick or repeat > 5 else adaptive_cost(potential(functions, 900.0), atoms, 1000)
+            run = '' if quick else adaptive_cost(potential(functions, 900.0), atoms, 1000 if repeat == 5 else 300)
             print(f'{len(atoms):6d} {functions:9d} {line} {run}', flush=True)
 
 
