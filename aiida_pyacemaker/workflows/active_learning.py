@@ -342,7 +342,9 @@ class ActiveLearningWorkChain(WorkChain):
             builder = LabelWorkChain.get_builder_from_protocol(
                 self.inputs.codes[code], self.ctx.to_label, label, options=options[code]
             )
-        return ToContext(label=self.submit_step(builder, 'label', f'{len(self.ctx.to_label)} labels'))
+        number = len(self.ctx.to_label)
+        waits_for = f'{number} {"label" if number == 1 else "labels"}'
+        return ToContext(label=self.submit_step(builder, 'label', waits_for))
 
     def inspect_label(self):
         """Add the labels to the data sets, also those of a batch in which too much failed."""

@@ -139,6 +139,7 @@ def test_potential_export(invoke, al_potential, lmp, tmp_path):
     folder = tmp_path / 'my potential'
     invoke('potential', 'export', al_potential.pk, folder)
     assert sorted(path.name for path in folder.iterdir()) == [
+        'SHA256SUMS',
         'in.lammps',
         'metadata.json',
         'posterior.npz',
