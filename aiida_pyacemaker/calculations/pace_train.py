@@ -31,6 +31,7 @@ class PaceTrainCalculation(WorkerCalculation):
         'baseline': one_of('zbl', 'lj'),
         'cutoff': at_least(0, strict=True),
         'number_of_functions': at_least(1, numbers.Integral),
+        'min_functions': at_least(1, numbers.Integral),
         'max_cost': at_least(0, strict=True),
         'energy_weight': at_least(0, strict=True),
         'stress_weight': at_least(0),

@@ -221,9 +221,18 @@ def tell_iteration(row: dict[str, Any]) -> str:
         functions = f' with {row["number_of_functions"]} functions' if row['number_of_functions'] else ''
         parts.append(f'generation {row["generation"]}{functions}')
     if row['production']:
-        parts.append(f'production fit: {row["production"].get("why") or "made"}')
+        parts.append(tell_production(row['production']))
     text = '; '.join(parts) or 'no step is done yet'
     return f'{row["why"]}: {text}' if row['why'] else text
+
+
+def tell_production(production: dict[str, Any]) -> str:
+    """Return what became of a production fit."""
+    test, why = production.get('test') or {}, production.get('why') or 'made'
+    if None in (test.get('energy'), test.get('forces')):
+        return f'production fit: {why}'
+    errors = f'{test["energy"] * 1e3:.2f} meV/atom, {test["forces"] * 1e3:.1f} meV/Å on held-out configurations'
+    return f'production fit with {production["number_of_functions"]} functions: {errors}, {why}'
 
 
 def tell_ends(ends: list[dict[str, Any]]) -> str:

@@ -354,8 +354,9 @@ class Progress:
         return self.state == 'running' and self.clean and self.in_last_stage and rounds
 
     def production_parameters(self) -> dict[str, Any]:
-        """Return what the production fit takes in place of the values of the run file."""
-        return {key: value for key, value in self.parameters['train']['production'].items() if key != 'share'}
+        """Return what is other in the production fit than in the run file; it has no smaller basis than explored."""
+        given = {key: value for key, value in self.parameters['train']['production'].items() if key != 'share'}
+        return {**given, 'min_functions': self.functions_used}
 
     def produced(self, results: dict[str, Any]) -> bool:
         """Take note of a production fit, and return whether it beats the exploring potential on the held-out set.

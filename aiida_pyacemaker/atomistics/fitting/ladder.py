@@ -99,7 +99,7 @@ def choose_basis(
 
     :param frames: configurations to fit. :param targets: what ACE has to give for them.
     :param options: cutoff (Å), number_of_functions (per element), radial (dict or `Radial`), taken as they are if
-        given; max_cost (µs per atom and step, one core).
+        given; min_functions, below which the ladder does not begin; max_cost (µs per atom and step, one core).
     :raises ValueError: if nothing on the ladder is within `max_cost`.
     """
     start = perf_counter()
@@ -169,8 +169,9 @@ class _Ladder:
             return [int(self.options['number_of_functions'])]
         n_labels = sum(len(target.forces) * 3 for target in targets if target.forces is not None)
         most = min(max_columns, n_labels / LABELS_PER_COLUMN) / len(self.elements)
-        fitting = [number for number in RUNGS if len(self.elements) <= number <= most]
-        return fitting or [max(RUNGS[0], len(self.elements))]
+        least = max(len(self.elements), self.options.get('min_functions') or 0)
+        fitting = [number for number in RUNGS if least <= number <= most]
+        return fitting or [max(RUNGS[0], least)]
 
     def as_asked(self, cutoff: float, factor: float) -> BasisChoice:
         """Return the only basis that the options leave."""

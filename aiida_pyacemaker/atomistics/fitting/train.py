@@ -37,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     'baseline': 'zbl',
     'cutoff': None,
     'number_of_functions': None,
+    'min_functions': None,
     'max_cost': None,
     'energy_weight': None,
     'stress_weight': None,
@@ -83,9 +84,10 @@ def train(
     grown, so that it pays for the new data only.
 
     :param parameters: elements and any of `DEFAULTS`. Those of :class:`~.parameters.Fit` are explained there; besides:
-        core_weight (of the rows that keep ACE quiet below the data, see `core_dimers`), seed, generation, processes,
-        max_iterations (of the nonlinear refinement), max_rows_gb (disk that the rows may take), mix_settings (whether
-        labels of different settings may meet).
+        min_functions (least number per element of a basis that is chosen from the data), core_weight (of the rows that
+        keep ACE quiet below the data, see `core_dimers`), seed, generation, processes, max_iterations (of the nonlinear
+        refinement), max_rows_gb (disk that the rows may take), mix_settings (whether labels of different settings may
+        meet).
     :param test: labelled frames that are never trained on.
     :param rows: directory where the rows of the configurations are kept, for a restart or the next fit.
     :param parent_rows: that of the fit that is continued.
@@ -178,7 +180,7 @@ class _Fit:
         tried for it."""
         if 'basis' in self.held:
             return {key: value for key, value in self.held['basis'].items() if key != 'n_configurations'}, []
-        options = {key: self.values[key] for key in (*BASIS, 'max_cost')}
+        options = {key: self.values[key] for key in (*BASIS, 'min_functions', 'max_cost')}
         inner = self.baseline.inner_cutoffs()
         choice = choose_basis(self.frames, self.targets, self.elements, inner, options, self.processes, self.report)
         return choice.to_dict(), choice.pareto
@@ -313,6 +315,7 @@ def check_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     positive = (
         'cutoff',
         'number_of_functions',
+        'min_functions',
         'max_cost',
         'energy_weight',
         'processes',

@@ -153,6 +153,8 @@ def test_convergence():
     assert progress.clean_rounds == 2
     assert progress.production_due
     assert 'share' not in progress.production_parameters()
+    # not fewer functions than the exploring basis has
+    assert progress.production_parameters()['min_functions'] == progress.functions_used
     assert progress.produced(fitted(test=(0.0005, 0.02), functions=300))
     assert not progress.production_due
     assert progress.proof_due

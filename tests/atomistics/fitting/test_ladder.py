@@ -93,6 +93,9 @@ def test_what_is_given_is_taken(data):
     assert (found.cutoff, found.number_of_functions, found.pareto) == (4.4, 45, [])
     found = ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, {'cutoff': 4.4}, 1, quiet)
     assert {rung['cutoff'] for rung in found.pareto} == {4.4}
+    least = {'cutoff': 4.4, 'min_functions': 45}
+    found = ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, least, 1, quiet)
+    assert min(rung['number_of_functions'] for rung in found.pareto) == 50
 
 
 def test_a_single_configuration_and_no_forces(data):
