@@ -176,7 +176,8 @@ def _temperature(program: str, explore: dict[str, Any], reach: float, turn: int)
     ramps = {
         'heat': (low, high),
         'cool': (melting, low),
-        'melt': (melting, melting),
+        # back to the highest: what is molten then stays so, and what is held farther above may boil
+        'melt': (melting, high),
         # hot enough for hops that nobody prepared
         'hop': (0.5 * (low + high), high),
     }

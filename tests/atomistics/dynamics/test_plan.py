@@ -61,7 +61,7 @@ def test_programs_of_a_crystal(cells):
     assert ramps == {
         'heat': ([100.0, 900.0], [0.0, 1.0]),
         'cool': ([1125.0, 100.0], [0.0, 1.0]),
-        'melt': ([1125.0, 1125.0], [0.0, 1.0]),
+        'melt': ([1125.0, 900.0], [0.0, 1.0]),
         'compress': ([500.0, 500.0], [0.0, 10.0]),
         'deform': ([500.0, 500.0], [0.0, 1.0]),
         'hop': ([500.0, 900.0], [0.0, 1.0]),
@@ -125,7 +125,7 @@ def test_reach():
     part, whole = (plan([ALUMINIUM], stage=stage, stages=stages, pressure=0) for stage in (0, 1))
     assert part['heat']['parameters']['temperature'] == [100.0, 500.0]
     assert part['cool']['parameters']['temperature'] == [612.5, 100.0]
-    assert part['melt']['parameters']['temperature'] == [612.5, 612.5]
+    assert part['melt']['parameters']['temperature'] == [612.5, 500.0]
     assert part['compress']['parameters']['pressure'] == [0.0, 5.0]
     strains = [w['deform']['parameters']['deform']['rate'] * w['deform']['parameters']['steps'] for w in (part, whole)]
     assert strains[0] == pytest.approx(0.5 * strains[1])
@@ -235,7 +235,7 @@ def test_swaps_of_a_walker():
     swap = {'every': 50, 'attempts': 2}
     with_swaps = plan([alloy], ('Cu', 'Zn'), swap=swap)
     assert with_swaps['heat']['parameters']['swap'] == {**swap, 'pairs': [['Cu', 'Zn']], 'temperature': 500.0}
-    assert with_swaps['melt']['parameters']['swap']['temperature'] == 1125.0
+    assert with_swaps['melt']['parameters']['swap']['temperature'] == 1012.5
     hot = plan([alloy], ('Cu', 'Zn'), swap={**swap, 'temperature': 2000.0})
     assert hot['cool']['parameters']['swap']['temperature'] == 2000.0
     assert plan([alloy], ('Cu', 'Zn'), swap=None)['heat']['parameters']['swap'] is None
