@@ -290,7 +290,7 @@ class Production(Section):
     )
     max_cost: Positive | None = parameter('As `train.max_cost`.', unit='µs/atom/step', default=None)
     share: float = parameter(
-        'Its simulations, with all guards but gamma, take this share of `explore.steps`.', gt=0, le=1, default=0.25
+        'Its simulations, with all guards but gamma, take this share of `explore.steps`.', gt=0, le=1, default=1.0
     )
 
 
