@@ -21,6 +21,7 @@ structures:
   shear: {{number: 1}}
   rattle: {{number: 8, amplitude: [0.05, 0.15], atoms: 4}}
   vacancy: {{number: 0}}
+  squeeze: {{number: 0}}
   test: {{number: 2}}
 label: {{kpoints_distance: 0.6}}
 train: {{cutoff: 5.0, number_of_functions: 20}}

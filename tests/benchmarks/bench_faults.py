@@ -42,6 +42,7 @@ structures:
   shear: {{number: 1}}
   rattle: {{number: 9, amplitude: [0.05, 0.15], atoms: 8}}
   vacancy: {{number: 0}}
+  squeeze: {{number: 0}}
   test: {{number: 2}}
 label:
   oracle: teacher

@@ -31,6 +31,7 @@ ROOM_TEMPERATURE = {
     'shear': {'number': 2, 'amplitude': 0.02},
     'rattle': {'number': 10, 'amplitude': [0.05, 0.1], 'atoms': 32},
     'vacancy': {'number': 0},
+    'squeeze': {'number': 0},
     'test': {'number': 6},
 }
 #: fs; of the teacher's own trajectories.

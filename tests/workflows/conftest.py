@@ -20,6 +20,7 @@ def tiny_runfile(pw_code, lammps_code, worker_code, pseudo_family):
                 'strain': {'number': 1},
                 'shear': {'number': 1},
                 'rattle': {'number': 8, 'amplitude': [0.05, 0.15], 'atoms': 4},
+                'squeeze': {'number': 0},
                 'vacancy': {'number': 0},
                 'test': {'number': 2},
             },

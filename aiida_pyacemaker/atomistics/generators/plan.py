@@ -24,6 +24,7 @@ from .molecular import Molecular, generate_molecular
 from .operations.clusters import Dimer, Trimer
 from .operations.defects import Antisite, Divacancy, Interstitial, Vacancy
 from .operations.rattle import Rattle, Test
+from .operations.squeeze import Squeeze
 from .operations.strain import Eos, Shear, Strain
 from .operations.supercell import Pristine, Supercell
 from .operations.surfaces import Surface
@@ -91,6 +92,7 @@ class Structures(Section):
     strain: Strain = parameter('Strained cells.', default=Strain())
     shear: Shear = parameter('Sheared cells.', default=Shear())
     rattle: Rattle = parameter('Rattled cells.', default=Rattle())
+    squeeze: Squeeze = parameter('Cells with two atoms pushed together.', default=Squeeze())
     vacancy: Vacancy = parameter('Cells with vacancies.', default=Vacancy())
     divacancy: Divacancy = parameter('Cells with a pair of neighbouring vacancies.', default=Divacancy())
     interstitial: Interstitial = parameter('Cells with an atom in a void.', default=Interstitial())

@@ -17,7 +17,7 @@ class NotApplicableError(ValueError):
 
 
 # the modules need the error above
-from . import defects, rattle, strain, supercell, surfaces  # noqa: E402
+from . import defects, rattle, squeeze, strain, supercell, surfaces  # noqa: E402
 
 #: Key of the run file's section `structures` -> section, and the operation on a parent: called with the parent, the
 #: section, a random generator, the index of the variant and the planned number of variants of this parent. The
@@ -28,6 +28,7 @@ OPERATIONS: dict[str, tuple[type[Section], Callable[..., Atoms]]] = {
     'strain': (strain.Strain, strain.strain),
     'shear': (strain.Shear, strain.shear),
     'rattle': (rattle.Rattle, rattle.rattle),
+    'squeeze': (squeeze.Squeeze, squeeze.squeeze),
     'vacancy': (defects.Vacancy, defects.vacancy),
     'divacancy': (defects.Divacancy, defects.divacancy),
     'interstitial': (defects.Interstitial, defects.interstitial),
