@@ -95,6 +95,16 @@ class ActiveLearningWorkChain(WorkChain):
             required=False,
             help='How far the former run had come after its last fit.',
         )
+        production = (
+            if_(cls.should_produce)(
+                cls.run_production,
+                cls.inspect_production,
+            ),
+            if_(cls.should_prove)(
+                cls.run_proof,
+                cls.inspect_proof,
+            ),
+        )
         spec.outline(
             cls.setup,
             if_(cls.should_generate)(
@@ -132,23 +142,9 @@ class ActiveLearningWorkChain(WorkChain):
                     cls.run_validate,
                     cls.inspect_validate,
                 ),
-                if_(cls.should_produce)(
-                    cls.run_production,
-                    cls.inspect_production,
-                ),
-                if_(cls.should_prove)(
-                    cls.run_proof,
-                    cls.inspect_proof,
-                ),
+                *production,
             ),
-            if_(cls.should_produce)(
-                cls.run_production,
-                cls.inspect_production,
-            ),
-            if_(cls.should_prove)(
-                cls.run_proof,
-                cls.inspect_proof,
-            ),
+            *production,
             cls.results,
         )
         spec.output('potential', valid_type=AcePotentialData, required=False, help='The best potential.')

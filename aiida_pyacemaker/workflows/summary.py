@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aiida import orm
+from ase import Atoms
 
 from .pictures import draw_dynamics, draw_learning, draw_parity, draw_uncertainty
 from .report import dig, get_steps, while_unlocked
@@ -50,16 +51,33 @@ def draw_pictures(
     names = draw_dynamics([trajectories[k] for k in shown], [series[k] for k in shown], folder) if shown else []
     draw_learning(status, folder / 'learning.png')
     names.append('learning.png')
-    measured = [step['validate'] for step in get_steps(run).values() if 'validate' in step]
-    measured = [node for node in measured if 'predictions' in node.outputs]
-    if measured:
-        reference = measured[-1].inputs.job.configurations.get_frames()
-        predictions = measured[-1].outputs.predictions.get_frames()
+    measured = find_measured(run, status)
+    if measured is not None:
+        reference, predictions = measured
         draw_parity(reference, predictions, folder / 'parity.png')
         names.append('parity.png')
         if draw_uncertainty(reference, predictions, folder / 'uncertainty.png'):
             names.append('uncertainty.png')
     return names
+
+
+def find_measured(run: orm.WorkChainNode, status: dict[str, Any]) -> tuple[list[Atoms], list[Atoms]] | None:
+    """Return the held-out configurations, and as the result predicts them: the production fit if it was kept."""
+    production = find_production(status)
+    for iteration, steps in reversed(get_steps(run).items()):
+        for name, port in (('production', 'test'), ('validate', 'configurations')):
+            kept = name != 'production' or (production is not None and iteration == production['iteration'])
+            node = steps.get(name) if kept else None
+            if node is not None and 'predictions' in node.outputs:
+                return node.inputs.job[port].get_frames(), node.outputs.predictions.get_frames()
+    return None
+
+
+def find_production(status: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the row of the last iteration if its production fit is the result."""
+    rows = status['generations'][-1:]
+    kept = [row for row in rows if row['production'] and row['production'].get('kept')]
+    return kept[0] if kept else None
 
 
 # Words ----------------------------------------------------------------------------------------------------------------
@@ -105,16 +123,19 @@ def format_verdict(status: dict[str, Any]) -> list[str]:
     dft, criteria, lines = status['dft'], status['criteria'], [STATES.get(status['state'], status['state']) + '\n']
     if status['exit_message'] or status['exception']:
         lines.append(f'{status["exit_message"] or status["exception"]}\n')
+    wanted = ''
+    if criteria.get('energy_rmse') and criteria.get('force_rmse'):
+        wanted = f' (wanted: {criteria["energy_rmse"] * 1e3:g} and {criteria["force_rmse"] * 1e3:g})'
     if rows:
-        last = rows[-1]
+        errors = {'energy': rows[-1]['energy_rmse'], 'forces': rows[-1]['force_rmse']}
+        production = find_production(status)
+        if production is not None:
+            whose, errors = 'production potential', production['production']['test']
+        else:
+            whose = 'potential that explored'
         lines.append(
-            f'- Errors on held-out configurations: {last["energy_rmse"] * 1e3:.2f} meV/atom, '
-            f'{last["force_rmse"] * 1e3:.1f} meV/Å'
-            + (
-                f' (wanted: {criteria["energy_rmse"] * 1e3:g} and {criteria["force_rmse"] * 1e3:g})'
-                if criteria.get('energy_rmse') and criteria.get('force_rmse')
-                else ''
-            )
+            f'- Errors of the {whose} on held-out configurations: {errors["energy"] * 1e3:.2f} meV/atom, '
+            f'{errors["forces"] * 1e3:.1f} meV/Å{wanted}'
         )
     atoms = sum(row['atoms_labelled'] or 0 for row in status['generations'])
     cost = f', {dft["core_hours"]:.3g} core-hours' if dft['core_hours'] else ''

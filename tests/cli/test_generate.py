@@ -23,7 +23,8 @@ from aiida_pyacemaker.cli import cmd_root
 #: Few and small structures.
 SMALL = {
     'pristine': {'number': 1}, 'eos': {'number': 2}, 'strain': {'number': 1}, 'shear': {'number': 1},
-    'rattle': {'number': 2, 'atoms': 4}, 'vacancy': {'number': 1, 'atoms': 8}, 'test': {'number': 1},
+    'rattle': {'number': 2, 'atoms': 4}, 'squeeze': {'number': 0}, 'vacancy': {'number': 1, 'atoms': 8},
+    'test': {'number': 1},
 }  # fmt: skip
 OFF = {name: {'number': 0} for name in SMALL}
 

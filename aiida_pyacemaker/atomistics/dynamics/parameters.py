@@ -114,7 +114,6 @@ class Explore(Section):
         # LAMMPS cannot use a gamma of a step at which it was not computed.
         for key, of in (
             ('steps', 'gamma_every'),
-            ('thermo_every', 'gamma_every'),
             ('dump_every', 'gamma_every'),
             ('gamma_every', 'gamma_every_dense'),
         ):

@@ -40,6 +40,8 @@ import copy
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from ..fitting.parameters import LABELS_PER_FUNCTION, RUNGS
+
 #: Ends of a simulation for which the potential is to blame, other than by gamma: the walker starts anew.
 VIOLATIONS = ('volume', 'temperature', 'overlap', 'lost_atoms', 'crashed')
 #: A walker that halted so often in a row without having advanced by this share of its steps is given up.
@@ -52,11 +54,10 @@ IDLE = 4
 VIOLATED = 10
 #: ... or so many times in a row that the last stage was clean, and the errors missed the criteria.
 MISSED = 4
-#: Labels (force components) that a basis function must have at least, and those that let the basis grow.
-LABELS_PER_FUNCTION, LABELS_TO_GROW = 4, 10
-#: By this factor it grows. A basis that the data don't carry is one of these (functions per element).
+#: Labels (force components) per function that let the basis grow.
+LABELS_TO_GROW = 10
+#: By this factor it grows.
 GROWTH = 1.6
-RUNGS = (30, 50, 80, 120, 180, 270, 400, 600)
 #: A gamma that no simulation reaches.
 NEVER = 1e9
 
@@ -552,11 +553,6 @@ def forget_failures(content: dict[str, Any]) -> dict[str, Any]:
 
 #: States in which the best potential is still to be made of the data.
 ENDS_EARLY = ('budget_exhausted', 'stalled')
-
-
-def _largest(*numbers: int | None) -> int | None:
-    """Return the largest of the numbers that are known."""
-    return max((number for number in numbers if number is not None), default=None)
 
 
 def _rmse(errors: dict[str, Any] | None) -> dict[str, float | None]:

@@ -29,11 +29,10 @@ from .basis import (
     import_pyace,
 )
 from .equations import Problem, Sums, Target, accumulate
+from .parameters import LABELS_PER_FUNCTION, RUNGS
 from .rows import DesignMatrix, FrameRows
 from .weights import RIDGE_BOUNDS, SHARES, Hyperparameters, balanced, degrees, objective
 
-#: Functions per element.
-RUNGS = (30, 50, 80, 120, 180, 270, 400, 600)
 #: Cutoffs are the distances within which the median atom has so many neighbours: the same physics in all substances.
 NEIGHBOURS = (32, 56, 88, 130)
 #: Where they are looked for (Å), and what is taken if there are none (molecules, clusters).
@@ -45,8 +44,6 @@ FACTORS = (0.0, 1.0, 2.0, 3.0, 4.0)
 THRIFT = 0.075
 #: Atoms of the sample and columns of the largest rung: while cutoff and order are searched, and with what was found.
 SEARCH, FINAL = (5000, 600), (15000, 1200)
-#: Labels that a column needs at least.
-LABELS_PER_COLUMN = 4.0
 #: The ladder ends where so many rungs in a row were no better.
 PATIENCE = 2
 #: Factor between the ridges that are tried on a rung, and how often the search may go on in one direction.
@@ -168,7 +165,7 @@ class _Ladder:
         if self.options.get('number_of_functions'):
             return [int(self.options['number_of_functions'])]
         n_labels = sum(len(target.forces) * 3 for target in targets if target.forces is not None)
-        most = min(max_columns, n_labels / LABELS_PER_COLUMN) / len(self.elements)
+        most = min(max_columns, n_labels / LABELS_PER_FUNCTION) / len(self.elements)
         least = max(len(self.elements), self.options.get('min_functions') or 0)
         fitting = [number for number in RUNGS if least <= number <= most]
         return fitting or [max(RUNGS[0], least)]

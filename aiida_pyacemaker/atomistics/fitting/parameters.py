@@ -6,6 +6,11 @@ from typing import Literal
 
 from ..parameters import Number, Positive, Section, parameter
 
+#: Sizes of a basis to choose from, functions per element.
+RUNGS = (30, 50, 80, 120, 180, 270, 400, 600)
+#: Labels (force components) that a function needs at least.
+LABELS_PER_FUNCTION = 4
+
 
 class Fit(Section):
     """The fit. What is null is chosen from the data."""

@@ -18,6 +18,7 @@ DEFAULTS = {
     'strain': 8,
     'shear': 4,
     'rattle': 24,
+    'squeeze': 0,
     'vacancy': 4,
     'divacancy': 0,
     'interstitial': 0,
