@@ -39,6 +39,7 @@ from aiida_pyacemaker.atomistics.labelling.teachers import Teacher
 from aiida_pyacemaker.atomistics.labelling.tiers import Tiers
 from aiida_pyacemaker.atomistics.parameters import Number, Positive, Section, parameter
 from aiida_pyacemaker.atomistics.selection.parameters import Embed
+from aiida_pyacemaker.atomistics.validation.parameters import Validate
 
 PROTOCOL_FILE = Path(__file__).with_name('active_learning.yaml')
 
@@ -306,21 +307,6 @@ class Train(Fit):
         default=None,
     )
     production: Production | None = parameter('The fit at the end; null: none.', default=Production())
-
-
-class Validate(Section):
-    """When the potential is good enough."""
-
-    energy_rmse: Positive = parameter('Largest energy error on the held-out set.', unit='eV/atom')
-    force_rmse: Positive = parameter('Largest force error on the held-out set.', unit='eV/Å')
-    test_per_round: Number = parameter(
-        'Frames of every round of the last stage without a halt that go to the held-out set.', ge=0
-    )
-    train_per_round: Number = parameter(
-        'Frames of these rounds, the most informative ones, that are learned once the last stage has passed, or of a '
-        'round in which a simulation broke off and nothing was above gamma_select.',
-        ge=0,
-    )
 
 
 class Budget(Section):
