@@ -30,7 +30,8 @@ def test_exploring(exploring_graph, invoke, tmp_path):
     for line in (
         f'# Al: run {node.pk}',
         'The run is still going.',
-        '- Errors of the potential that explored on held-out configurations: 2.10 meV/atom, 33.0 meV/Å (wanted: 5 and 50)',
+        '- Errors of the potential that explored on held-out configurations: 2.10 meV/atom, 33.0 meV/Å '
+        '(wanted: 5 and 50)',
         '- Simulated: 19.2 ps in 4 trajectories, 4 halts',
         '- Iteration 1, walker 1: overlap at step 1800 of 6000.',
         '| 0 | 1 | short | heat | 1 to 3 | 12.00 | 3.60, 7.20 | completed |',

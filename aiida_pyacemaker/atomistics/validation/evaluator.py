@@ -15,7 +15,7 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.filters import FrechetCellFilter
-from ase.optimize import FIRE, BFGS
+from ase.optimize import BFGS, FIRE
 
 from ..configurations import set_labels
 from ..labelling.teachers import make_teacher, read_teacher
