@@ -360,7 +360,7 @@ def forked_map(function: Callable[[Any], T], items: Sequence[Any], processes: in
     blocks = [range(first, min(first + size, len(items))) for first in range(0, len(items), size)]
     try:
         context = multiprocessing.get_context('fork')
-        with ProcessPoolExecutor(processes, context, initializer=_follow, initargs=(os.getpid(),)) as pool:
+        with ProcessPoolExecutor(processes, context, initializer=follow_parent, initargs=(os.getpid(),)) as pool:
             yield from _in_order(pool, blocks, 2 * processes)
     except BrokenProcessPool as exception:
         raise RuntimeError(
@@ -383,7 +383,7 @@ def _in_order(pool: ProcessPoolExecutor, blocks: list[range], ahead: int) -> Ite
         yield from results.pop(index)
 
 
-def _follow(parent: int) -> None:
+def follow_parent(parent: int) -> None:
     """End this process soon after its parent: who is killed cannot tell its children."""
 
     def watch() -> None:
