@@ -33,22 +33,29 @@ def error_metrics(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, An
     Single isolated atoms are left out (their energy is the reference), and so are labels of weight zero: energies and
     stresses with `info['energy_weight'] == 0`, forces on atoms with `force_weights == 0`.
 
-    :returns: `energy` (eV/atom), `forces` (eV/Å, per component), `stress` (eV/Å³, per component), each with rmse, mae,
-        max, p95 or `None` without data; `by_family` (the same three per family), `n_frames`, `n_atoms`.
+    :returns: `energy` (eV/atom), `forces` (eV/Å, per component), `stress` (eV/Å³, per component), `force_magnitude`
+        (of the length of a force, eV/Å), each with rmse, mae, max, p95 or `None` without data; `force_components`
+        (the same for `x`, `y`, `z`), `by_element` (of the force components on atoms of each), `by_family` (energy,
+        forces and stress per family), `n_frames`, `n_atoms`.
     :raises ValueError: if the two lists do not belong together.
     """
     if len(frames) != len(predictions):
         raise ValueError(f'{len(frames)} configurations cannot be compared with {len(predictions)} predictions')
-    pairs = [
-        (frame, predicted) for frame, predicted in zip(frames, predictions, strict=True) if not is_isolated_atom(frame)
-    ]
+    pairs = [pair for pair in zip(frames, predictions, strict=True) if not is_isolated_atom(pair[0])]
     families = sorted({group_name(frame) for frame, _ in pairs})
     by_family = {}
     for family in families:
         chosen = [pair for pair in pairs if group_name(pair[0]) == family]
-        by_family[family] = {**_compare(chosen), 'n_frames': len(chosen)}
+        by_family[family] = {**_compare(_gather(chosen)), 'n_frames': len(chosen)}
     n_atoms = sum(len(frame) for frame, _ in pairs)
-    return {**_compare(pairs), 'by_family': by_family, 'n_frames': len(pairs), 'n_atoms': n_atoms}
+    found = _gather(pairs)
+    return {
+        **_compare(found),
+        **_compare_forces(found),
+        'by_family': by_family,
+        'n_frames': len(pairs),
+        'n_atoms': n_atoms,
+    }
 
 
 def is_isolated_atom(atoms: Atoms) -> bool:
@@ -56,22 +63,102 @@ def is_isolated_atom(atoms: Atoms) -> bool:
     return len(atoms) == 1 and (atoms.info.get('family') == 'isolated_atom' or not atoms.pbc.any())
 
 
-def _compare(pairs: list[tuple[Atoms, Atoms]]) -> dict[str, Any]:
-    energy, forces, stress = [], [], []
+def _gather(pairs: list[tuple[Atoms, Atoms]]) -> dict[str, Any]:
+    """Return the labels that count, each as (reference, predicted).
+
+    :returns: `energy` (2, n) per atom, `forces` (2, m, 3), `stress` (2, k, 6), and whose they are: `shares` (n, number
+        of elements) of the energies, `families` (n), `elements` (m).
+    """
+    symbols = sorted({symbol for frame, _ in pairs for symbol in frame.symbols})
+    found: dict[str, list[Any]] = {'energy': [], 'forces': [], 'stress': []}
+    shares, families, elements = [], [], []
     for frame, predicted in pairs:
         true, guess = labels(frame), labels(predicted)
-        whole = energy_counts(frame)
-        if whole and 'energy' in true and 'energy' in guess:
-            energy.append((guess['energy'] - true['energy']) / len(frame))
-        if 'forces' in true and 'forces' in guess:
-            forces.append((guess['forces'] - true['forces'])[forces_count(frame)].ravel())
-        if whole and 'stress' in true and 'stress' in guess:
-            stress.append(guess['stress'] - true['stress'])
+        both, whole, counting = true.keys() & guess.keys(), energy_counts(frame), forces_count(frame)
+        if whole and 'energy' in both:
+            found['energy'].append([value['energy'] / len(frame) for value in (true, guess)])
+            shares.append([np.mean(frame.symbols == symbol) for symbol in symbols])
+            families.append(group_name(frame))
+        if 'forces' in both:
+            found['forces'] += list(np.stack([value['forces'][counting] for value in (true, guess)], axis=1))
+            elements += [frame.symbols[index] for index in np.flatnonzero(counting)]
+        if whole and 'stress' in both:
+            found['stress'].append([true['stress'], guess['stress']])
+    shapes = {'energy': (), 'forces': (3,), 'stress': (6,)}
+    arrays = {key: np.array(found[key]).reshape(-1, 2, *shape).swapaxes(0, 1) for key, shape in shapes.items()}
+    who = {'families': np.array(families), 'elements': np.array(elements)}
+    return {**arrays, **who, 'shares': np.array(shares).reshape(len(shares), len(symbols))}
+
+
+def _compare(found: dict[str, Any]) -> dict[str, Any]:
+    return {key: statistics((found[key][1] - found[key][0]).ravel()) for key in ('energy', 'forces', 'stress')}
+
+
+def _compare_forces(found: dict[str, Any]) -> dict[str, Any]:
+    true, guess = found['forces']
+    elements = found['elements']
     return {
-        'energy': statistics(np.array(energy)),
-        'forces': statistics(np.concatenate(forces) if forces else np.zeros(0)),
-        'stress': statistics(np.array(stress).ravel()),
+        'force_components': {axis: statistics(guess[:, k] - true[:, k]) for k, axis in enumerate('xyz')},
+        'force_magnitude': statistics(np.linalg.norm(guess, axis=1) - np.linalg.norm(true, axis=1)),
+        'by_element': {el: statistics((guess - true)[elements == el].ravel()) for el in sorted(set(elements.tolist()))},
     }
+
+
+#: Points of a parity plot at most, and how many of them are the worst.
+MAX_POINTS, WORST = 2000, 200
+#: Parts of the labels at which the distribution of the errors is told: every hundredth, the last one finer.
+LEVELS = np.concatenate([np.linspace(0, 0.99, 100), np.linspace(0.991, 1, 10)])
+
+
+def error_arrays(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, Any]:
+    """Return what parity plots, distributions of the errors and errors against gamma are drawn of, as JSON knows it.
+
+    What counts is the same as in :func:`error_metrics`. Energies are per atom, less what a sum over the elements gives
+    by least squares, so that compositions can be drawn together.
+
+    :returns: `energy` (eV/atom), `forces` (eV/Å, per component) and `stress` (eV/Å³), each with `reference`,
+        `predicted` and `group` (family of an energy, element of a force), at most :data:`MAX_POINTS`, the worst
+        :data:`WORST` among them, and `total`, how many there are; `cdf`: of the three, and of `force_magnitude`, the
+        error below which is what `fraction` of the labels; `gamma`: `gamma` and `error` (norm, eV/Å) per atom.
+    """
+    pairs = [pair for pair in zip(frames, predictions, strict=True) if not is_isolated_atom(pair[0])]
+    found = _gather(pairs)
+    energy = found['energy']
+    if energy.size:
+        energy = energy - found['shares'] @ np.linalg.lstsq(found['shares'], energy[0], rcond=None)[0]
+    groups = {'energy': found['families'], 'forces': np.repeat(found['elements'], 3), 'stress': None}
+    values = {'energy': energy, **{key: found[key].reshape(2, -1) for key in ('forces', 'stress')}}
+    magnitude = np.linalg.norm(found['forces'], axis=2)
+    gamma, error = gamma_and_error(frames, predictions)
+    shown = _thin(error)
+    return {
+        **{key: _points(value, groups[key]) for key, value in values.items()},
+        'cdf': {
+            key: {'error': np.quantile(np.abs(value[1] - value[0]), LEVELS).tolist(), 'fraction': LEVELS.tolist()}
+            for key, value in {**values, 'force_magnitude': magnitude}.items()
+            if value.size
+        },
+        'gamma': {'gamma': gamma[shown].tolist(), 'error': error[shown].tolist()},
+    }
+
+
+def _points(value: np.ndarray, group: np.ndarray | None) -> dict[str, Any]:
+    shown = _thin(np.abs(value[1] - value[0]))
+    return {
+        'reference': value[0][shown].tolist(),
+        'predicted': value[1][shown].tolist(),
+        'group': None if group is None else group[shown].tolist(),
+        'total': value.shape[1],
+    }
+
+
+def _thin(errors: np.ndarray) -> np.ndarray:
+    """Return at most :data:`MAX_POINTS` indices, in their order: those of the largest errors, and some of the rest."""
+    if len(errors) <= MAX_POINTS:
+        return np.arange(len(errors))
+    order = np.argsort(-errors, kind='stable')
+    rest = np.linspace(WORST, len(errors) - 1, MAX_POINTS - WORST).astype(int)
+    return np.sort(order[np.concatenate([np.arange(WORST), rest])])
 
 
 def uncertainty_metrics(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, Any] | None:
@@ -179,16 +266,7 @@ def gamma_against_error(frames: list[Atoms], predictions: list[Atoms]) -> list[d
     :returns: per class `gamma_from`, `gamma_to` (None: no end), `n_atoms`, `rmse` and `max` of the force error's norm
         (eV/Å); classes without atoms are left out.
     """
-    gamma, error = [], []
-    for frame, predicted in zip(frames, predictions, strict=True):
-        true, guess = labels(frame), labels(predicted)
-        if 'forces' in true and 'forces' in guess and 'gamma' in predicted.arrays and not is_isolated_atom(frame):
-            counting = forces_count(frame)
-            gamma.append(predicted.arrays['gamma'][counting])
-            error.append(np.linalg.norm(guess['forces'] - true['forces'], axis=1)[counting])
-    if not gamma:
-        return []
-    grades, errors = np.concatenate(gamma), np.concatenate(error)
+    grades, errors = gamma_and_error(frames, predictions)
     table = []
     for low, high in itertools.pairwise(GAMMA_EDGES):
         inside = (grades >= low) & (grades < high)
@@ -203,3 +281,15 @@ def gamma_against_error(frames: list[Atoms], predictions: list[Atoms]) -> list[d
                 }
             )
     return table
+
+
+def gamma_and_error(frames: list[Atoms], predictions: list[Atoms]) -> tuple[np.ndarray, np.ndarray]:
+    """Return gamma and the norm of the force error (eV/Å) of the atoms whose forces count and whose gamma is known."""
+    gamma, error = [np.zeros(0)], [np.zeros(0)]
+    for frame, predicted in zip(frames, predictions, strict=True):
+        true, guess = labels(frame), labels(predicted)
+        if 'forces' in true and 'forces' in guess and 'gamma' in predicted.arrays and not is_isolated_atom(frame):
+            counting = forces_count(frame)
+            gamma.append(predicted.arrays['gamma'][counting])
+            error.append(np.linalg.norm(guess['forces'] - true['forces'], axis=1)[counting])
+    return np.concatenate(gamma), np.concatenate(error)

@@ -113,11 +113,9 @@ def read_experiment() -> dict[str, dict[str, tuple[float, str]]]:
     content = yaml.safe_load(EXPERIMENT.read_text(encoding='utf-8'))
     sources, table = content['sources'], {}
     for crystal, by_source in content['crystals'].items():
-        table[crystal] = {
-            name: (float(value), sources[source])
-            for source, values in by_source.items()
-            for name, value in values.items()
-        }
+        found = table.setdefault(crystal, {})
+        for source, values in by_source.items():
+            found.update({name: (float(value), sources[source]) for name, value in values.items()})
     for column in content['columns']:
         for crystal, value in column['values'].items():
             name = column['name'].format(element=crystal.split()[0])
