@@ -22,11 +22,10 @@ from typing import Any
 import numpy as np
 import spglib
 from ase import Atoms, units
-from scipy.spatial.transform import Rotation
 
 from ..configurations import INITIAL, labels
 from ..parameters import Positive, Section, parameter
-from .stiffness import KELVIN, LAUE, describe_tensor, rotation_of_six, symmetrise, to_gpa, to_matrix, to_vector
+from .stiffness import KELVIN, LAUE, describe_tensor, rotation_of_six, symmetrise, to_matrix, to_vector
 
 #: Distance (Å) within which spglib takes two positions for equivalent.
 SYMPREC = 1e-3

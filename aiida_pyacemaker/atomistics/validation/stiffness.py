@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from scipy.constants import angstrom, atomic_mass, hbar
 from scipy.constants import k as boltzmann
 
@@ -194,11 +194,6 @@ def born_criteria(laue: str) -> list[Criterion]:
         text = 'C44 (C11 - C12) > 2 (C14^2 + C15^2)'
         criteria.append((text, lambda c: c[3, 3] * (c[0, 0] - c[0, 1]) - 2 * (c[0, 3] ** 2 + c[0, 4] ** 2)))
     return criteria
-
-
-def to_gpa(tensor: np.ndarray) -> list[list[float]]:
-    """Return a tensor in eV/Å³ as nested lists in GPa."""
-    return (np.asarray(tensor) / units.GPa).tolist()
 
 
 def _minor(indices: str) -> Criterion:
