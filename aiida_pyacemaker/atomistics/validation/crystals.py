@@ -130,9 +130,9 @@ def equilibrate(evaluator: Evaluator, frames: Sequence[Atoms]) -> list[tuple[Ato
 
     :returns: of each the relaxed crystal (with labels, periodic; info `name`, `dimension` and, where known, `cutoff` of
         the potential in Å) and the dictionary `equilibrium`: `status`, `message` and, where ok, `a`, `b`, `c` (Å),
-        `alpha`, `beta`, `gamma` (degrees) of the conventional standard cell (None of a molecule), `volume` (Å³/atom; None unless bulk),
-        `energy` (eV/atom), `strain` (largest principal strain from the given to the relaxed cell) and `pressure` (GPa,
-        in the given cell; None unless bulk). Where it is not, the crystal is as it was given.
+        `alpha`, `beta`, `gamma` (degrees) of the conventional standard cell (None of a molecule), `volume` (Å³/atom;
+        None unless bulk), `energy` (eV/atom), `strain` (largest principal strain from the given to the relaxed cell)
+        and `pressure` (GPa, in the given cell; None unless bulk). Where it is not, the crystal is as it was given.
     """
     starts = [prepare(atoms, evaluator.cutoff) for atoms in frames]
     with evaluator.purpose('equilibrium'):

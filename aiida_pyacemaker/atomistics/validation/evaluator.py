@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import math
 import os
 import platform
 from collections import Counter
@@ -276,11 +277,11 @@ def version_of(package: str) -> str | None:
 
 
 def plain(value: Any) -> Any:
-    """Return nested dictionaries, lists and arrays as what JSON knows."""
+    """Return nested dictionaries, lists and arrays as what JSON knows; None for what is not a finite number."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, (np.ndarray, np.generic)):
         return plain(value.tolist())
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
