@@ -1,0 +1,65 @@
+"""What the properties of relaxed defects (vacancies, surfaces, stacking faults) have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from ..checks.vacuum import Vacuum, detect_vacuum
+from ..configurations import labels
+from ..generators.operations import NotApplicableError
+from .evaluator import Evaluator
+
+#: How defects relax (keywords of `Evaluator.relax`). What is left of the energy is of second order in the force: with
+#: 5e-3 eV/Å and a force constant of 5 eV/Å² it is 1e-6 eV for an atom.
+RELAXATION = {'force': 5e-3, 'steps': 300}
+
+
+def require_crystal(crystal: Atoms, what: str) -> Vacuum:
+    """Return what free space there is in a crystal.
+
+    :param what: the property, for the message.
+    :raises NotApplicableError: for a molecule, or a crystal that is made of molecules.
+    """
+    space = detect_vacuum(crystal)
+    if space.kind == 'cluster':
+        raise NotApplicableError(f'{what}: {crystal.get_chemical_formula()} is a molecule, not a crystal')
+    if crystal.info.get('family') == 'molecular':
+        raise NotApplicableError(f'{what}: {crystal.get_chemical_formula()} is made of molecules, not of atoms or ions')
+    return space
+
+
+def relax(evaluator: Evaluator, frames: list[Atoms], starts: list[Atoms] | None = None) -> list[Atoms]:
+    """Return frames relaxed at a fixed cell, with their `unrelaxed_energy` (eV) in the info.
+
+    :param starts: where the relaxations start, if not from the frames themselves.
+    """
+    relaxed = evaluator.relax(frames if starts is None else starts, **RELAXATION)
+    starts = evaluator.evaluate(frames)
+    for start, end in zip(starts, relaxed, strict=True):
+        end.info['unrelaxed_energy'] = float(labels(start)['energy'])
+    return relaxed
+
+
+def energies(relaxed: list[Atoms], what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the energies (eV) before and after the relaxation.
+
+    :raises ValueError: if a configuration did not relax, or its energy is no number.
+    """
+    before = np.array([float(atoms.info['unrelaxed_energy']) for atoms in relaxed])
+    after = np.array([float(labels(atoms)['energy']) for atoms in relaxed])
+    lost = [k for k, atoms in enumerate(relaxed) if not atoms.info['relaxed'] or not np.isfinite(after[k])]
+    if lost:
+        raise ValueError(
+            f'{what}: {relaxed[lost[0]].get_chemical_formula()} does not relax below {RELAXATION["force"]} eV/Å in '
+            f'{RELAXATION["steps"]} steps: the potential does not hold the defect together; add such structures to its '
+            'data'
+        )
+    return before, after
+
+
+def outcome(found: dict[str, Any], message: str = '') -> dict[str, Any]:
+    """Return the section of a property that was found."""
+    return {'status': 'ok', 'message': message, **found}

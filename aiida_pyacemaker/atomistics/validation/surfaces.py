@@ -1,0 +1,127 @@
+"""Energies of low-index surfaces, relaxed.
+
+Slabs have the composition of the crystal, no dipole, and the lattice constants of the crystal in their plane, so that
+the crystal itself is the exact reference:
+
+.. math:: \\gamma = (E - N e) / 2A
+
+with the energy :math:`e` of the crystal per atom. Where the two sides of a slab differ that is the mean of both (half
+of what it costs to cleave the crystal). The cells are 1x1: surfaces relax, but do not reconstruct.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any
+
+import numpy as np
+from ase import Atoms, units
+
+from ..configurations import labels
+from ..generators.operations import NotApplicableError
+from ..generators.slabs import (
+    Stack,
+    Termination,
+    as_crystal,
+    make_slab,
+    miller_label,
+    proposed,
+    stack_planes,
+    surfaces_by_stability,
+    terminations,
+    with_vacuum,
+)
+from ..parameters import Number, Positive, Section, parameter
+from .defects import energies, outcome, relax, require_crystal
+from .evaluator import Evaluator
+
+#: J/m² of 1 eV/Å².
+JOULE = 1e20 / units.J
+#: Planes of the slabs by which surfaces are ranked.
+FEW = 4
+
+
+class Surfaces(Section):
+    """Which surfaces are computed, and how."""
+
+    number: Number = parameter('How many low-index planes, those that break few bonds first.', default=3, ge=1)
+    thickness: Positive = parameter('Least thickness of a slab.', unit='Å', default=12.0)
+    vacuum: Positive = parameter('Vacuum between slabs.', unit='Å', default=12.0)
+    max_atoms: Number = parameter('Surfaces whose slabs have more atoms are left out.', default=150, ge=1)
+
+
+Parameters = Surfaces
+
+
+def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
+    """Return slabs, to be relaxed. Their info has `miller` (hkl, or hkil), `termination` and `area` (Å²).
+
+    :raises NotApplicableError: for molecules and layers, and where no plane has a slab without a dipole.
+    """
+    space = require_crystal(crystal, 'surfaces')
+    if space.kind not in ('bulk', 'porous'):
+        raise NotApplicableError(f'surfaces: {crystal.get_chemical_formula()} is a {space.kind}, with vacuum around it')
+    bulk = as_crystal(Atoms(crystal.numbers, crystal.positions, cell=crystal.cell, pbc=True), 'crystal', 'surfaces')
+    slabs, too_large = [], []
+    for ranked in surfaces_by_stability(bulk, FEW):
+        if len(slabs) == parameters.number:
+            break
+        cut = _cut(ranked, parameters)
+        if cut is None:
+            continue
+        stack, termination = cut
+        slab = with_vacuum(make_slab(stack, termination), parameters.vacuum)
+        miller = miller_label(stack.miller, bulk.hexagonal)
+        slab.info |= {
+            'property': 'surfaces',
+            'miller': miller,
+            'termination': termination.label,
+            'area': stack.area,
+        }
+        slab.arrays.pop('oxidation_states', None)
+        (slabs if len(slab) <= parameters.max_atoms else too_large).append(slab)
+    if not slabs:
+        raise NotApplicableError(
+            f'surfaces: {bulk.label} has no low-index plane along which it can be cut into slabs of at most '
+            f'{parameters.max_atoms} atoms of its own composition without a dipole'
+        )
+    return slabs
+
+
+def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Surfaces) -> dict[str, Any]:
+    """Return `surfaces`: miller, energy and unrelaxed (J/m²), n_atoms, termination, thickness (Å).
+
+    :param crystal: labelled.
+    :param relaxed: the slabs of :func:`plan`, relaxed.
+    :raises ValueError: if one did not relax.
+    """
+    reference = labels(crystal)['energy'] / len(crystal)
+    surfaces = []
+    for slab, before, after in zip(relaxed, *energies(relaxed, 'surfaces'), strict=True):
+        unrelaxed, energy = (
+            (total - len(slab) * reference) / (2 * slab.info['area']) * JOULE for total in (before, after)
+        )
+        surfaces.append(
+            {
+                'miller': slab.info['miller'],
+                'energy': float(energy),
+                'unrelaxed': float(unrelaxed),
+                'n_atoms': len(slab),
+                'termination': slab.info['termination'],
+                'thickness': float(np.ptp(slab.positions[:, 2])),
+            }
+        )
+    return outcome({'surfaces': surfaces})
+
+
+def run(crystal: Atoms, evaluator: Evaluator, parameters: Surfaces) -> dict[str, Any]:
+    """Relax and analyse: see :func:`plan` and :func:`analyse`."""
+    return analyse(crystal, relax(evaluator, plan(crystal, parameters)), parameters)
+
+
+def _cut(ranked: Stack, parameters: Surfaces) -> tuple[Stack, Termination] | None:
+    """Return the pile of planes and where it is cut: of the crystal's composition, and breaking the fewest bonds."""
+    layers = ceil(parameters.thickness / ranked.spacing) + 1
+    stack = stack_planes(ranked.crystal, ranked.miller, layers)
+    usable = [option for option in proposed(terminations(stack, layers), stack) if option.stoichiometric]
+    return (stack, usable[0]) if usable else None

@@ -1,0 +1,148 @@
+"""Formation energies of vacancies, relaxed, one for each inequivalent site.
+
+At the composition of the crystal, so that nothing but the crystal itself is the reference: with :math:`e_i` the energy
+that the removal of an atom from site i costs, :math:`e_X` the lowest of them for the element X, :math:`\\nu_X` the
+atoms of X in a formula unit of :math:`n` atoms and the energy :math:`E_u`, the Schottky energy is
+:math:`E_S = \\sum_X \\nu_X e_X + E_u`, and a site i of the element X has
+
+.. math:: E_f(i) = E_S / n + e_i - e_X
+
+In an element that is the usual :math:`E(N-1) - (N-1) E(N) / N`. In a compound it is what vacancies cost as long as the
+composition is kept (all sublattices have their share of them; none is bound to another), so the elements need no other
+phase as a reference, which a potential of the compound need not know.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import gcd
+from typing import Any
+
+import numpy as np
+import spglib
+from ase import Atoms
+from ase.geometry import get_distances
+
+from ..generators.operations.supercell import supercell
+from ..parameters import Number, Section, parameter
+from .defects import energies, outcome, relax, require_crystal
+from .evaluator import Evaluator
+
+#: Å within which atoms are equivalent.
+SYMPREC = 1e-3
+#: By so much (Å) the neighbours of a vacancy are displaced at random before they relax, from the symmetric positions
+#: that may be a saddle point (as in silicon); neighbours are nearer than so many times the nearest one.
+SHAKE, SHELL, SEED = 0.05, 1.3, 1
+
+
+class Vacancy(Section):
+    """How vacancies are computed."""
+
+    atoms: Number = parameter('The conventional cell is repeated until it has so many atoms.', default=96, ge=2)
+    max_sites: Number = parameter('Inequivalent sites of an element that are looked at.', default=3, ge=1)
+
+
+Parameters = Vacancy
+
+
+def plan(crystal: Atoms, parameters: Vacancy) -> list[Atoms]:
+    """Return the perfect supercell, and one with a vacancy for each inequivalent site, all to be relaxed.
+
+    The volume is that of the crystal. Their info has `element`, `vacancy` (Å, where the atom was), `multiplicity` (of
+    the site, in the conventional cell) and `sites` (how many the element has).
+
+    :raises NotApplicableError: for molecules.
+    """
+    parent = _conventional(crystal)
+    kinds = parent.arrays['site']
+    perfect = supercell(parent, parameters.atoms)
+    perfect.info = {'property': 'vacancy'}
+    frames = [perfect]
+    for element in sorted(set(parent.symbols)):
+        mine = Counter(kinds[parent.symbols == element].tolist())
+        for kind, multiplicity in mine.most_common(parameters.max_sites):
+            frame = perfect.copy()
+            atom = int(np.flatnonzero(perfect.arrays['site'] == kind)[0])
+            frame.info |= {'element': element, 'multiplicity': multiplicity, 'sites': len(mine)}
+            frame.info['vacancy'] = frame.positions[atom].tolist()
+            del frame[atom]
+            frames.append(frame)
+    for frame in frames:
+        del frame.arrays['site']
+    return frames
+
+
+def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Vacancy) -> dict[str, Any]:
+    """Return `sites`: element, energy and unrelaxed (eV), n_atoms (with the vacancy), multiplicity; `schottky` (eV).
+
+    :param relaxed: the frames of :func:`plan`, relaxed.
+    :raises ValueError: if one did not relax.
+    """
+    perfect, *vacancies = relaxed
+    found = [energy[1:] - energy[0] for energy in energies(relaxed, 'vacancy')]
+    symbols = np.array([frame.info['element'] for frame in vacancies])
+    unit = _formula_unit(perfect)
+    unit_energy = energies([perfect], 'vacancy')[1][0] * sum(unit.values()) / len(perfect)
+    shown = []
+    for removal in found:
+        lowest = {element: removal[symbols == element].min() for element in unit}
+        schottky = sum(number * lowest[element] for element, number in unit.items()) + unit_energy
+        shown.append(schottky / sum(unit.values()) + removal - [lowest[element] for element in symbols])
+    sites = [
+        {
+            'element': str(element),
+            'energy': float(energy),
+            'unrelaxed': float(before),
+            'n_atoms': len(frame),
+            'multiplicity': int(frame.info['multiplicity']),
+        }
+        for element, energy, before, frame in zip(symbols, shown[1], shown[0], vacancies, strict=True)
+    ]
+    left_out = any(frame.info['sites'] > parameters.max_sites for frame in vacancies)
+    message = f'of each element only {parameters.max_sites} inequivalent sites were looked at' if left_out else ''
+    return outcome({'sites': sites, 'schottky': float(schottky), 'formula_unit': dict(unit)}, message)
+
+
+def run(crystal: Atoms, evaluator: Evaluator, parameters: Vacancy) -> dict[str, Any]:
+    """Relax and analyse: see :func:`plan` and :func:`analyse`."""
+    frames = plan(crystal, parameters)
+    starts = [_shaken(frame) for frame in frames]
+    return analyse(crystal, relax(evaluator, frames, starts), parameters)
+
+
+def _conventional(crystal: Atoms) -> Atoms:
+    """Return the conventional cell (of what has vacuum the cell as it is), its array `site` equal for equivalent atoms.
+
+    It is not idealised: the atoms are where the potential wants them.
+    """
+    space = require_crystal(crystal, 'vacancy')
+    parent = Atoms(crystal.numbers, crystal.positions, cell=crystal.cell, pbc=True)
+    if space.kind in ('bulk', 'porous'):
+        lattice, positions, numbers = spglib.standardize_cell(_spglib_cell(parent), no_idealize=True, symprec=SYMPREC)
+        parent = Atoms(numbers, cell=lattice, scaled_positions=positions, pbc=True)
+    else:
+        parent.info['vacuum_axes'] = list(space.axes)
+    symmetry = spglib.get_symmetry_dataset(_spglib_cell(parent), symprec=SYMPREC)
+    parent.set_array('site', np.asarray(symmetry.crystallographic_orbits))
+    return parent
+
+
+def _shaken(frame: Atoms) -> Atoms:
+    """Return a copy in which the neighbours of the vacancy have left their symmetric positions."""
+    if 'vacancy' not in frame.info:
+        return frame
+    _, distances = get_distances(frame.info['vacancy'], frame.positions, cell=frame.cell, pbc=frame.pbc)
+    near = np.flatnonzero(distances[0] < SHELL * distances.min())
+    shaken = frame.copy()
+    shaken.positions[near] += np.random.default_rng(SEED).normal(0.0, SHAKE, (len(near), 3))
+    return shaken
+
+
+def _spglib_cell(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers
+
+
+def _formula_unit(atoms: Atoms) -> Counter:
+    counts = Counter(atoms.get_chemical_symbols())
+    divisor = gcd(*counts.values())
+    return Counter({element: counts[element] // divisor for element in sorted(counts)})
