@@ -190,6 +190,7 @@ def try_relax(calculator: Any, atoms: Atoms, mask: list[bool] | None) -> Atoms |
     except Exception as exception:  # whatever an engine or optimiser raises, it is about this crystal
         calculator.reset()
         return f'it cannot be relaxed: {explain(exception)}'
+    del relaxed.info['unrelaxed_energy']
     if not relaxed.info.pop('relaxed'):
         return f'it does not relax in {STEPS} steps'
     return relaxed

@@ -224,7 +224,7 @@ def try_evaluate(calculator: Calculator, atoms: Atoms) -> Atoms | str:
 
 
 def relax(calculator: Calculator, atoms: Atoms, cell: bool, options: dict[str, Any]) -> Atoms:
-    """Return a relaxed copy with labels; its info `relaxed` says whether it came to its end.
+    """Return a relaxed copy with labels, and the info `relaxed` (whether it came to its end), `unrelaxed_energy` (eV).
 
     :param cell: whether the cell relaxes, too.
     :param options: `force` (eV/Å) at which it ends, the largest number of `steps`, `symmetry`: keep that of the start
@@ -232,6 +232,7 @@ def relax(calculator: Calculator, atoms: Atoms, cell: bool, options: dict[str, A
     """
     copy = atoms.copy()
     copy.calc = calculator
+    unrelaxed = copy.get_potential_energy(force_consistent='free_energy' in calculator.implemented_properties)
     if options.get('symmetry'):
         copy.set_constraint([*copy.constraints, FixSymmetry(copy)])
     if cell:
@@ -241,7 +242,7 @@ def relax(calculator: Calculator, atoms: Atoms, cell: bool, options: dict[str, A
     converged = optimiser.run(fmax=options.get('force', FORCE), steps=options.get('steps', STEPS))
     copy.set_constraint(atoms.constraints)
     relaxed = label_frame(copy, calculator)
-    relaxed.info['relaxed'] = bool(converged)
+    relaxed.info |= {'relaxed': bool(converged), 'unrelaxed_energy': float(unrelaxed)}
     return relaxed
 
 
