@@ -1,0 +1,421 @@
+"""Phonons of a crystal by finite displacements: bands, density of states, thermal properties, imaginary modes.
+
+phonopy displaces and does the lattice dynamics, seekpath says the standard cell and the path through its zone. The
+frequencies are those of the potential: no correction for long-ranged dipoles (splitting of LO and TO) is added, since a
+short-ranged potential has none.
+
+**The supercell.** The conventional cell, repeated until every perpendicular width reaches `width`, and no further than
+`max_atoms`. A displacement must not meet itself in the next image: twice the range of the force constants is exact. A
+many-body potential with the cutoff `c` reaches `2c`, most of it within `c`, so the default of 20 Å is beyond the cutoff
+of any usual potential on either side; how large the force constants still are where the supercell ends is measured and
+returned as `border`.
+
+**What counts as imaginary.** At wave vectors that fit into the supercell frequencies are exact; in between they are
+interpolated, and next to Γ, where the acoustic ones go to zero, an error of the force constants appears as a frequency
+below zero. The square of a frequency is linear in the force constants: a relative error `e` of these moves a frequency
+near zero by at most `sqrt(e)` times the highest one. `e` is what can be seen to be wrong with the force constants: how
+far they violate the acoustic sum rule before it is imposed, and what they have not lost where the supercell ends, but
+at least 1e-4, the accuracy of finite displacements. So the tolerance is `sqrt(e)` of the highest frequency, 1 % of it
+at least (and 5 % at most, a real instability of that size shall not be excused). A mode is imaginary below minus that.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import seekpath
+from ase import Atoms, units
+from ase.build import make_supercell
+from ase.dft.kpoints import parse_path_string
+from ase.geometry import minkowski_reduce
+from phonopy import Phonopy
+from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
+from phonopy.structure.atoms import PhonopyAtoms
+
+from ..checks.pairs import periodic_pairs
+from ..checks.supercell import perpendicular_widths
+from ..checks.vacuum import vacuum_axes
+from ..configurations import labels
+from ..parameters import Number, Positive, Section, parameter
+
+#: Å; positions of a relaxed crystal obey its symmetry to this.
+SYMPREC = 1e-3
+#: Relative error of the force constants that is taken for granted, and the largest that is excused.
+LEAST_ERROR, LARGEST_ERROR = 1e-4, 25e-4
+#: Unstable modes are handed back in cells of at most so many primitive cells; more are tried where none shows it.
+PERIODS, MORE_PERIODS = 4, 8
+#: How many unstable modes are handed back.
+MOST_MODES = 4
+#: Largest displacement of an atom in the structures that are worth labelling, as parts of the shortest distance.
+AMPLITUDES = (0.02, 0.05, 0.1)
+#: K
+TEMPERATURES = tuple(range(0, 1001, 50))
+#: Points of the density of states.
+DOS_POINTS = 201
+#: Pairs of atoms beyond this part of half the width of a supercell are at its border.
+BORDER = 0.9
+#: How often the sum rule and the exchange of the two atoms are imposed in turn.
+SYMMETRISATIONS = 2
+GREEK = {'GAMMA': 'Γ', 'SIGMA': 'Σ', 'DELTA': 'Δ', 'LAMBDA': 'Λ', 'G': 'Γ'}
+
+
+class PhononParameters(Section):
+    """How phonons are computed."""
+
+    width: Positive = parameter(
+        'Perpendicular width that the supercell should have: twice the range of the forces.', unit='Å', default=20.0
+    )
+    max_atoms: Number = parameter('Atoms of the supercell at most.', default=300, ge=1)
+    displacement: Positive = parameter('How far an atom is displaced.', unit='Å', default=0.01)
+    mesh: Positive = parameter('Length whose ratio to a lattice vector is the number of wave vectors.', default=60.0)
+    path_points: Number = parameter('Wave vectors on the longest segment of the path.', default=51, ge=2)
+
+
+Parameters = PhononParameters
+
+
+def plan(crystal: Atoms, parameters: PhononParameters) -> list[Atoms]:
+    """Return the displaced supercells, whose forces are needed.
+
+    :param crystal: at its equilibrium, any cell and orientation.
+    :raises ValueError: if it is periodic in no direction.
+    """
+    phonon = _phonopy(crystal, parameters)
+    frames = [_atoms(cell) for cell in phonon.supercells_with_displacements]
+    for atoms in frames:
+        atoms.info['property'] = 'phonons'
+    return frames
+
+
+def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters) -> dict[str, Any]:
+    """Return what follows from the forces of the displaced supercells.
+
+    :param labelled: those of :func:`plan`, in their order.
+    :returns: `supercell` (3x3, of the conventional cell), `n_atoms` of it, `n_displacements`; `primitive` (`numbers`,
+        `positions`, `cell`) to whose reciprocal lattice every `q` belongs; `paths` (`labels`, `distances` in 1/Å,
+        `q`, `frequencies` in THz by wave vector and band); `dos` (`frequencies`, `density` in states per THz and
+        primitive cell); `thermal` per atom (`temperatures` in K, `free_energy` in eV, `entropy` and `heat_capacity` in
+        k_B, of the modes above the tolerance); `min_frequency`, `max_frequency`, `tolerance` in THz (imaginary ones are
+        negative); `sum_rule` (relative violation before it is imposed), `border` (see the module); `stable`; and
+        `imaginary`, the worst modes that fit into small cells: `q`, `frequency`, `amplitude` (Å), and a cell that holds
+        the mode: `supercell` (3x3, rows in units of the primitive cell), `numbers`, `positions`, `cell`,
+        `displacements` ((n, 3), the largest atom by 1 Å, in the same order).
+    :raises ValueError: if forces are missing or not finite.
+    """
+    phonon = _phonopy(crystal, parameters)
+    phonon.forces = _forces(phonon, labelled)
+    phonon.produce_force_constants(calculate_full_force_constants=False, show_drift=False)
+    errors = {'sum_rule': _sum_rule(phonon), 'border': _border(phonon)}
+    phonon.symmetrize_force_constants(level=SYMMETRISATIONS, show_drift=False)
+    paths = _bands(phonon, parameters)
+    q, frequencies = _zone(phonon, parameters)
+    tolerance = frequencies.max() * np.sqrt(np.clip(max(errors.values()), LEAST_ERROR, LARGEST_ERROR))
+    for path in paths:
+        q, frequencies = np.vstack([q, path['q']]), np.vstack([frequencies, path['frequencies']])
+    lowest = float(frequencies.min())
+    stable = lowest >= -tolerance
+    dos, thermal = _dos(phonon), _thermal(phonon, tolerance)
+    return {
+        'status': 'ok',
+        'message': '' if stable else _complaint(q[frequencies.min(axis=1).argmin()], lowest, tolerance),
+        'supercell': phonon.supercell_matrix.tolist(),
+        'n_atoms': len(phonon.supercell),
+        'n_displacements': len(labelled),
+        'primitive': _plain(phonon.primitive.numbers, phonon.primitive.positions, phonon.primitive.cell),
+        'paths': [{**path, 'q': path['q'].tolist(), 'frequencies': path['frequencies'].tolist()} for path in paths],
+        'dos': dos,
+        'thermal': thermal,
+        'imaginary': [] if stable else _unstable_modes(phonon, q[frequencies.min(axis=1).argmin()], tolerance),
+        'min_frequency': lowest,
+        'max_frequency': float(frequencies.max()),
+        'tolerance': float(tolerance),
+        **errors,
+        'stable': bool(stable),
+    }
+
+
+def unstable_structures(result: dict[str, Any], amplitudes: tuple[float, ...] = AMPLITUDES) -> list[Atoms]:
+    """Return structures worth labelling: small cells displaced along the imaginary modes, none for a stable crystal.
+
+    They lie on the way from the crystal to where it would go, the crystal itself included. Both signs are there: they
+    differ where the mode is no mirror image of itself.
+
+    :param result: of :func:`analyse`, or any dictionary with its `imaginary` modes.
+    :param amplitudes: largest displacement of an atom, as parts of the shortest distance between two atoms.
+    """
+    structures = []
+    for mode in result['imaginary']:
+        largest = mode['amplitude'] / AMPLITUDES[1]
+        for part in sorted({0.0, *amplitudes, *(-part for part in amplitudes)}):
+            atoms = Atoms(mode['numbers'], mode['positions'], cell=mode['cell'], pbc=True)
+            atoms.positions += part * largest * np.array(mode['displacements'])
+            atoms.info.update(
+                family='mode', operation='mode', parameters={'q': mode['q'], 'amplitude': part * largest},
+                reason=f'imaginary phonon of {mode["frequency"]:.2f} THz at q = {_show(mode["q"])}',
+            )  # fmt: skip
+            structures.append(atoms)
+    return structures
+
+
+def _phonopy(crystal: Atoms, parameters: PhononParameters) -> Phonopy:
+    """The displacements of a crystal: the same for the same crystal and parameters."""
+    try:
+        found = seekpath.get_path((crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers), symprec=SYMPREC)
+    except Exception as exception:
+        raise ValueError(f'the symmetry of the crystal is not found: {exception}; relax it, or look at it') from None
+    conventional = Atoms(found['conv_types'], cell=found['conv_lattice'], pbc=True)
+    conventional.set_scaled_positions(found['conv_positions'])
+    phonon = Phonopy(
+        PhonopyAtoms(conventional.get_chemical_symbols(), cell=conventional.cell.array, positions=conventional.positions),
+        supercell_matrix=np.diag(_repeats(conventional, parameters)),
+        primitive_matrix=(found['primitive_lattice'] @ np.linalg.inv(found['conv_lattice'])).T,
+    )
+    phonon.generate_displacements(distance=parameters.displacement)
+    return phonon
+
+
+def _repeats(cell: Atoms, parameters: PhononParameters) -> np.ndarray:
+    """Repetitions (3,) of a cell; equal widths are repeated equally often, which keeps the symmetry."""
+    vacuum = vacuum_axes(cell)
+    if len(vacuum) == 3:
+        raise ValueError('a molecule or cluster has vibrations, but no phonons: give a crystal')
+    widths = perpendicular_widths(cell.cell.array).round(6)
+    widths[vacuum] = np.inf
+    multiples = np.concatenate([width * np.arange(1, 51) for width in widths[np.isfinite(widths)]])
+    best = np.ones(3, dtype=int)
+    for width in np.unique(np.append(multiples[multiples < parameters.width], parameters.width)):
+        repeats = np.maximum(np.ceil(width / widths - 1e-9), 1).astype(int)
+        if len(cell) * repeats.prod() <= parameters.max_atoms:
+            best = repeats
+    return best
+
+
+def _forces(phonon: Phonopy, labelled: list[Atoms]) -> list[np.ndarray]:
+    expected = len(phonon.supercells_with_displacements)
+    if len(labelled) != expected:
+        raise ValueError(f'{len(labelled)} labelled supercells, {expected} are needed: give all of the plan')
+    forces = [labels(atoms).get('forces') for atoms in labelled]
+    for index, found in enumerate(forces):
+        if found is None or not np.isfinite(found).all():
+            raise ValueError(f'the displaced supercell {index} has no finite forces: the potential fails on it')
+    return forces
+
+
+def _sum_rule(phonon: Phonopy) -> float:
+    """By how much a translation of the crystal is felt, relative to the largest force constant."""
+    constants = phonon.force_constants
+    return float(np.abs(constants.sum(axis=1)).max() / np.abs(constants).max())
+
+
+def _border(phonon: Phonopy) -> float:
+    """Largest force constant of the pairs that are farthest apart in the supercell, relative to the largest of all.
+
+    Beyond half the smallest width a supercell cannot tell a pair from its image.
+    """
+    atoms = _atoms(phonon.supercell)
+    widths = np.delete(perpendicular_widths(atoms.cell.array), vacuum_axes(atoms))
+    sizes = np.abs(phonon.force_constants).max(axis=(2, 3))
+    distances = np.array([atoms.get_distances(row, range(len(atoms)), mic=True) for row in phonon.primitive.p2s_map])
+    return float(sizes[distances > BORDER * widths.min() / 2].max(initial=0.0) / sizes.max())
+
+
+def _bands(phonon: Phonopy, parameters: PhononParameters) -> list[dict[str, Any]]:
+    """The frequencies along the path through the zone: per segment `labels`, `distances`, `q`, `frequencies`."""
+    points, segments = _path(phonon)
+    reciprocal = np.linalg.inv(phonon.primitive.cell).T
+    lengths = [np.linalg.norm((points[end] - points[start]) @ reciprocal) for start, end in segments]
+    bands, passed = [], 0.0
+    for (start, end), length in zip(segments, lengths, strict=True):
+        number = max(2, round(parameters.path_points * length / max(lengths)))
+        share = np.linspace(0, 1, number)
+        q = points[start] + share[:, None] * (points[end] - points[start])
+        bands.append(
+            {
+                'labels': [_name(start), _name(end)],
+                'distances': (passed + share * length).tolist(),
+                'q': q,
+                'frequencies': _frequencies(phonon, q),
+            }
+        )
+        passed += length
+    return bands
+
+
+def _path(phonon: Phonopy) -> tuple[dict[str, np.ndarray], list[tuple[str, str]]]:
+    """Points of the path through the zone (of the primitive cell), and its segments."""
+    primitive = _atoms(phonon.primitive)
+    vacuum = vacuum_axes(primitive)
+    if vacuum:
+        path = primitive.cell.bandpath(pbc=[axis not in vacuum for axis in range(3)], npoints=2)
+        corners = [list(part) for part in parse_path_string(path.path)]
+        return path.special_points, [pair for part in corners for pair in pairwise(part)]
+    found = seekpath.get_path(
+        (primitive.cell.array, primitive.get_scaled_positions(), primitive.numbers), symprec=SYMPREC
+    )
+    return {name: np.array(point) for name, point in found['point_coords'].items()}, found['path']
+
+
+def _zone(phonon: Phonopy, parameters: PhononParameters) -> tuple[np.ndarray, np.ndarray]:
+    """Wave vectors (n, 3) of a mesh over the zone and of those that fit into the supercell, and frequencies (n, m)."""
+    phonon.run_mesh(_mesh(phonon, parameters.mesh), is_gamma_center=True)
+    multiple = np.rint(phonon.supercell.cell @ np.linalg.inv(phonon.primitive.cell)).astype(int)
+    fitting = get_commensurate_points(multiple.T)
+    return (
+        np.vstack([phonon.mesh.qpoints, fitting]),
+        np.vstack([phonon.mesh.frequencies, _frequencies(phonon, fitting)]),
+    )
+
+
+def _mesh(phonon: Phonopy, length: float) -> list[int]:
+    """Wave vectors along each reciprocal axis, one where there is vacuum."""
+    primitive = _atoms(phonon.primitive)
+    mesh = np.maximum(np.rint(length / primitive.cell.lengths()), 1).astype(int)
+    mesh[vacuum_axes(primitive)] = 1
+    return mesh.tolist()
+
+
+def _dos(phonon: Phonopy) -> dict[str, list[float]]:
+    phonon.run_total_dos(freq_pitch=np.ptp(phonon.mesh.frequencies) / (DOS_POINTS - 1))
+    return {
+        'frequencies': phonon.total_dos.frequency_points.tolist(),
+        'density': phonon.total_dos.dos.tolist(),
+    }
+
+
+def _thermal(phonon: Phonopy, tolerance: float) -> dict[str, list[float]]:
+    """Harmonic thermal properties per atom of the mesh; modes below the tolerance are left out."""
+    phonon.run_thermal_properties(temperatures=TEMPERATURES, cutoff_frequency=tolerance)
+    found, atoms = phonon.thermal_properties, len(phonon.primitive)
+    return {
+        'temperatures': [float(temperature) for temperature in TEMPERATURES],
+        'free_energy': (found.free_energy * units.kJ / units.mol / atoms).tolist(),
+        'entropy': (found.entropy * units.J / units.mol / units.kB / atoms).tolist(),
+        'heat_capacity': (found.heat_capacity * units.J / units.mol / units.kB / atoms).tolist(),
+    }
+
+
+def _unstable_modes(phonon: Phonopy, worst: np.ndarray, tolerance: float) -> list[dict[str, Any]]:
+    """The worst imaginary modes that fit into small cells, as :func:`analyse` describes them.
+
+    :param worst: wave vector of the lowest frequency, for the case that no small cell shows any.
+    """
+    axes = vacuum_axes(_atoms(phonon.primitive))
+    q = _irreducible(phonon, [[1 if axis in axes else n for axis in range(3)] for n in range(1, PERIODS + 1)])
+    modes = _lowest(phonon, q)
+    chosen = [mode for mode in modes if mode[0] < -tolerance][:MOST_MODES]
+    if not chosen:
+        near = np.unique([np.rint(worst * n) / n for n in range(1, MORE_PERIODS + 1)], axis=0)
+        chosen = _lowest(phonon, near)[:1]
+    return [_mode(phonon, *mode) for mode in chosen]
+
+
+def _irreducible(phonon: Phonopy, meshes: list[list[int]]) -> np.ndarray:
+    """Wave vectors (n, 3) of several meshes around Γ, one of those that symmetry makes equal."""
+    rotations = phonon.primitive_symmetry.reciprocal_operations
+    found: list[np.ndarray] = []
+    for mesh in meshes:
+        for index in product(*(range(n) for n in mesh)):
+            star = np.einsum('kij,j->ki', rotations, np.array(index) / mesh)
+            if not any(_same(star, q) for q in found):
+                found.append(np.array(index) / mesh)
+    return np.array(found)
+
+
+def _same(star: np.ndarray, q: np.ndarray) -> bool:
+    difference = np.concatenate([star - q, star + q])
+    return bool((np.abs(difference - np.rint(difference)).max(axis=1) < 1e-6).any())
+
+
+def _lowest(phonon: Phonopy, q: np.ndarray) -> list[tuple[float, np.ndarray, np.ndarray]]:
+    """Frequency, wave vector and eigenvector of all modes, the lowest first; one of those that are degenerate."""
+    phonon.run_qpoints(q, with_eigenvectors=True)
+    modes = []
+    for point, frequencies, vectors in zip(q, phonon.qpoints.frequencies, phonon.qpoints.eigenvectors, strict=True):
+        for band, frequency in enumerate(frequencies):
+            if not band or frequency - frequencies[band - 1] > 1e-3:
+                modes.append((float(frequency), point, vectors[:, band]))
+    return sorted(modes, key=lambda mode: mode[0])
+
+
+def _mode(phonon: Phonopy, frequency: float, q: np.ndarray, vector: np.ndarray) -> dict[str, Any]:
+    """The smallest cell that holds a mode, and the mode in it.
+
+    An atom at `r` moves by the real part of its eigenvector times exp(2πi q r), over the square root of its mass.
+    """
+    primitive = _atoms(phonon.primitive)
+    matrix = _period(primitive, q)
+    cell = make_supercell(primitive, matrix, order='atom-major')
+    source = np.repeat(np.arange(len(primitive)), len(cell) // len(primitive))
+    phase = np.exp(2j * np.pi * (cell.positions @ np.linalg.inv(primitive.cell.array)) @ q)
+    wave = (vector.reshape(-1, 3) / np.sqrt(phonon.primitive.masses)[:, None])[source] * phase[:, None]
+    # of the phases the one that moves the most: a standing wave must not have its nodes on the atoms
+    wave = wave * np.exp(-0.5j * np.angle((wave**2).sum()))
+    displacements = wave.real / np.linalg.norm(wave.real, axis=1).max()
+    return {
+        'q': q.tolist(),
+        'frequency': frequency,
+        'amplitude': AMPLITUDES[1] * _shortest(primitive),
+        'supercell': matrix.tolist(),
+        **_plain(cell.numbers, cell.positions, cell.cell.array),
+        'displacements': displacements.tolist(),
+    }
+
+
+def _period(primitive: Atoms, q: np.ndarray) -> np.ndarray:
+    """Compact cell of the lattice of all translations for which a wave repeats: integers (3, 3), rows.
+
+    These are the vectors R with q·R an integer: a sublattice of index n if n is the smallest number for which n q is a
+    reciprocal lattice vector; it has one Hermite normal form.
+    """
+    index = next(n for n in range(1, MORE_PERIODS**3 + 1) if np.abs(n * q - np.rint(n * q)).max() < 1e-6)
+    for a, b in product(range(1, index + 1), repeat=2):
+        if index % (a * b):
+            continue
+        c = index // (a * b)
+        for x, y, z in product(range(b), range(c), range(c)):
+            matrix = np.array([[a, x, y], [0, b, z], [0, 0, c]])
+            if np.abs(matrix @ q - np.rint(matrix @ q)).max() < 1e-6:
+                _, operation = minkowski_reduce(matrix @ primitive.cell.array, True)
+                compact = operation @ matrix
+                return compact if np.linalg.det(compact) > 0 else -compact
+    raise AssertionError('every commensurate wave has a cell')
+
+
+def _shortest(atoms: Atoms) -> float:
+    """Shortest distance (Å) between two atoms, images included."""
+    cutoff = 2 * (atoms.get_volume() / len(atoms)) ** (1 / 3)
+    while not len(found := periodic_pairs(atoms.positions, atoms.cell.array, np.ones(3, bool), cutoff)[3]):
+        cutoff *= 1.5
+    return float(found.min())
+
+
+def _frequencies(phonon: Phonopy, q: np.ndarray) -> np.ndarray:
+    phonon.run_qpoints(q)
+    return phonon.qpoints.frequencies
+
+
+def _atoms(cell: PhonopyAtoms) -> Atoms:
+    return Atoms(cell.symbols, cell.positions, cell=cell.cell, pbc=True)
+
+
+def _plain(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray) -> dict[str, list]:
+    return {'numbers': numbers.tolist(), 'positions': positions.tolist(), 'cell': cell.tolist()}
+
+
+def _complaint(q: np.ndarray, frequency: float, tolerance: float) -> str:
+    return (
+        f'imaginary phonons, down to {frequency:.2f} THz at q = {_show(q)} (beyond the tolerance of {tolerance:.2f} '
+        'THz): the crystal is no minimum of this potential; label the structures along these modes'
+    )
+
+
+def _show(q: np.ndarray) -> str:
+    return f'({", ".join(f"{component:.3g}" for component in q)})'
+
+
+def _name(label: str) -> str:
+    """A label of seekpath as people write it."""
+    name, _, index = label.partition('_')
+    return GREEK.get(name, name) + (f'_{index}' if index else '')
