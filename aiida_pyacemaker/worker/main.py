@@ -15,7 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-USAGE = 'usage: pyacemaker-worker train|select|evaluate|label\n       pyacemaker-worker --version'
+USAGE = 'usage: pyacemaker-worker train|select|evaluate|label|validate\n       pyacemaker-worker --version'
 #: One thread per process: the fit runs its own processes, and many jobs may share a machine.
 THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 
@@ -28,7 +28,13 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments == ['--version']:
         print(version_text())
         return 0
-    tasks = {'train': run_train, 'select': run_select, 'evaluate': run_evaluate, 'label': run_label}
+    tasks = {
+        'train': run_train,
+        'select': run_select,
+        'evaluate': run_evaluate,
+        'label': run_label,
+        'validate': run_validate,
+    }
     if len(arguments) != 1 or arguments[0] not in tasks:
         print(USAGE, file=sys.stdout if arguments in (['-h'], ['--help']) else sys.stderr)
         return 0 if arguments in (['-h'], ['--help']) else 2
@@ -153,6 +159,19 @@ def run_label(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
         'threads': int(os.environ['OMP_NUM_THREADS']),
         'versions': dict(line.rsplit(' ', 1) for line in version_text().splitlines()),
     }
+
+
+def run_validate(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Look at crystals: `configurations.npz`, `potential/` -> `crystals.npz`, the same ones relaxed."""
+    from ..atomistics.configurations import save_configurations
+    from ..atomistics.validation.suite import crystals_of, read_suite, run_suite
+
+    suite = read_suite(parameters)
+    potential = read_potential(directory)
+    frames = read_frames(directory / 'configurations.npz')
+    content = run_suite(potential.directory, frames, suite, suite.processes, report=say)
+    save_configurations(directory / 'crystals.npz', crystals_of(content))
+    return content
 
 
 def read_parameters(directory: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from ..generators.operations import NotApplicableError
 from ..labelling.teachers import describe as explain
-from ..parameters import Section, parameter
+from ..parameters import Number, Section, parameter
 from .crystals import check_crystals, describe, equilibrate, unique_names, why_not
 from .evaluator import Description, Evaluator, Report, plain
 from .parameters import PROPERTIES, Property
@@ -36,10 +36,31 @@ Result = dict[str, Any]
 
 
 class Suite(Section):
-    """What is looked at."""
+    """What is looked at, and with how many processes."""
 
     properties: list[Property] = parameter('What of the crystals is looked at.', default=list(SUITE))
     settings: dict[Property, dict[str, Any]] = parameter('Keys of single properties, by property.', default={})
+    processes: Number = parameter('How many work side by side.', default=2, ge=1)
+
+
+def read_suite(given: dict[str, Any]) -> Suite:
+    """Return what is to be looked at.
+
+    :raises ValueError: naming the key that is wrong.
+    """
+    suite = read_section(Suite, given)
+    read_sections(suite.properties, suite.settings)
+    return suite
+
+
+def read_section(kind: type[Section], given: dict[str, Any], where: str = '') -> Any:
+    """:raises ValueError: naming the key that is wrong."""
+    try:
+        return kind.model_validate(given)
+    except ValidationError as exception:
+        error = exception.errors()[0]
+        key = '.'.join(map(str, error['loc']))
+        raise ValueError(f'`{where}{key}`: {error["msg"].removeprefix("Value error, ")}') from None
 
 
 def run_suite(
@@ -54,6 +75,7 @@ def run_suite(
     :param description: what :class:`Evaluator` takes.
     :param parameters: with `properties`, and `settings` where there are any, as :class:`Suite` has; `melting` is left
         to others.
+    :param processes: how many work side by side.
     :param report: is told the progress.
     :returns: `crystals`, a list with what :func:`describe` says, `family` (where the structure is from), `equilibrium`
         and each property; `pairs` (dimers of all elements; None if they are not asked for), `melting` (None), `errors`
@@ -75,20 +97,27 @@ def run_suite(
         return plain({**content, 'potential': evaluator.metadata})
 
 
+def crystals_of(content: Result) -> list[Atoms]:
+    """Return the crystals of the results of :func:`run_suite`, relaxed where there was an equilibrium."""
+    return [
+        Atoms(
+            crystal['numbers'], crystal['positions'], cell=crystal['cell'], pbc=True,
+            info={'name': crystal['name'], 'dimension': crystal['dimension'], 'family': crystal['family']},
+        )
+        for crystal in content['crystals']
+    ]  # fmt: skip
+
+
 def read_sections(properties: Sequence[str], settings: dict[str, dict[str, Any]]) -> dict[str, Section]:
     """Return the parameters of each property of the suite that is asked for.
 
     :raises ValueError: naming the key that is wrong.
     """
-    sections = {}
-    for name in (name for name in SUITE if name in properties):
-        try:
-            sections[name] = module_of(name).Parameters.model_validate(settings.get(name, {}))
-        except ValidationError as exception:
-            error = exception.errors()[0]
-            key = '.'.join((name, *map(str, error['loc'])))
-            raise ValueError(f'`validate.settings.{key}`: {error["msg"].removeprefix("Value error, ")}') from None
-    return sections
+    return {
+        name: read_section(module_of(name).Parameters, settings.get(name, {}), f'settings.{name}.')
+        for name in SUITE
+        if name in properties
+    }
 
 
 def module_of(name: str) -> Any:
