@@ -168,7 +168,8 @@ def find_symmetry(cell: Atoms) -> Symmetry:
 
 def _kinds(atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
     """Return the kind of each atom, and the first atom of each kind."""
-    columns = [atoms.numbers, *(atoms.arrays[name].reshape(len(atoms), -1) for name in KINDS if name in atoms.arrays)]
+    extra = [atoms.arrays[name].reshape(len(atoms), -1).round(2) for name in KINDS if name in atoms.arrays]
+    columns = [atoms.numbers, *extra]
     _, first, kinds = np.unique(np.column_stack(columns), axis=0, return_index=True, return_inverse=True)
     return kinds.ravel(), first
 
@@ -199,8 +200,9 @@ def _patterns(symmetry: Symmetry) -> list[int]:
         if np.linalg.norm(unit - known @ (known.T @ unit)) < 1e-6:
             continue
         chosen.append(index)
-        vectors, values, _ = np.linalg.svd(np.column_stack([known, symmetry.actions[:, :, index].T]))
-        known = vectors[:, : int((values > 1e-6).sum())]
+        images = symmetry.actions[:, :, index].T
+        vectors, values, _ = np.linalg.svd(images - known @ (known.T @ images), full_matrices=False)
+        known = np.column_stack([known, vectors[:, values > 1e-6]])
     return chosen
 
 
