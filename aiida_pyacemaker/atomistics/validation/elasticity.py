@@ -48,6 +48,10 @@ class Elasticity(Section):
     displacement: Positive = parameter('By how much an ion is displaced.', unit='Å', default=0.01)
 
 
+#: The section by the name that all properties share.
+Parameters = Elasticity
+
+
 @dataclass
 class Symmetry:
     """Space group of a cell as it acts on strains (six, Kelvin's notation) and displacements (3 n) together."""

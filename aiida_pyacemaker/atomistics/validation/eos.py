@@ -35,6 +35,10 @@ class Eos(Section):
     points: Number = parameter('How many volumes.', default=41, ge=7)
 
 
+#: The section by the name that all properties share.
+Parameters = Eos
+
+
 def plan(crystal: Atoms, parameters: Eos | None = None) -> list[Atoms]:
     """Return a crystal at all volumes, from the smallest on; their energies, forces and stresses make the curve."""
     parameters = parameters or Eos()
