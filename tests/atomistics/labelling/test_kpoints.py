@@ -106,3 +106,10 @@ def test_bad_distance():
     """A distance that is none is named."""
     with pytest.raises(ValueError, match=r'label\.kpoints_distance'):
         kpoints_mesh(bulk('Al'), 0.0)
+
+
+def test_given_mesh():
+    """Frames that are compared with each other may bring their mesh."""
+    atoms = bulk('Al', a=4.05)
+    atoms.info['kpoints_mesh'] = [7, 7, 5]
+    assert kpoints_mesh(atoms, 0.3) == (7, 7, 5)

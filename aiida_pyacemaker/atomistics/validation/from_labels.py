@@ -1,0 +1,148 @@
+"""Equation of state and elastic constants of crystals by single points of an oracle such as DFT.
+
+They are found in two rounds, for all crystals at once: configurations are planned, labelled wherever that is done, and
+looked at; the elastic constants belong to the volume that the equation of state has found. What comes out has the keys
+of what is found of a potential, because the same functions find it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from ..checks.vacuum import detect_vacuum
+from ..configurations import labels
+from ..labelling.kpoints import kpoints_mesh
+from . import elasticity, eos
+from .crystals import describe, standard_parameters
+
+#: What can be found so, in this order, and the module that does it.
+MODULES = {'eos': eos, 'elasticity': elasticity}
+#: Parameters other than those for a potential: a point costs a calculation, and a kink is nothing to look for.
+DEFAULTS = {'eos': {'points': 17}}
+Crystal = dict[str, Any]
+
+
+def plan(
+    crystals: list[Atoms],
+    name: str,
+    sections: dict[str, Any] | None = None,
+    kpoints_distance: float | None = None,
+    known: list[Crystal] | None = None,
+) -> list[Atoms]:
+    """Return the configurations whose labels give a property.
+
+    All cells of one crystal get the k-points of the undeformed one: with others the differences of their energies would
+    be those of the meshes, which for a metal are several meV/atom.
+
+    :param name: of :data:`MODULES`.
+    :param sections: parameters of the modules by their names, where they are not the defaults.
+    :param kpoints_distance: largest distance (1/Å) between k-points; None: the oracle has none.
+    :param known: what :func:`analyse` says of the crystals: they are taken at the volumes of their equations of state,
+        and those that have none are left out.
+    :returns: info `crystal` is the index of the crystal, `operation` the property, `number` that of the configuration
+        among those of both. Crystals that cannot have the property have none.
+    """
+    frames = []
+    for index, crystal in enumerate(crystals):
+        if why_not(crystal) or (known is not None and known[index]['eos']['status'] != 'ok'):
+            continue
+        start = elasticity.standard_cell(crystal)  # the primitive cell: the cheapest
+        if known is not None:
+            start = _with_volume(start, known[index]['equilibrium']['volume'])
+        planned = MODULES[name].plan(start, _parameters(name, sections))
+        undeformed = _with_volume(planned[0], start.get_volume() / len(start))
+        mesh = None if kpoints_distance is None else kpoints_mesh(undeformed, kpoints_distance)
+        for number, frame in enumerate(planned):
+            frame.info |= {'family': 'reference', 'operation': name, 'crystal': index, 'number': number}
+            if mesh is not None:
+                frame.info['kpoints_mesh'] = list(mesh)
+        frames += planned
+    return frames
+
+
+def analyse(crystals: list[Atoms], labelled: list[Atoms], sections: dict[str, Any] | None = None) -> list[Crystal]:
+    """Return what the labels say of each crystal: what it is, its `equilibrium`, `eos` and `elasticity`.
+
+    The equilibrium is the minimum of the equation of state. The cell was only scaled: its shape and the positions of
+    the ions in it are those that were given, which is exact where symmetry fixes both, as in fcc or rocksalt.
+
+    :param labelled: configurations of :func:`plan` with labels, in any order.
+    """
+    return [
+        _analyse_one(crystal, [atoms for atoms in labelled if atoms.info['crystal'] == index], sections)
+        for index, crystal in enumerate(crystals)
+    ]
+
+
+def why_not(crystal: Atoms) -> str:
+    """Return why a crystal has neither an equation of state nor elastic constants, empty if it has."""
+    kind = detect_vacuum(crystal).kind
+    if crystal.pbc.all() and kind in ('bulk', 'porous'):
+        return ''
+    return f'{crystal.get_chemical_formula()} is a {kind} and has no volume of its own'
+
+
+def _analyse_one(crystal: Atoms, labelled: list[Atoms], sections: dict[str, Any] | None) -> Crystal:
+    state = _property(crystal, 'eos', labelled, sections)
+    if state['status'] != 'ok':
+        without = {'status': state['status'], 'message': f'no equation of state: {state["message"]}'}
+        return {**describe(crystal), 'equilibrium': without, 'eos': state, 'elasticity': without}
+    scaled = _with_volume(crystal, state['birch_murnaghan']['v0'])
+    return {
+        **describe(scaled),
+        'equilibrium': _equilibrium(crystal, scaled, state['birch_murnaghan']),
+        'eos': state,
+        'elasticity': _property(scaled, 'elasticity', labelled, sections),
+    }
+
+
+def _property(crystal: Atoms, name: str, labelled: list[Atoms], sections: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a property with its `status` and `message`, whatever is missing for it."""
+    reason = why_not(crystal)
+    if reason:
+        return {'status': 'not_applicable', 'message': reason}
+    parameters = _parameters(name, sections)
+    frames = {a.info['number']: a for a in labelled if a.info['operation'] == name and 'energy' in labels(a)}
+    wanted = len(MODULES[name].plan(crystal, parameters))
+    if len(frames) < wanted:
+        message = f'{wanted - len(frames)} of {wanted} configurations have no label: see why their calculations failed'
+        return {'status': 'failed', 'message': message}
+    try:
+        found = MODULES[name].analyse(crystal, [frames[number] for number in sorted(frames)], parameters)
+    except ValueError as exception:
+        return {'status': 'failed', 'message': str(exception)}
+    return {'status': 'ok', 'message': '', **found}
+
+
+def _equilibrium(given: Atoms, scaled: Atoms, fit: dict[str, float]) -> dict[str, Any]:
+    scaled.info['dimension'] = 3
+    names = ('a', 'b', 'c', 'alpha', 'beta', 'gamma')
+    return {
+        'status': 'ok',
+        'message': '',
+        **dict(zip(names, standard_parameters(scaled), strict=True)),
+        'volume': fit['v0'],
+        'energy': fit['e0'],
+        'strain': float(abs(np.cbrt(scaled.get_volume() / given.get_volume()) - 1)),
+        'pressure': _pressure(fit, given.get_volume() / len(given)),
+    }
+
+
+def _pressure(fit: dict[str, float], volume: float) -> float:
+    """Return the pressure (GPa) of a Birch-Murnaghan equation of state at a volume (Å³/atom)."""
+    x = np.cbrt(fit['v0'] / volume)
+    return float(1.5 * fit['b0'] * (x**7 - x**5) * (1 + 0.75 * (fit['b0_prime'] - 4) * (x**2 - 1)))
+
+
+def _parameters(name: str, sections: dict[str, Any] | None) -> Any:
+    return MODULES[name].Parameters(**{**DEFAULTS.get(name, {}), **((sections or {}).get(name) or {})})
+
+
+def _with_volume(atoms: Atoms, volume: float) -> Atoms:
+    """Return a copy scaled to a volume (Å³/atom)."""
+    copy = atoms.copy()
+    copy.set_cell(copy.cell.array * np.cbrt(volume * len(copy) / copy.get_volume()), scale_atoms=True)
+    return copy

@@ -1,0 +1,161 @@
+"""WorkChain that finds equation of state and elastic constants of crystals with the oracle of the labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ToContext, WorkChain, if_
+from aiida.plugins import DataFactory, WorkflowFactory
+
+from aiida_pyacemaker.atomistics.validation import from_labels
+from aiida_pyacemaker.calculations.functions.analyse_reference import analyse_reference
+from aiida_pyacemaker.calculations.functions.plan_reference import plan_reference
+
+from .adopt import adopt_child
+from .label_tiered import split_parameters
+from .oracles import load_oracle
+
+ConfigurationsData = DataFactory('pyacemaker.configurations')
+LabelWorkChain = WorkflowFactory('pyacemaker.label')
+
+
+def validate_crystals(value, _):
+    """Refuse what has no equation of state at all."""
+    reasons = [from_labels.why_not(atoms) for atoms in value]
+    return None if not all(reasons) else f'there is nothing to find: {"; ".join(reasons)}'
+
+
+class ReferenceWorkChain(WorkChain):
+    """Equation of state, then elastic constants at its volume, by the very settings of the labels.
+
+    The configurations are planned and their labels looked at by the functions that do it for a potential. Between them
+    ``LabelWorkChain`` does the work, so what was computed once comes from the cache.
+    """
+
+    @classmethod
+    def define(cls, spec):
+        """Define the process specification."""
+        super().define(spec)
+        spec.expose_inputs(LabelWorkChain, include=('code', 'options'))
+        spec.input(
+            'crystals', valid_type=ConfigurationsData, validator=validate_crystals, help='The crystals, without labels.'
+        )
+        spec.input('label', valid_type=orm.Dict, help='The section `label` of a run file with every value set.')
+        spec.input(
+            'sections',
+            valid_type=orm.Dict,
+            default=lambda: orm.Dict({}),
+            help='Parameters of `eos` and `elasticity`, where they are not the defaults.',
+        )
+        spec.outline(
+            cls.run_eos,
+            cls.inspect_eos,
+            if_(cls.should_run_elasticity)(
+                cls.run_elasticity,
+                cls.inspect_elasticity,
+            ),
+            cls.results,
+        )
+        spec.output(
+            'results',
+            valid_type=orm.Dict,
+            help='Of each crystal what it is, its `equilibrium`, `eos` and `elasticity`, in the keys of a validation.',
+        )
+        spec.exit_code(
+            401, 'ERROR_NOTHING_LABELLED', message='No configuration of the equation of state was labelled: {message}'
+        )
+
+    @classmethod
+    def get_builder_from_protocol(cls, codes, crystals, label, parameters=None, options=None):
+        """Return a builder that finds the references of ``crystals``.
+
+        :param codes: mapping of the names of codes (``pw``, ``vasp``, ``teacher``) to codes; others are left out.
+        :param crystals: :class:`~aiida_pyacemaker.data.ConfigurationsData`.
+        :param label: dictionary, the section ``label`` of a resolved run file. Of two tiers the expensive one is meant.
+        :param parameters: dictionary, the section ``validate``, of which ``eos`` and ``elasticity`` count.
+        :param options: mapping of the names of codes to overrides of ``metadata.options``.
+        :raises ValueError: naming the key that is missing or wrong.
+        """
+        if label.get('oracle') == 'tiered':
+            label = split_parameters(label)['expensive']
+        name = load_oracle(label).CODE
+        if name not in codes:
+            raise ValueError(f'`codes.{name}` is missing: the references are found by the oracle of the labels')
+        builder = cls.get_builder()
+        builder.code = codes[name]
+        builder.crystals = crystals
+        builder.label = orm.Dict(label)
+        sections = {key: parameters[key] for key in from_labels.MODULES if (parameters or {}).get(key)}
+        builder.sections = orm.Dict(sections)
+        if (options or {}).get(name):
+            builder.options = orm.Dict(options[name])
+        return builder
+
+    def run_eos(self):
+        """Label crystals of other volumes."""
+        return ToContext(eos=self.submit_labels('eos'))
+
+    def inspect_eos(self):
+        """Fit the equations of state."""
+        labelled = self.get_labelled('eos')
+        if not labelled:
+            return self.exit_codes.ERROR_NOTHING_LABELLED.format(message=self.ctx.eos.exit_message or 'see its results')
+        self.ctx.known = analyse_reference(
+            self.inputs.crystals, self.get_parameters('eos'), **labelled, metadata={'call_link_label': 'eos_analysed'}
+        )
+        for index, crystal in enumerate(self.ctx.known.get_dict()['crystals']):
+            if crystal['eos']['status'] != 'ok':
+                self.report(
+                    f'crystal {index} ({crystal["name"]}) has no equation of state: {crystal["eos"]["message"]}'
+                )
+
+    def should_run_elasticity(self) -> bool:
+        """Return whether there is an equilibrium to strain."""
+        return any(crystal['eos']['status'] == 'ok' for crystal in self.ctx.known.get_dict()['crystals'])
+
+    def run_elasticity(self):
+        """Label strained crystals, and those with an ion displaced."""
+        return ToContext(elasticity=self.submit_labels('elasticity', known=self.ctx.known))
+
+    def inspect_elasticity(self):
+        """Find the elastic constants."""
+        labelled = {**self.get_labelled('eos'), **self.get_labelled('elasticity')}
+        self.ctx.known = analyse_reference(
+            self.inputs.crystals,
+            self.get_parameters('elasticity'),
+            **labelled,
+            metadata={'call_link_label': 'elasticity_analysed'},
+        )
+
+    def results(self):
+        """Attach what was found."""
+        self.out('results', self.ctx.known)
+
+    def submit_labels(self, name: str, **known: orm.Dict) -> orm.ProcessNode:
+        """Submit the labels of a property."""
+        former = adopt_child(self, name)
+        if former is not None:
+            return former
+        planned = plan_reference(
+            self.inputs.crystals, self.get_parameters(name), **known, metadata={'call_link_label': f'{name}_planned'}
+        )
+        builder = LabelWorkChain.get_builder_from_protocol(self.inputs.code, planned, self.inputs.label.get_dict())
+        if 'options' in self.inputs:
+            builder.options = self.inputs.options
+        builder.metadata.call_link_label = name
+        self.report(f'{len(planned)} labels for {name}')
+        return self.submit(builder)
+
+    def get_parameters(self, name: str) -> orm.Dict:
+        """Return the parameters of the functions."""
+        distance = self.inputs.label.get_dict().get('kpoints_distance')
+        values: dict[str, Any] = {'property': name, 'sections': self.inputs.sections.get_dict()}
+        return orm.Dict({**values, 'kpoints_distance': distance})
+
+    def get_labelled(self, name: str) -> dict[str, orm.Data]:
+        """Return the labels of a property: suspicious ones, too, as large energies are what it is about."""
+        outputs = self.ctx[name].outputs
+        found = {f'{name}_{split}': outputs[split] for split in ('train', 'test') if split in outputs}
+        suspects = outputs.suspects if 'suspects' in outputs else {}
+        return found | {f'{name}_suspect_{split}': suspects[split] for split in suspects}
