@@ -30,9 +30,12 @@ from .evaluator import Evaluator
 
 #: Å within which atoms are equivalent.
 SYMPREC = 1e-3
-#: By so much (Å) the neighbours of a vacancy are displaced at random before they relax, from the symmetric positions
-#: that may be a saddle point (as in silicon); neighbours are nearer than so many times the nearest one.
-SHAKE, SHELL, SEED = 0.05, 1.3, 1
+#: Neighbours of a vacancy are nearer to it than so many times the nearest one.
+SHELL = 1.3
+#: They start nearer to it by this part of their distance, and displaced at random by Gaussians of this width (Å). From
+#: their symmetric positions the vacancy of silicon (Stillinger-Weber) stays at 4.34 eV, from here it finds 2.84 eV;
+#: those of close-packed metals end where they do from anywhere.
+INWARD, SHAKE, SEED = 0.2, 0.05, 1
 
 
 class Vacancy(Section):
@@ -131,9 +134,10 @@ def _shaken(frame: Atoms) -> Atoms:
     """Return a copy in which the neighbours of the vacancy have left their symmetric positions."""
     if 'vacancy' not in frame.info:
         return frame
-    _, distances = get_distances(frame.info['vacancy'], frame.positions, cell=frame.cell, pbc=frame.pbc)
+    vectors, distances = get_distances(frame.info['vacancy'], frame.positions, cell=frame.cell, pbc=frame.pbc)
     near = np.flatnonzero(distances[0] < SHELL * distances.min())
     shaken = frame.copy()
+    shaken.positions[near] -= INWARD * vectors[0][near]
     shaken.positions[near] += np.random.default_rng(SEED).normal(0.0, SHAKE, (len(near), 3))
     return shaken
 
