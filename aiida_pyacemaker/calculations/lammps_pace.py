@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import re
-from typing import Any
+from typing import Any, TextIO
 
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
@@ -99,6 +99,8 @@ class LammpsPaceCalculation(LammpsRawCalculation):
     """
 
     FILENAME_INPUT = 'input.in'
+    #: What LAMMPS leaves for the parser, beside its output.
+    OUTPUTS = script.OUTPUTS
     FILENAME_OUTPUT = 'lammps.out'
     #: Shell lines before LAMMPS, which would run on with wrong numbers in its potential: a gamma that is none.
     CHECK = """if command -v sha256sum > /dev/null; then
@@ -293,26 +295,18 @@ fi"""
 
         :param folder: the sandbox folder.
         """
-        potential, parameters = self.inputs.potential, self.inputs.parameters.get_dict()
+        potential = self.inputs.potential
         copies = [(potential.uuid, name, name) for name in script.POTENTIAL]
         hashes = {name: get_stored_hash(potential, name) for name in script.POTENTIAL}
-        resume = 'restart' in self.inputs
-        if resume:
+        if 'restart' in self.inputs:
             restart = self.inputs.restart
             copies.append((restart.uuid, restart.filename, script.RESTART_IN))
             hashes[script.RESTART_IN] = get_stored_hash(restart, restart.filename)
         else:
             with folder.open(script.STRUCTURE, 'w', encoding='utf-8') as handle:
-                script.write_structure(handle, self.inputs.structure.get_ase(), potential.elements, parameters)
-        text = script.write_script(
-            parameters,
-            potential.metadata,
-            resume=resume,
-            reference_volume=self.get_reference_volume() if resume else None,
-            label=self.node.label,
-        )
+                self.write_structure(handle)
         with folder.open(self.inputs.metadata.options.input_filename, 'w', encoding='utf-8') as handle:
-            handle.write(text)
+            handle.write(self.get_script())
 
         with folder.open(checksums.FILENAME, 'w', encoding='utf-8') as handle:
             handle.write(checksums.format_checksums(hashes))
@@ -330,8 +324,24 @@ fi"""
         settings = self.inputs.settings.get_dict() if 'settings' in self.inputs else {}
         calcinfo.retrieve_list = [codeinfo.stdout_name, *settings.get('additional_retrieve_list', [])]
         # They become nodes of their own.
-        calcinfo.retrieve_temporary_list = list(script.OUTPUTS)
+        calcinfo.retrieve_temporary_list = list(self.OUTPUTS)
         return calcinfo
+
+    def write_structure(self, handle: TextIO) -> None:
+        """Write the data file of a simulation that starts."""
+        parameters = self.inputs.parameters.get_dict()
+        script.write_structure(handle, self.inputs.structure.get_ase(), self.inputs.potential.elements, parameters)
+
+    def get_script(self) -> str:
+        """Return the input of LAMMPS."""
+        resume = 'restart' in self.inputs
+        return script.write_script(
+            self.inputs.parameters.get_dict(),
+            self.inputs.potential.metadata,
+            resume=resume,
+            reference_volume=self.get_reference_volume() if resume else None,
+            label=self.node.label,
+        )
 
     def get_reference_volume(self) -> float | None:
         """Return the volume per atom (Å³) with which the simulation that is resumed was compared, if it said so."""

@@ -29,14 +29,14 @@ class LammpsPaceParser(Parser):
         corrupt = re.findall(r'^(\S+): FAILED', content, flags=re.MULTILINE)  # LAMMPS has not even started
         if corrupt and 'LAMMPS' not in content:
             return self.exit_codes.ERROR_CORRUPT_INPUT.format(message=', '.join(corrupt))
-        outcome = read_outcome(
-            kwargs['retrieved_temporary_folder'],
-            self.node.inputs.parameters.get_dict(),
-            self.node.inputs.potential.elements,
-            content,
-        )
+        outcome = self.read(kwargs['retrieved_temporary_folder'], content)
         self.output(outcome)
-        return self.get_failure(outcome)
+        return self.get_failure(outcome.failure)
+
+    def read(self, folder: str, content: str) -> Outcome:
+        """Return what the simulation left in a folder and in the output of LAMMPS."""
+        inputs = self.node.inputs
+        return read_outcome(folder, inputs.parameters.get_dict(), inputs.potential.elements, content)
 
     def output(self, outcome: Outcome) -> None:
         """Output what there is; of a simulation that failed, what tells why."""
@@ -61,11 +61,14 @@ class LammpsPaceParser(Parser):
             atoms.info['parent'] = self.node.uuid
         return frames
 
-    def get_failure(self, outcome: Outcome) -> ExitCode | None:
-        """Return the exit code of a simulation that came neither to its end nor to a halt."""
-        if outcome.failure is None:
+    def get_failure(self, failure: tuple[str, str] | None) -> ExitCode | None:
+        """Return the exit code of a simulation that came neither to its end nor to a halt.
+
+        :param failure: its name and message.
+        """
+        if failure is None:
             return None
-        name, message = outcome.failure
+        name, message = failure
         # The parser of the scheduler's output knows better why a job died.
         if name == 'ERROR_INCOMPLETE' and self.node.exit_status:
             return ExitCode(self.node.exit_status, self.node.exit_message, invalidates_cache=True)

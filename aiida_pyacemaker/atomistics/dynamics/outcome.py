@@ -91,7 +91,7 @@ def read_outcome(
     folder, parameters, log = Path(directory), script.complete(parameters), read_log(content + '\n')
     checks = read_checks(folder / script.WATCH)
     outcome = Outcome(thermo=_thermo(log['thermo'], checks))
-    reason, outcome.failure = _ending(log, checks)
+    reason, outcome.failure = read_ending(log, checks)
     if outcome.failure:
         return outcome
     marks = dict(re.findall(rf'^{script.MARK} (\w+) (\S+)\s*$', content, flags=re.MULTILINE))
@@ -132,8 +132,13 @@ def _thermo(table: dict[str, np.ndarray], checks: np.ndarray) -> dict[str, np.nd
     return arrays
 
 
-def _ending(log: dict[str, Any], checks: np.ndarray) -> tuple[str | None, tuple[str, str] | None]:
-    """Return why LAMMPS stopped if it did not come to the end of its input, and the failure if it is one."""
+def read_ending(log: dict[str, Any], checks: np.ndarray) -> tuple[str | None, tuple[str, str] | None]:
+    """Return why LAMMPS stopped if it did not come to the end of its input, and the failure if it is one.
+
+    :param log: what :func:`~..lammps.read_log` returns.
+    :param checks: (n, m), the step of each check first: where there is one, the simulation had begun.
+    :returns: `lost_atoms` or `crashed`, by the fault of the potential; name of the exit code and message.
+    """
     error = next(iter(log['errors']), '')
     if NO_ML_PACE.search(error):
         return None, ('ERROR_NO_ML_PACE', '')

@@ -1,0 +1,519 @@
+"""The melting point of a potential: which simulations find it, and what they say.
+
+Two methods, both at constant pressure and *enthalpy*, where a system with both phases comes to the melting point by
+itself: as long as it is too hot the crystal melts and takes up heat, and the other way round.
+
+- `coexistence`: a long box, half crystal and half melt. If one of the phases is gone before the temperature stands, the
+  melting point is below (molten) or above (frozen) the temperature to which the system has come; from such bounds the
+  next start follows by bisection. Where both remain, the simulation goes on until the mean temperature is known to
+  `precision`.
+- `z_method`: a crystal is heated beyond its melting point until it begins to melt by itself. It cools itself by doing
+  so; the temperature at which this ends, for the lowest start that melts, is the estimate. The original method keeps
+  the volume, and finds the melting point of a pressure that is known only afterwards (Belonoshko et al., Phys. Rev. B
+  73, 012201 (2006)); at constant enthalpy the pressure is that which was asked for.
+
+Where to begin is found by heating a small crystal quickly until its order is gone.
+
+:class:`Search` is all the state there is, plain and JSON-able, so that a WorkChain and a script decide alike::
+
+    search = Search(parameters, crystal)
+    while (run := search.next()) is not None:
+        # write_script(run, pair), and unless run['program'] == 'extend' write_structure(path, crystal, run, elements);
+        # else from the restart file of the last simulation. Run LAMMPS.
+        search.done(run, read_run(directory, run, content))
+    search.result()
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+from pydantic import ValidationError
+
+from ..checks.vacuum import detect_vacuum
+from ..labelling.teachers import lammps_commands, read_teacher
+from ..lammps import pair_lines
+from ..parameters import Number, Positive, Section, parameter
+from ..potential import AcePotential
+from .melting_script import (
+    ELONGATION,
+    RESTART,
+    RESTART_IN,
+    STRUCTURE,
+    NotApplicableError,
+    Run,
+    build_box,
+    default_timestep,
+    read_run,
+    write_script,
+    write_structure,
+)
+
+#: The crystal that is heated has so many atoms; from this temperature (K), so many steps at each.
+HEATED, COLD, HEATING_STEPS = 250, 100.0, 1200
+#: A crystal without surface, heated so quickly, holds out to about this many times its melting point.
+OVERHEATED = 1.3
+#: The half that is to melt is heated to this many times the temperature; once more if that was not enough.
+HOT, HOTTER = 1.6, 2.2
+#: Factor between two temperatures as long as there is a bound on one side only and no better guess.
+STEP = 1.15
+#: Between these shares of solid atoms the two interfaces are far from each other.
+BOTH = (0.25, 0.75)
+#: The temperature is known when so many independent values stand behind its mean.
+LEAST_SAMPLES = 6
+#: The Z-method ends when the lowest start that melts and the highest that does not differ by this share.
+BRACKET = 0.04
+SOURCES = ('potential.yaml', 'potential.asi')
+
+
+class Melting(Section):
+    """How the melting point is found."""
+
+    method: Literal['coexistence', 'z_method'] = parameter(
+        'coexistence: both phases side by side; z_method: a superheated crystal, faster and less exact.',
+        default='coexistence',
+    )
+    atoms: Number = parameter('Approximate number of atoms.', ge=100, default=1000)
+    temperature: Positive | None = parameter(
+        'Where the search begins; null: a crystal is heated first.', unit='K', default=None
+    )
+    pressure: float = parameter('Pressure.', unit='GPa', default=0.0)
+    timestep: Positive | None = parameter('Time step; null: by the lightest atom.', unit='fs', default=None, le=10)
+    precision: Positive = parameter(
+        'The simulation goes on until the standard error is this share of the temperature.', le=0.1, default=0.01
+    )
+    steps: Number = parameter('Steps of a simulation, after which is decided how to go on.', ge=2000, default=15000)
+    max_runs: Number = parameter('Most simulations.', ge=1, default=24)
+    max_temperature: Positive = parameter('No search above this.', unit='K', default=6000.0)
+
+
+@dataclass
+class Search:
+    """How far the search has come, and what it does next; see the module for the order of the calls.
+
+    :param parameters: keys of :class:`Melting`, and `seed`.
+    :param crystal: the phase that melts, at equilibrium; any cell of it.
+    :raises NotApplicableError: if the crystal cannot be looked at.
+    """
+
+    parameters: dict[str, Any]
+    crystal: Atoms
+    #: running, found or failed; and why, with the remedy.
+    state: str = 'running'
+    reason: str = ''
+    #: What each simulation did, and what became of it.
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    #: K; where the next simulation begins, and between what the melting point lies.
+    temperature: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    hot: float = HOT
+    #: Whether the next simulation goes on from the last one; the order of the solid in it.
+    extends: bool = False
+    order: float | None = None
+    #: Track of the coexistence that goes on.
+    times: list[float] = field(default_factory=list)
+    temperatures: list[float] = field(default_factory=list)
+    solid: list[float] = field(default_factory=list)
+    #: K; what was found.
+    melting_point: float | None = None
+    uncertainty: float | None = None
+    n_atoms: int = 0
+    version: str | None = None
+
+    def __post_init__(self) -> None:
+        self.settings = self.check(self.parameters)
+        self.seed = self.parameters.get('seed', 42)
+        if not self.crystal.pbc.all() or detect_vacuum(self.crystal).kind != 'bulk':
+            raise NotApplicableError('melting is that of a crystal that is endless in three directions')
+        self.temperature = self.temperature or self.settings.temperature
+        self._box('coexist')  # fails at once if it does
+
+    @staticmethod
+    def check(parameters: dict[str, Any]) -> Melting:
+        """Return the keys of :class:`Melting` among the parameters.
+
+        :raises ValueError: in a message that names the key.
+        """
+        try:
+            return Melting.model_validate({key: value for key, value in parameters.items() if key != 'seed'})
+        except ValidationError as exception:
+            error = exception.errors()[0]
+            raise ValueError(f'`melting.{".".join(map(str, error["loc"]))}`: {error["msg"]}') from None
+
+    def _box(self, program: str) -> dict[str, Any]:
+        """Return what the input says of the box."""
+        atoms = self.settings.atoms
+        sizes = {'heat': (min(HEATED, atoms), 1.0), 'superheat': (atoms, 1.0)}
+        return build_box(self.crystal, *sizes.get(program, (atoms, ELONGATION)))[1]
+
+    # Plain content ----------------------------------------------------------------------------------------------------
+
+    PLAIN = (
+        'state', 'reason', 'runs', 'temperature', 'lower', 'upper', 'hot', 'extends', 'order', 'times', 'temperatures',
+        'solid', 'melting_point', 'uncertainty', 'n_atoms', 'version',
+    )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state: numbers, text, lists and dictionaries."""
+        return {name: getattr(self, name) for name in self.PLAIN}
+
+    @classmethod
+    def from_dict(cls, parameters: dict[str, Any], crystal: Atoms, content: dict[str, Any]) -> Search:
+        """Return what :meth:`to_dict` was made of."""
+        return cls(parameters, crystal, **content)
+
+    # Simulations ------------------------------------------------------------------------------------------------------
+
+    def next(self) -> dict[str, Any] | None:
+        """Return what the next simulation is to do, None if the search has ended."""
+        if self.state == 'running' and len(self.runs) >= self.settings.max_runs:
+            self._fail(f'{len(self.runs)} simulations were not enough: raise max_runs, atoms or steps')
+        if self.state != 'running':
+            return None
+        settings = self.settings
+        if self.temperature is None:
+            program = 'heat'
+        elif settings.method == 'z_method':
+            program = 'superheat'
+        else:
+            program = 'extend' if self.extends else 'coexist'
+        run = {
+            'program': program,
+            'temperature': COLD if program == 'heat' else float(self.temperature),
+            'pressure': settings.pressure,
+            'timestep': settings.timestep or default_timestep(self.crystal),
+            'steps': HEATING_STEPS if program == 'heat' else settings.steps,
+            'seed': (self.seed + 100 * len(self.runs)) % 899999900 + 1,
+            **self._box(program),
+        }
+        needs = {
+            'heat': {'until': settings.max_temperature},
+            'coexist': {'hot': self.hot},
+            'extend': {'order': self.order},
+        }
+        return run | needs.get(program, {})
+
+    def done(self, run: dict[str, Any], left: Run) -> None:
+        """Take note of how a simulation ended, and decide what follows.
+
+        :param left: what it left; one that failed is none of ours.
+        """
+        self.n_atoms, self.version = left.n_atoms, left.version
+        self.runs.append(_describe(run, left))
+        if left.outcome == 'broken':
+            self._fail(
+                f'the potential broke down at {run["temperature"]:.0f} K ({left.message.removeprefix("ERROR: ")}): it '
+                'does not know the melt'
+            )
+        else:
+            {'heat': self._heated, 'superheat': self._superheated}.get(run['program'], self._coexisted)(run, left)
+
+    @property
+    def last(self) -> str:
+        """What the last simulation did and what became of it, for people."""
+        run = self.runs[-1]
+        text = f'{run["program"]} from {run["start"]:.0f} K: {run["outcome"].replace("_", " ")}'
+        return text + (f' at {run["temperature"]:.0f} K' if run['temperature'] else '')
+
+    # Decisions --------------------------------------------------------------------------------------------------------
+
+    def _heated(self, run: dict[str, Any], left: Run) -> None:
+        if left.outcome == 'solid':
+            self._fail(f'the crystal does not melt up to {run["until"]:.0f} K: raise max_temperature')
+        elif left.marks['heated'] < 1.5 * COLD:
+            self._fail(f'the crystal loses its order at {left.marks["heated"]:.0f} K: it is not stable')
+        else:
+            over = 1.0 if self.settings.method == 'z_method' else OVERHEATED
+            self.temperature = left.marks['heated'] / over
+
+    def _superheated(self, run: dict[str, Any], left: Run) -> None:
+        """Bisect the starts between the highest that stays solid and the lowest that melts."""
+        start = run['temperature']
+        if left.outcome == 'molten':
+            self.upper = start
+            last = left.track['temperature'][-max(2, len(left.track['time']) // 3) :]
+            self.melting_point = float(last.mean())
+        else:
+            self.lower = start
+        if self.lower is None or self.upper is None:
+            self.temperature = start / STEP**0.5 if left.outcome == 'molten' else start * STEP**0.5
+        elif self.upper - self.lower > BRACKET * self.upper:
+            self.temperature = (self.lower + self.upper) / 2
+        else:
+            # A start that is higher by the bracket would end as much higher.
+            error = next(run['error'] for run in self.runs if run['start'] == self.upper)
+            self.state, self.uncertainty = 'found', float(np.hypot(error, self.upper - self.lower))
+        self._check_temperature()
+
+    def _coexisted(self, run: dict[str, Any], left: Run) -> None:
+        """Go on with a coexistence, or start another one between the bounds."""
+        if left.outcome == 'not_melted':
+            if self.hot >= HOTTER:
+                self._fail(
+                    f'half of the crystal does not melt at {self.hot * run["temperature"]:.0f} K: give temperature'
+                )
+            self.hot = HOTTER
+            return
+        if run['program'] == 'coexist':
+            self.times, self.temperatures, self.solid = [], [], []
+            self.order = left.marks['order']
+        offset = self.times[-1] if self.times else 0.0
+        self.times += (left.track['time'] + offset).tolist()
+        self.temperatures += left.track['temperature'].tolist()
+        self.solid += left.track['solid'].tolist()
+        if left.outcome == 'coexists':
+            self.extends = True
+            self._look()
+            return
+        # It has moved towards the melting point, and not reached it.
+        self.extends = False
+        came = self._came_to()
+        start = next(run['start'] for run in reversed(self.runs) if run['program'] == 'coexist')
+        if left.outcome == 'molten':
+            self.upper = min(came, self.upper or came)
+        else:
+            self.lower = max(came, self.lower or came)
+        if self.lower is not None and self.upper is not None:
+            self.temperature = (self.lower + self.upper) / 2
+        else:
+            # By melting half of the box it has come so far, and would have from the other side.
+            self.temperature = came - max(abs(start - came), 0.03 * came) * (1 if left.outcome == 'molten' else -1)
+        self._check_temperature()
+
+    def _came_to(self) -> float:
+        """Return the temperature (K) at which the last simulation was before its two interfaces met.
+
+        What happens then is no matter of the melting point: both vanish at once, and their energy becomes heat.
+        """
+        solid = np.array(self.solid)
+        both = np.flatnonzero((solid > BOTH[0]) & (solid < BOTH[1]))
+        last = both[-max(1, len(both) // 3) :] if len(both) else [-1]
+        return float(np.mean(np.array(self.temperatures)[last]))
+
+    def _look(self) -> None:
+        """End the search if the temperature stands and is known well enough."""
+        mean, error, first, samples = equilibrium(np.array(self.temperatures))
+        wanted = self.settings.precision * mean
+        if samples >= LEAST_SAMPLES and error <= wanted and first <= len(self.times) / 2:
+            self.state, self.melting_point, self.uncertainty = 'found', mean, error
+
+    def _check_temperature(self) -> None:
+        if self.state == 'running' and not COLD / 2 < self.temperature < self.settings.max_temperature:
+            self._fail(
+                f'the search has come to {self.temperature:.0f} K: give temperature, or another max_temperature '
+                f'({self.settings.max_temperature:g})'
+            )
+
+    def _fail(self, reason: str) -> None:
+        self.state, self.reason = 'failed', reason
+
+    def result(self) -> dict[str, Any]:
+        """Return what was found, plain.
+
+        :returns: `status`, `message`, `method`, `temperature` (K), `uncertainty` (K, one standard error; it does not
+            tell how far a box of `n_atoms` is from a large one), `n_atoms`, `pressure` (GPa), `bounds` (K, of the
+            bisection), `runs`, `track` (`times` in ps, `temperatures`, `solid`: share of solid atoms, at most 200 of
+            each), `lammps_version`, `seconds`.
+        """
+        found = self.state == 'found'
+        message = self.reason
+        if not found and (self.lower or self.upper):
+            message += f'; the melting point is {_between(self.lower, self.upper)}'
+        return {
+            'status': 'ok' if found else 'failed',
+            'message': '' if found else message,
+            'method': self.settings.method,
+            'temperature': self.melting_point if found else None,
+            'uncertainty': self.uncertainty if found else None,
+            'n_atoms': self.n_atoms,
+            'pressure': self.settings.pressure,
+            'bounds': [self.lower, self.upper],
+            'runs': self.runs,
+            'track': _thinned({'times': self.times, 'temperatures': self.temperatures, 'solid': self.solid}),
+            'lammps_version': self.version,
+            'seconds': sum(run['seconds'] for run in self.runs),
+        }
+
+
+def _describe(run: dict[str, Any], left: Run) -> dict[str, Any]:
+    """Return in plain numbers what a simulation was and what became of it; means over its last third."""
+    track, steps = left.track, run['steps']
+    if len(track.get('time', ())):
+        steps = round(track['time'][-1] / (run['timestep'] * 1e-3))
+    described = {
+        'program': run['program'],
+        'start': run['temperature'],
+        'outcome': left.outcome,
+        'steps': steps,
+        'n_atoms': left.n_atoms,
+        'timestep': run['timestep'],
+        'seconds': left.seconds,
+        'temperature': left.marks.get('heated') if run['program'] == 'heat' else None,
+    }
+    if len(track.get('time', ())):
+        last = {name: values[-max(2, len(values) // 3) :] for name, values in track.items()}
+        described |= {
+            name: float(last[name].mean()) for name in ('temperature', 'solid', 'pressure', 'lateral_pressure')
+        }
+        described['error'] = standard_error(last['temperature'])[1]
+    return described
+
+
+def _between(lower: float | None, upper: float | None) -> str:
+    if lower and upper:
+        return f'between {lower:.0f} and {upper:.0f} K'
+    return f'above {lower:.0f} K' if lower else f'below {upper:.0f} K'
+
+
+def _thinned(columns: dict[str, list[float]], most: int = 200) -> dict[str, list[float]]:
+    """Return at most so many values of each column, evenly spread."""
+    number = len(columns['times'])
+    keep = np.linspace(0, number - 1, min(number, most)).round().astype(int)
+    return {name: [float(values[index]) for index in keep] for name, values in columns.items()}
+
+
+# Statistics -----------------------------------------------------------------------------------------------------------
+
+
+def standard_error(values: np.ndarray) -> tuple[float, float, float]:
+    """Return mean, its standard error and the number of independent values of a correlated series.
+
+    The correlation time is the sum of the autocorrelation up to its first value below zero (Chodera et al., J. Chem.
+    Theory Comput. 3, 26 (2007)); but at least two blocks' worth.
+
+    :param values: shape (n,).
+    """
+    number, mean = len(values), float(np.mean(values))
+    deviations = np.asarray(values) - mean
+    variance = float((deviations**2).mean())
+    if number < 4 or variance == 0:
+        return mean, float(np.sqrt(variance / max(1, number - 1))), float(number)
+    inefficiency = 1.0
+    for lag in range(1, number - 1):
+        correlation = float((deviations[:-lag] * deviations[lag:]).mean()) / variance
+        if correlation <= 0:
+            break
+        inefficiency += 2 * correlation * (1 - lag / number)
+    samples = number / inefficiency
+    return mean, float(np.sqrt(variance / max(samples - 1, 0.5))), samples
+
+
+def equilibrium(values: np.ndarray) -> tuple[float, float, int, float]:
+    """Return mean, standard error, first index and number of independent values of the part of a series that stands.
+
+    What is left out at the beginning is that which leaves the most independent values (Chodera, J. Chem. Theory Comput.
+    12, 1799 (2016)).
+
+    :param values: shape (n,).
+    """
+    starts = range(0, max(1, int(0.8 * len(values))), max(1, len(values) // 40))
+    found = [(*standard_error(values[first:]), first) for first in starts]
+    mean, error, samples, first = max(found, key=lambda entry: entry[2])
+    return mean, error, first, samples
+
+
+# Driver ---------------------------------------------------------------------------------------------------------------
+
+
+def prepare_potential(description: Any, directory: Path) -> tuple[str, list[str]]:
+    """Return the lines of a potential in the input of LAMMPS, and its elements in the order of the atom types.
+
+    :param description: directory of an ACE potential, or the keys of a `label.teacher` section with `calculator:
+        lammps`.
+    :param directory: where LAMMPS runs; the files of an ACE potential are copied there.
+    :raises NotApplicableError: if LAMMPS cannot run it.
+    """
+    if isinstance(description, dict):
+        teacher = read_teacher(description)
+        if teacher.calculator != 'lammps':
+            raise NotApplicableError(
+                f'melting is simulated by LAMMPS, and {teacher.calculator} is none of its potentials: give an ACE '
+                'potential or a pair style'
+            )
+        return '\n'.join(lammps_commands(teacher, teacher.model_file())) + '\n', teacher.parameters['elements']
+    if not isinstance(description, str | os.PathLike):
+        raise NotApplicableError('melting is simulated by LAMMPS: give an ACE potential or a pair style')
+    potential = AcePotential(Path(description))
+    for name in SOURCES:
+        shutil.copy(potential.directory / name, directory / name)
+    return pair_lines(potential.metadata), potential.metadata['elements']
+
+
+def run_melting(
+    description: Any,
+    crystal: Atoms,
+    parameters: dict[str, Any],
+    lmp: tuple[str | Sequence[str], dict[str, str]],
+    directory: str | os.PathLike,
+    report: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Find the melting point of a crystal with a potential.
+
+    :param description: directory of an ACE potential, or the keys of a `label.teacher` section with `calculator:
+        lammps`.
+    :param crystal: the phase that melts, at equilibrium.
+    :param parameters: keys of :class:`Melting`, and `seed`.
+    :param lmp: executable of LAMMPS (or a command, such as mpirun with its options), and the complete environment.
+    :param directory: where the simulations run, each in a folder of its own.
+    :param report: is told the progress.
+    :returns: see :meth:`Search.result`; `status` is not_applicable if it cannot be looked at.
+    :raises ValueError: if LAMMPS fails for another reason than the potential.
+    """
+    start, folder = time.perf_counter(), Path(directory).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        search = Search(parameters, crystal)
+        pair, elements = prepare_potential(description, folder)
+    except NotApplicableError as exception:
+        return {'status': 'not_applicable', 'message': str(exception)}
+    foreign = sorted(set(crystal.symbols) - set(elements))
+    if foreign:
+        raise ValueError(f'the crystal holds {", ".join(foreign)}, but the potential is for {", ".join(elements)}')
+    former = None
+    while (run := search.next()) is not None:
+        place = folder / f'{len(search.runs):02d}_{run["program"]}'
+        former = _simulate(search, run, pair, elements, lmp, place, former)
+        report(search.last)
+    return search.result() | {'seconds': time.perf_counter() - start}
+
+
+def _simulate(
+    search: Search, run: dict[str, Any], pair: str, elements: list[str], lmp: tuple, place: Path, former: Path | None
+) -> Path:
+    """Run one simulation of a search in a folder, and return it."""
+    place.mkdir(exist_ok=True)
+    for name in SOURCES:
+        if (place.parent / name).is_file():
+            shutil.copy(place.parent / name, place / name)
+    if run['program'] == 'extend':
+        shutil.copy(former / RESTART, place / RESTART_IN)
+    else:
+        write_structure(place / STRUCTURE, search.crystal, run, elements)
+    (place / 'input.in').write_text(write_script(run, pair))
+    executable, environment = lmp
+    command = [executable] if isinstance(executable, str) else list(executable)
+    with (place / 'lammps.out').open('w') as handle:
+        subprocess.run(
+            [*command, '-in', 'input.in', '-log', 'none'],
+            cwd=place,
+            env=environment,
+            stdout=handle,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    left = read_run(place, run, (place / 'lammps.out').read_text())
+    if left.failure:
+        name, message = left.failure
+        raise ValueError(f'LAMMPS failed in {place} ({name.removeprefix("ERROR_").lower()}): {message}')
+    search.done(run, left)
+    return place
