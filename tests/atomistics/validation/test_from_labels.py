@@ -25,7 +25,7 @@ def copper():
 
 
 def test_same_as_of_a_potential(evaluator, copper):
-    """Two rounds of single points find what the modules find of the relaxed crystal, whatever the order of the labels."""
+    """Two rounds of single points find what the modules find of the relaxed crystal, in any order."""
     water = molecule('H2O', vacuum=5)
     labelled = evaluator.evaluate(plan([water, copper], 'eos'))
     known = analyse([water, copper], labelled[::-1])
