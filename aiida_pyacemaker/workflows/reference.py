@@ -43,6 +43,12 @@ class ReferenceWorkChain(WorkChain):
         )
         spec.input('label', valid_type=orm.Dict, help='The section `label` of a run file with every value set.')
         spec.input(
+            'properties',
+            valid_type=orm.List,
+            default=lambda: orm.List(list(from_labels.MODULES)),
+            help='What is asked for; the equation of state is needed for the elastic constants.',
+        )
+        spec.input(
             'sections',
             valid_type=orm.Dict,
             default=lambda: orm.Dict({}),
@@ -73,7 +79,8 @@ class ReferenceWorkChain(WorkChain):
         :param codes: mapping of the names of codes (``pw``, ``vasp``, ``teacher``) to codes; others are left out.
         :param crystals: :class:`~aiida_pyacemaker.data.ConfigurationsData`.
         :param label: dictionary, the section ``label`` of a resolved run file. Of two tiers the expensive one is meant.
-        :param parameters: dictionary, the section ``validate``, of which ``eos`` and ``elasticity`` count.
+        :param parameters: dictionary, the section ``validate``, of which ``references``, ``eos`` and ``elasticity``
+            count.
         :param options: mapping of the names of codes to overrides of ``metadata.options``.
         :raises ValueError: naming the key that is missing or wrong.
         """
@@ -86,8 +93,9 @@ class ReferenceWorkChain(WorkChain):
         builder.code = codes[name]
         builder.crystals = crystals
         builder.label = orm.Dict(label)
-        sections = {key: parameters[key] for key in from_labels.MODULES if (parameters or {}).get(key)}
-        builder.sections = orm.Dict(sections)
+        asked = parameters or {}
+        builder.sections = orm.Dict({key: asked[key] for key in from_labels.MODULES if asked.get(key)})
+        builder.properties = orm.List(asked.get('references') or list(from_labels.MODULES))
         if (options or {}).get(name):
             builder.options = orm.Dict(options[name])
         return builder
@@ -111,8 +119,10 @@ class ReferenceWorkChain(WorkChain):
                 )
 
     def should_run_elasticity(self) -> bool:
-        """Return whether there is an equilibrium to strain."""
-        return any(crystal['eos']['status'] == 'ok' for crystal in self.ctx.known.get_dict()['crystals'])
+        """Return whether constants are asked for, and there is an equilibrium to strain."""
+        return 'elasticity' in self.inputs.properties.get_list() and any(
+            crystal['eos']['status'] == 'ok' for crystal in self.ctx.known.get_dict()['crystals']
+        )
 
     def run_elasticity(self):
         """Label strained crystals, and those with an ion displaced."""

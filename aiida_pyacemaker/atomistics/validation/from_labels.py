@@ -107,6 +107,8 @@ def _property(crystal: Atoms, name: str, labelled: list[Atoms], sections: dict[s
     parameters = _parameters(name, sections)
     frames = {a.info['number']: a for a in labelled if a.info['operation'] == name and 'energy' in labels(a)}
     wanted = len(MODULES[name].plan(crystal, parameters))
+    if not frames:
+        return {'status': 'failed', 'message': 'nothing is labelled for it: it was not asked for, or all of it failed'}
     if len(frames) < wanted:
         message = f'{wanted - len(frames)} of {wanted} configurations have no label: see why their calculations failed'
         return {'status': 'failed', 'message': message}

@@ -29,7 +29,7 @@ def test_same_as_of_a_potential(evaluator, copper):
     water = molecule('H2O', vacuum=5)
     labelled = evaluator.evaluate(plan([water, copper], 'eos'))
     known = analyse([water, copper], labelled[::-1])
-    assert known[1]['elasticity']['status'] == 'failed' and 'have no label' in known[1]['elasticity']['message']
+    assert known[1]['elasticity']['status'] == 'failed' and 'nothing is labelled' in known[1]['elasticity']['message']
     labelled += evaluator.evaluate(plan([water, copper], 'elasticity', known=known))
     nothing, found = analyse([water, copper], labelled)
 
