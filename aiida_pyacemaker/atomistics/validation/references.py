@@ -62,8 +62,9 @@ def quantities(crystal: dict[str, Any]) -> dict[str, float]:
     found['shear_modulus'] = (elastic.get('shear') or {}).get('hill')
     found |= {'youngs_modulus': elastic.get('young'), 'poisson_ratio': elastic.get('poisson')}
     found['debye_temperature'] = elastic.get('debye_temperature')
-    phonons = _ok(crystal, 'phonons')
-    found |= {name: phonons.get(name) for name in ('min_frequency', 'max_frequency')}
+    for name in ('min_frequency', 'max_frequency'):
+        value = _ok(crystal, 'phonons').get(name)
+        found[name] = None if value is None else round(value, 3)  # the lowest is the noise about zero
     for site in _ok(crystal, 'vacancy').get('sites', []):
         name = f'vacancy {site["element"]}'  # of several sites of an element that which forms most easily
         found[name] = min(site['energy'], found.get(name, math.inf))
@@ -126,16 +127,16 @@ def read_experiment() -> dict[str, dict[str, tuple[float, str]]]:
 def compare(crystal: dict[str, Any], columns: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of the table that sets a crystal beside what DFT, experiment or other potentials say of it.
 
-    Angles that are alike everywhere, and lengths that equal `a`, are left out.
+    Right angles, lengths that equal `a`, and what was only measured are left out.
 
     :param crystal: one of the crystals of a validation.
     :param columns: title -> numbers by name, those of :func:`quantities` or of :func:`find_experiment`.
-    :returns: `name`, `label`, `unit`, `value` (None if only the others know it), and `others`: of each column None, or
-        `value`, `difference` (relative; None without a value, or of a number near zero) and `source` (may be '').
+    :returns: `name`, `label`, `unit`, `value` (None if only another column knows it), and `others`: of each column
+        None, or `value`, `difference` (relative; None without a value, or of a number near zero) and `source` (or '').
     """
     own = quantities(crystal)
     known = {title: {name: _entry(value) for name, value in found.items()} for title, found in columns.items()}
-    names = [*own, *(name for found in known.values() for name in found if name not in own)]
+    names = [*own, *(name for found in known.values() for name, entry in found.items() if not entry['source'])]
     order = {name: place for place, name in enumerate(LABELS)}
     names = sorted(dict.fromkeys(names), key=lambda name: (_place(name, order), name))
     rows = []

@@ -163,6 +163,7 @@ def number(value: Any, digits: int = 4) -> str:
         return str(value)
     if not math.isfinite(value):
         return 'not finite'
+    value += 0  # no zero with a sign
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         places = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
         text = f'{round(value, places):.{max(0, places)}f}' if not isinstance(value, int) else str(value)
@@ -228,11 +229,13 @@ def sort_checks(verdict: dict[str, Any] | None) -> list[dict[str, Any]]:
     """Return the checks, the worst first, with what they are called and their limits in words."""
     order, found = list(RESULTS), []
     for check in sorted((verdict or {}).get('checks') or [], key=lambda entry: order.index(entry['result'])):
-        sign, unit = ('≥' if check.get('at_least') else '≤'), check.get('unit') or ''
-        limits = [(what, check.get(key)) for what, key in (('', 'limit'), ('else fails: ', 'fail'))]
-        text = [f'{what}{sign} {measure(value, unit)}' for what, value in limits if value is not None]
+        unit, limits = check.get('unit') or '', []
+        if check.get('limit') is not None:
+            limits.append(f'{"≥" if check.get("at_least") else "≤"} {measure(check["limit"], unit)}')
+        if check.get('fail') is not None and check['fail'] != check.get('limit'):
+            limits.append(f'fails {"below" if check.get("at_least") else "above"} {measure(check["fail"], unit)}')
         title = CHECKS.get(check['name'], check['name'].replace('_', ' '))
-        found.append({**check, 'title': title, 'limits': '; '.join(text)})
+        found.append({**check, 'title': title, 'limits': '; '.join(limits)})
     return found
 
 
