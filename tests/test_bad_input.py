@@ -73,6 +73,10 @@ def aluminium(**sections):
         ('explore.stages=[{share: 1.0}]', 'explore.stages.0.name: missing; give it a value'),
         ('explore.gamma_extreme=3', 'explore: gamma_halt (5) is above gamma_extreme (3); raise the latter'),
         ('explore.gamma_every=7', 'is not a multiple of gamma_every (7); change one of them'),
+        ('validate.properties=[fly]', "validate.properties.0: 'fly' is not one of eos, elasticity, phonons"),
+        ('validate.references=[melting]', "validate.references.0: 'melting' is not one of eos, elasticity"),
+        ('validate.gate.bron.limit=1', 'validate.gate.bron: unknown key; did you mean `validate.gate.born`?'),
+        ('validate.gate.born.limit=high', "validate.gate.born.limit: 'high' is wrong, it must be a number"),
         ('explore.temprature=[300,900]', 'explore.temprature: unknown key; did you mean `explore.temperature`?'),
     ],
 )
