@@ -10,11 +10,10 @@ from ase import Atoms
 from ..checks.vacuum import Vacuum, detect_vacuum
 from ..configurations import labels
 from ..generators.operations import NotApplicableError
-from .evaluator import Evaluator
 
-#: How defects relax (keywords of `Evaluator.relax`). What is left of the energy is of second order in the force: with
-#: 5e-3 eV/Å and a force constant of 5 eV/Å² it is 1e-6 eV for an atom.
-RELAXATION = {'force': 5e-3, 'steps': 300}
+#: eV/Å at which relaxations end, and their largest number of steps. What is left of the energy is second order in the
+#: force: with a force constant of 5 eV/Å² it is 3e-6 eV for an atom, 3e-4 eV for a hundred.
+FORCE, STEPS = 5e-3, 300
 
 
 def require_crystal(crystal: Atoms, what: str) -> Vacuum:
@@ -31,18 +30,6 @@ def require_crystal(crystal: Atoms, what: str) -> Vacuum:
     return space
 
 
-def relax(evaluator: Evaluator, frames: list[Atoms], starts: list[Atoms] | None = None) -> list[Atoms]:
-    """Return frames relaxed at a fixed cell, with their `unrelaxed_energy` (eV) in the info.
-
-    :param starts: where the relaxations start, if not from the frames themselves.
-    """
-    relaxed = evaluator.relax(frames if starts is None else starts, **RELAXATION)
-    starts = evaluator.evaluate(frames)
-    for start, end in zip(starts, relaxed, strict=True):
-        end.info['unrelaxed_energy'] = float(labels(start)['energy'])
-    return relaxed
-
-
 def energies(relaxed: list[Atoms], what: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the energies (eV) before and after the relaxation.
 
@@ -53,9 +40,8 @@ def energies(relaxed: list[Atoms], what: str) -> tuple[np.ndarray, np.ndarray]:
     lost = [k for k, atoms in enumerate(relaxed) if not atoms.info['relaxed'] or not np.isfinite(after[k])]
     if lost:
         raise ValueError(
-            f'{what}: {relaxed[lost[0]].get_chemical_formula()} does not relax below {RELAXATION["force"]} eV/Å in '
-            f'{RELAXATION["steps"]} steps: the potential does not hold the defect together; add such structures to its '
-            'data'
+            f'{what}: {relaxed[lost[0]].get_chemical_formula()} does not relax in {STEPS} steps: the potential does '
+            'not hold the defect together; add such structures to its data'
         )
     return before, after
 

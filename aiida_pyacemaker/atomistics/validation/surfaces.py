@@ -32,11 +32,13 @@ from ..generators.slabs import (
     with_vacuum,
 )
 from ..parameters import Number, Positive, Section, parameter
-from .defects import energies, outcome, relax, require_crystal
+from .defects import FORCE, STEPS, energies, outcome, require_crystal
 from .evaluator import Evaluator
 
 #: J/m² of 1 eV/Å².
 JOULE = 1e20 / units.J
+#: First cubic space group.
+CUBIC = 195
 #: Planes of the slabs by which surfaces are ranked.
 FEW = 4
 
@@ -71,10 +73,11 @@ def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
             continue
         stack, termination = cut
         slab = with_vacuum(make_slab(stack, termination), parameters.vacuum)
-        miller = miller_label(stack.miller, bulk.hexagonal)
+        # all permutations are equivalent in a cubic crystal: (001) is called (100)
+        miller = tuple(sorted(stack.miller, reverse=True)) if bulk.space_group >= CUBIC else stack.miller
         slab.info |= {
             'property': 'surfaces',
-            'miller': miller,
+            'miller': miller_label(miller, bulk.hexagonal),
             'termination': termination.label,
             'area': stack.area,
         }
@@ -116,7 +119,7 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Surfaces) -> dict[
 
 def run(crystal: Atoms, evaluator: Evaluator, parameters: Surfaces) -> dict[str, Any]:
     """Relax and analyse: see :func:`plan` and :func:`analyse`."""
-    return analyse(crystal, relax(evaluator, plan(crystal, parameters)), parameters)
+    return analyse(crystal, evaluator.relax(plan(crystal, parameters), force=FORCE, steps=STEPS), parameters)
 
 
 def _cut(ranked: Stack, parameters: Surfaces) -> tuple[Stack, Termination] | None:

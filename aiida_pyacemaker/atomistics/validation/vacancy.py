@@ -23,9 +23,10 @@ import spglib
 from ase import Atoms
 from ase.geometry import get_distances
 
+from ..configurations import labels
 from ..generators.operations.supercell import supercell
 from ..parameters import Number, Section, parameter
-from .defects import energies, outcome, relax, require_crystal
+from .defects import FORCE, STEPS, energies, outcome, require_crystal
 from .evaluator import Evaluator
 
 #: Å within which atoms are equivalent.
@@ -109,8 +110,10 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Vacancy) -> dict[s
 def run(crystal: Atoms, evaluator: Evaluator, parameters: Vacancy) -> dict[str, Any]:
     """Relax and analyse: see :func:`plan` and :func:`analyse`."""
     frames = plan(crystal, parameters)
-    starts = [_shaken(frame) for frame in frames]
-    return analyse(crystal, relax(evaluator, frames, starts), parameters)
+    relaxed = evaluator.relax([_shaken(frame) for frame in frames], force=FORCE, steps=STEPS)
+    for frame, start in zip(relaxed, evaluator.evaluate(frames), strict=True):
+        frame.info['unrelaxed_energy'] = float(labels(start)['energy'])
+    return analyse(crystal, relaxed, parameters)
 
 
 def _conventional(crystal: Atoms) -> Atoms:
