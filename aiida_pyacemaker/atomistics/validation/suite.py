@@ -32,6 +32,9 @@ RUNS = ('stability', 'vacancy', 'surfaces', 'stacking_fault')
 #: Threads that keep the processes busy: each waits for the results of one property of one crystal.
 THREADS = 16
 
+#: What is known of a structure that is given and stays so: where it is from, and whether it has to be stable.
+KEPT = ('family', 'must_be_stable')
+
 Result = dict[str, Any]
 
 
@@ -77,8 +80,8 @@ def run_suite(
         to others.
     :param processes: how many work side by side.
     :param report: is told the progress.
-    :returns: `crystals`, a list with what :func:`describe` says, `family` (where the structure is from), `equilibrium`
-        and each property; `pairs` (dimers of all elements; None if they are not asked for), `melting` (None), `errors`
+    :returns: `crystals`, a list with what :func:`describe` says, :data:`KEPT` where given, `equilibrium` and each
+        property; `pairs` (dimers of all elements; None if they are not asked for), `melting` (None), `errors`
         (None), `seconds` (CPU time by property, and the wall time as `total`) and `potential` (see :func:`identify`).
     :raises ValueError: if nothing can be looked at: no crystals, or other elements than those of the potential.
     """
@@ -102,7 +105,7 @@ def crystals_of(content: Result) -> list[Atoms]:
     return [
         Atoms(
             crystal['numbers'], crystal['positions'], cell=crystal['cell'], pbc=True,
-            info={'name': crystal['name'], 'dimension': crystal['dimension'], 'family': crystal['family']},
+            info={'name': crystal['name'], 'dimension': crystal['dimension']},
         )
         for crystal in content['crystals']
     ]  # fmt: skip
@@ -149,7 +152,8 @@ def settle_crystals(
         described, unique_names(described, crystals), crystals, settled, strict=True
     ):
         frame.info['name'] = name
-        result |= {'name': name, 'family': given.info.get('family'), 'equilibrium': equilibrium}
+        result |= {key: given.info[key] for key in KEPT if key in given.info}
+        result |= {'name': name, 'equilibrium': equilibrium}
         frames.append(frame if equilibrium['status'] == 'ok' else None)
         report(f'{name}: {summary_of(equilibrium)}')
     if all(frame.calc is None for frame, _ in settled):
