@@ -70,7 +70,7 @@ def standard_cell(crystal: Atoms) -> Atoms:
     :raises ValueError: if the structure is no crystal.
     """
     if not crystal.pbc.all():
-        raise ValueError('elastic constants need a crystal, periodic in three directions: leave out elasticity')
+        raise ValueError(f'{crystal.get_chemical_formula()} is not periodic in three directions: only a crystal is strained')
     kinds, first = _kinds(crystal)
     cell = (crystal.cell.array, crystal.get_scaled_positions(), kinds)
     dataset = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)

@@ -14,6 +14,7 @@ from scipy.ndimage import label as number_clusters
 
 from ..configurations import labels
 from ..parameters import Number, Positive, Section, parameter
+from .elasticity import standard_cell
 
 #: Part of the volume on either side of the minimum that the equations of state are fitted to, and the fewest points.
 #: Over 20 % the bulk modulus of tabulated embedded-atom potentials is off by up to 17 % of that of the elastic
@@ -40,14 +41,16 @@ Parameters = Eos
 
 
 def plan(crystal: Atoms, parameters: Eos | None = None) -> list[Atoms]:
-    """Return a crystal at all volumes, from the smallest on; their energies, forces and stresses make the curve."""
+    """Return the primitive cell of a crystal at all volumes, from the smallest on.
+
+    :raises ValueError: if the structure is no crystal.
+    """
     parameters = parameters or Eos()
-    frames = []
+    primitive, frames = standard_cell(crystal), []
     for scale in np.linspace(1 - parameters.range, 1 + parameters.range, parameters.points):
-        frame = crystal.copy()
+        frame = primitive.copy()
         frame.info = {'property': 'eos'}
-        frame.set_constraint()
-        frame.set_cell(crystal.cell.array * scale ** (1 / 3), scale_atoms=True)
+        frame.set_cell(primitive.cell.array * scale ** (1 / 3), scale_atoms=True)
         frames.append(frame)
     return frames
 
