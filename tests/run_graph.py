@@ -35,6 +35,7 @@ PROCESS_TYPES = {
     'TrainWorkChain': 'aiida.workflows:pyacemaker.train',
     'ExploreWorkChain': 'aiida.workflows:pyacemaker.explore',
     'EmbedWorkChain': 'aiida.workflows:pyacemaker.embed',
+    'EvaluateWorkChain': 'aiida.workflows:pyacemaker.evaluate',
     'ValidateWorkChain': 'aiida.workflows:pyacemaker.validate',
     'PwBaseWorkChain': 'aiida.workflows:quantumespresso.pw.base',
     'PwCalculation': 'aiida.calculations:quantumespresso.pw',
@@ -238,12 +239,12 @@ class RunGraph:
             (folder / 'metadata.json').write_text(json.dumps({**metadata, 'generation': generation}))
             return AcePotentialData.from_directory(folder)
 
-    def validate(self, iteration: int, test, energy_rmse: float, force_rmse: float):
+    def evaluate(self, iteration: int, test, energy_rmse: float, force_rmse: float):
         """Measure the potential."""
         from aiida_pyacemaker.atomistics.potential import AcePotential
 
         inputs = {'job__configurations': test, 'job__potential': self.potential}
-        step = self.work('ValidateWorkChain', inputs, self.run, f'iteration_{iteration:02d}_validate')
+        step = self.work('EvaluateWorkChain', inputs, self.run, f'iteration_{iteration:02d}_evaluate')
         calculator = AcePotential(self.potential_directory).calculator()
         predicted = []
         for atoms in test.get_frames():
@@ -372,7 +373,7 @@ def build_first_iteration(graph: RunGraph) -> None:
     labels = graph.label(0, generated, failing=(3,))
     test = graph.merge(0, 'test', labels)
     graph.train(0, graph.merge(0, 'train', labels), test)
-    graph.validate(0, test, 0.012, 0.09)
+    graph.evaluate(0, test, 0.012, 0.09)
 
 
 def learn(graph: RunGraph, iteration: int, ends: dict[int, str], frames: slice, errors: tuple[float, float]) -> tuple:
@@ -380,7 +381,7 @@ def learn(graph: RunGraph, iteration: int, ends: dict[int, str], frames: slice, 
     labels = graph.label(iteration, graph.embed(iteration, graph.explore(iteration, ends), graph.frames[frames]))
     dataset, test = graph.merge(iteration, 'train', labels), graph.merge(iteration, 'test', labels)
     graph.train(iteration, dataset, test)
-    graph.validate(iteration, test, *errors)
+    graph.evaluate(iteration, test, *errors)
     return dataset, test
 
 

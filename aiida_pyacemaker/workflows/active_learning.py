@@ -13,6 +13,7 @@ from aiida_pyacemaker.atomistics.dynamics.progress import Progress, forget_failu
 from aiida_pyacemaker.atomistics.fitting.parameters import Fit
 from aiida_pyacemaker.atomistics.labelling.settings import check_consistent
 from aiida_pyacemaker.atomistics.validation.errors import surprise
+from aiida_pyacemaker.calculations.functions.choose_crystals import choose_crystals
 from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
@@ -27,6 +28,7 @@ LabelWorkChain = WorkflowFactory('pyacemaker.label')
 TrainWorkChain = WorkflowFactory('pyacemaker.train')
 ExploreWorkChain = WorkflowFactory('pyacemaker.explore')
 EmbedWorkChain = WorkflowFactory('pyacemaker.embed')
+EvaluateWorkChain = WorkflowFactory('pyacemaker.evaluate')
 ValidateWorkChain = WorkflowFactory('pyacemaker.validate')
 
 
@@ -104,6 +106,10 @@ class ActiveLearningWorkChain(WorkChain):
                 cls.run_proof,
                 cls.inspect_proof,
             ),
+            if_(cls.should_validate)(
+                cls.run_validate,
+                cls.inspect_validate,
+            ),
         )
         spec.outline(
             cls.setup,
@@ -116,9 +122,9 @@ class ActiveLearningWorkChain(WorkChain):
                 cls.run_train,
                 cls.inspect_train,
             ),
-            if_(cls.should_validate)(
-                cls.run_validate,
-                cls.inspect_validate,
+            if_(cls.should_evaluate)(
+                cls.run_evaluate,
+                cls.inspect_evaluate,
             ),
             while_(cls.should_iterate)(
                 cls.check_potential,
@@ -138,9 +144,9 @@ class ActiveLearningWorkChain(WorkChain):
                     cls.run_train,
                     cls.inspect_train,
                 ),
-                if_(cls.should_validate)(
-                    cls.run_validate,
-                    cls.inspect_validate,
+                if_(cls.should_evaluate)(
+                    cls.run_evaluate,
+                    cls.inspect_evaluate,
                 ),
                 *production,
             ),
@@ -157,6 +163,18 @@ class ActiveLearningWorkChain(WorkChain):
         spec.output('dataset', valid_type=ConfigurationsData, required=False, help='Everything it was trained on.')
         spec.output('test_set', valid_type=ConfigurationsData, required=False, help='Everything it was measured on.')
         spec.output('report', valid_type=orm.Dict, required=False, help='End state and the story of each iteration.')
+        spec.output(
+            'validation', valid_type=orm.Dict, required=False, help='The verdict of the gate on the best potential.'
+        )
+        spec.output(
+            'validation_content', valid_type=orm.Dict, required=False, help='Everything that the gate has looked at.'
+        )
+        spec.output(
+            'validation_report',
+            valid_type=orm.SinglefileData,
+            required=False,
+            help='The same for people: one HTML file.',
+        )
 
         spec.exit_code(210, 'ERROR_MIXED_SETTINGS', message='Labels that do not belong together: {message}')
         spec.exit_code(
@@ -175,11 +193,15 @@ class ActiveLearningWorkChain(WorkChain):
             405, 'ERROR_VALIDATE_FAILED', message='The validation failed in iteration {iteration}: {message}'
         )
         spec.exit_code(
+            406, 'ERROR_EVALUATE_FAILED', message='The errors could not be measured in iteration {iteration}: {message}'
+        )
+        spec.exit_code(
             500,
             'ERROR_BUDGET_EXHAUSTED',
             message='Not converged: {budget} is used up. The last potential is in the outputs; raise the budget and '
             'continue with `restart_from`.',
         )
+        spec.exit_code(502, 'ERROR_GATE_FAILED', message='Converged, but not deployed: {reason}')
         spec.exit_code(501, 'ERROR_STALLED', message='Not converged, and no longer getting better: {reason}.')
 
     # Builders ---------------------------------------------------------------------------------------------------------
@@ -251,6 +273,7 @@ class ActiveLearningWorkChain(WorkChain):
         self.ctx.trajectories = {}
         self.ctx.to_label = None
         self.ctx.production = None
+        self.ctx.crystals = self.ctx.judged = None
         self.ctx.new_test = True
         self.ctx.history = []
         progress = self.get_first_progress()
@@ -458,13 +481,13 @@ class ActiveLearningWorkChain(WorkChain):
         name = f'{self.ctx.progress["iteration"]:02d}'
         self.node.base.extras.set('checkpoints', {**checkpoints, name: self.ctx.progress})
 
-    def should_validate(self) -> bool:
+    def should_evaluate(self) -> bool:
         """Return whether the potential or the held-out set is new."""
         return self.ctx.new_test and self.ctx.test_set is not None and self.ctx.potential is not None
 
-    def run_validate(self):
+    def run_evaluate(self):
         """Measure the potential on the held-out set."""
-        builder = ValidateWorkChain.get_builder_from_protocol(
+        builder = EvaluateWorkChain.get_builder_from_protocol(
             self.inputs.codes.worker,
             self.ctx.potential,
             self.ctx.test_set,
@@ -472,13 +495,13 @@ class ActiveLearningWorkChain(WorkChain):
             options=self.ctx.parameters['options']['worker'],
         )
         waits_for = f'the errors on {len(self.ctx.test_set)} held-out configurations'
-        return ToContext(validate=self.submit_step(builder, 'validate', waits_for))
+        return ToContext(evaluate=self.submit_step(builder, 'evaluate', waits_for))
 
-    def inspect_validate(self):
+    def inspect_evaluate(self):
         """Note the errors and whether they meet the criteria."""
-        node = self.ctx.validate
+        node = self.ctx.evaluate
         if not node.is_finished_ok:
-            return self.abort(self.exit_codes.ERROR_VALIDATE_FAILED, node)
+            return self.abort(self.exit_codes.ERROR_EVALUATE_FAILED, node)
         results, progress = node.outputs.results.get_dict(), self.progress
         self.ctx.new_test = False
         passed = progress.validated(results)
@@ -496,6 +519,8 @@ class ActiveLearningWorkChain(WorkChain):
         progress = self.progress
         self.ctx.entry['clean_rounds'] = progress.clean_rounds
         goes_on = progress.advance(self.number_of_labels())
+        if goes_on and progress.requested:
+            self.ctx.to_label = self.ctx.judged.outputs.requested
         if goes_on:
             self.ctx.history.append(self.ctx.entry)
             self.ctx.entry = {
@@ -673,6 +698,50 @@ class ActiveLearningWorkChain(WorkChain):
         self.keep(progress)
         self.report(f'production fit: {progress.production["why"]}')
 
+    def should_validate(self) -> bool:
+        """Return whether the result is there and has still to be judged."""
+        return self.progress.gate_due
+
+    def run_validate(self):
+        """Judge the physics of the result; it is deployed if it passes and the simulations have passed, too."""
+        builder = ValidateWorkChain.get_builder_from_protocol(
+            dict(self.inputs.codes),
+            self.get_best(),
+            self.get_crystals(),
+            self.ctx.parameters,
+            test_set=self.ctx.test_set,
+            deploy=self.progress.may_deploy,
+        )
+        return ToContext(validate=self.submit_step(builder, 'validate', 'the verdict on the physics of the potential'))
+
+    def get_best(self):
+        """Return the potential for production, or the one that explored."""
+        return self.ctx.production if self.progress.production_holds else self.ctx.potential
+
+    def get_crystals(self):
+        """Return the crystals that the potential is judged on: the same every time."""
+        if self.ctx.crystals is None:
+            number = self.ctx.parameters['validate']['max_crystals']
+            self.ctx.crystals = choose_crystals(
+                orm.Dict({**self.get_structure_parameters(), 'number': number}),
+                self.ctx.dataset,
+                **self.inputs.get('structures', {}),
+                metadata={'call_link_label': 'choose_crystals'},
+            )
+        return self.ctx.crystals
+
+    def inspect_validate(self):
+        """Note the verdict, and take over what it asks for as what to label next."""
+        node = self.ctx.judged = self.ctx.validate
+        if not node.is_finished_ok:
+            return self.abort(self.exit_codes.ERROR_VALIDATE_FAILED, node)
+        verdict, progress = node.outputs.results.get_dict(), self.progress
+        requested = node.outputs.requested if 'requested' in node.outputs else None
+        progress.judged(verdict, 0 if requested is None else len(requested))
+        self.ctx.entry['verdict'] = progress.judgement
+        self.keep(progress)
+        self.report(verdict['summary'])
+
     def results(self):
         """Attach the outputs and end in the state that was reached."""
         self.ctx.history.append(self.ctx.entry)
@@ -684,6 +753,8 @@ class ActiveLearningWorkChain(WorkChain):
             return self.exit_codes.ERROR_BUDGET_EXHAUSTED.format(budget=progress.reason)
         if progress.state == 'stalled':
             return self.exit_codes.ERROR_STALLED.format(reason=progress.reason)
+        if progress.state == 'gate_failed':
+            return self.exit_codes.ERROR_GATE_FAILED.format(reason=progress.reason)
 
     # Helpers ----------------------------------------------------------------------------------------------------------
 
@@ -701,12 +772,16 @@ class ActiveLearningWorkChain(WorkChain):
     def attach_outputs(self):
         """Attach the best and the last potential, the data sets and the report."""
         progress = self.progress
-        best = self.ctx.production if progress.production_holds else None
+        best = self.get_best()
+        judged = self.ctx.judged.outputs if best is not None and self.is_judged(best) else {}
         outputs = {
-            'potential': best or self.ctx.potential,
-            'exploring_potential': None if best is None else self.ctx.potential,
+            'potential': best,
+            'exploring_potential': self.ctx.potential if progress.production_holds else None,
             'dataset': self.ctx.dataset,
             'test_set': self.ctx.test_set,
+            'validation': judged['results'] if 'results' in judged else None,
+            'validation_content': judged['content'] if 'content' in judged else None,
+            'validation_report': judged['report'] if 'report' in judged else None,
         }
         for name, node in outputs.items():
             if node is not None:
@@ -719,8 +794,22 @@ class ActiveLearningWorkChain(WorkChain):
             'ends': progress.ends,
             'calibration': progress.calibration,
             'warning': progress.warning,
+            'validation': self.get_verdict(best),
         }
         self.out('report', orm.Dict(report).store())
+
+    def is_judged(self, potential) -> bool:
+        """Return whether the last judgement was of this potential."""
+        judged = self.ctx.judged
+        return judged is not None and judged.is_finished_ok and judged.inputs.potential.uuid == potential.uuid
+
+    def get_verdict(self, potential) -> dict | None:
+        """Return the verdict on a potential, and the version that it was deployed as; None if it was not judged."""
+        if potential is None or not self.is_judged(potential):
+            return None
+        outputs = self.ctx.judged.outputs
+        deployed = outputs.deployed.value if 'deployed' in outputs else None
+        return {**self.progress.judgement, 'deployed': deployed}
 
     def abort(self, exit_code, node):
         """Return the exit code for a step that failed, once everything that was reached is attached."""

@@ -100,7 +100,7 @@ def describe_iteration(iteration: int, children: dict[str, orm.WorkChainNode], n
     :param children: the steps of the iteration by name.
     :param notes: what the loop itself noted of it.
     """
-    label, train, explore, validate = (children.get(name) for name in ('label', 'train', 'explore', 'validate'))
+    label, train, explore, validate = (children.get(name) for name in ('label', 'train', 'explore', 'evaluate'))
     trained, explored, validated = get_results(train), get_results(explore), get_results(validate)
     row: dict[str, Any] = {
         'iteration': iteration,

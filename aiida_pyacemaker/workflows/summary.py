@@ -65,7 +65,7 @@ def find_measured(run: orm.WorkChainNode, status: dict[str, Any]) -> tuple[list[
     """Return the held-out configurations, and as the result predicts them: the production fit if it was kept."""
     production = find_production(status)
     for iteration, steps in reversed(get_steps(run).items()):
-        for name, port in (('production', 'test'), ('validate', 'configurations')):
+        for name, port in (('production', 'test'), ('evaluate', 'configurations')):
             kept = name != 'production' or (production is not None and iteration == production['iteration'])
             node = steps.get(name) if kept else None
             if node is not None and 'predictions' in node.outputs:

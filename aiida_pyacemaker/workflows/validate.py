@@ -1,51 +1,196 @@
-"""WorkChain that measures a potential on configurations it was never trained on."""
+"""WorkChain that judges a potential: its errors, its physics, what DFT says of the same, and the verdict."""
 
 from __future__ import annotations
 
 from aiida import orm
-from aiida.plugins import CalculationFactory
+from aiida.engine import ToContext, WorkChain, if_
+from aiida.plugins import DataFactory, WorkflowFactory
 
 from aiida_pyacemaker.calculations.functions.judge import judge
+from aiida_pyacemaker.calculations.functions.make_requested import make_requested
 
-from .restart import WorkerBaseWorkChain, get_options
+from .adopt import adopt_child
+from .deploy import deploy
 
-PaceEvaluateCalculation = CalculationFactory('pyacemaker.pace_evaluate')
+ConfigurationsData = DataFactory('pyacemaker.configurations')
+AcePotentialData = DataFactory('pyacemaker.potential')
+EvaluateWorkChain = WorkflowFactory('pyacemaker.evaluate')
+SuiteWorkChain = WorkflowFactory('pyacemaker.suite')
+
+#: The property that is no part of the suite: it takes LAMMPS and hours.
+MELTING = 'melting'
 
 
-class ValidateWorkChain(WorkerBaseWorkChain):
-    """Errors of energy, forces and stress on a held-out set, and whether they meet the criteria."""
+class ValidateWorkChain(WorkChain):
+    """Judge a potential as a physicist would: PASS, CONDITIONAL or FAIL, why, and what would cure it.
 
-    _process_class = PaceEvaluateCalculation
+    Whatever the verdict, it ends with exit code 0: a judgement that could be made is a success.
+    """
 
     @classmethod
     def define(cls, spec):
         """Define the process specification."""
         super().define(spec)
-        spec.input(
-            'criteria', valid_type=orm.Dict, help='The section `validate` of a run file: the limits of the errors.'
+        spec.input_namespace(
+            'codes',
+            valid_type=orm.AbstractCode,
+            dynamic=True,
+            help='The engines: `worker`; `lammps` for the melting point; that of the oracle for references.',
         )
+        spec.input('potential', valid_type=AcePotentialData, help='The potential to judge.')
+        spec.input('crystals', valid_type=ConfigurationsData, help='The crystals that are looked at.')
+        spec.input(
+            'test_set', valid_type=ConfigurationsData, required=False, help='Labelled configurations that are held out.'
+        )
+        spec.input('parameters', valid_type=orm.Dict, help='The resolved run file: every section with every value.')
+        spec.input(
+            'deploy',
+            valid_type=orm.Bool,
+            default=lambda: orm.Bool(False),
+            help='Whether a potential that passes is put in the group of production.',
+        )
+        spec.outline(
+            cls.run_suite,
+            if_(cls.should_melt)(
+                cls.run_melting,
+            ),
+            cls.judge,
+            cls.results,
+        )
+        spec.output('results', valid_type=orm.Dict, help='The verdict, every check, and what would cure what failed.')
+        spec.output('content', valid_type=orm.Dict, help='Everything that was found.')
+        spec.output('references', valid_type=orm.Dict, help='What it was compared with: DFT and experiment.')
+        spec.output(
+            'predictions', valid_type=ConfigurationsData, required=False, help='The held-out set as it predicts it.'
+        )
+        spec.output(
+            'requested', valid_type=ConfigurationsData, required=False, help='Structures that would cure what failed.'
+        )
+        spec.output('deployed', valid_type=orm.Str, required=False, help='Name of the version, if it is deployed.')
+        spec.exit_code(
+            401, 'ERROR_SUITE_FAILED', message='The properties of the crystals could not be looked at: {message}'
+        )
+        spec.exit_code(402, 'ERROR_ERRORS_FAILED', message='The errors could not be measured: {message}')
 
     @classmethod
-    def get_builder_from_protocol(cls, code, potential, configurations, parameters, options=None):
-        """Return a builder that judges ``potential`` on ``configurations``.
+    def get_builder_from_protocol(cls, codes, potential, crystals, parameters, test_set=None, deploy=False):
+        """Return a builder that judges ``potential``.
 
-        :param code: code of the worker, ``pyacemaker-worker``.
+        :param codes: mapping of ``worker`` (and ``lammps``, ``pw``...) to codes.
         :param potential: :class:`~aiida_pyacemaker.data.AcePotentialData` to judge.
-        :param configurations: labelled configurations held out of training.
-        :param parameters: dictionary, the section ``validate`` of a resolved run file.
-        :param options: overrides of ``metadata.options``.
+        :param crystals: ideal structures; info ``must_be_stable`` says which have to be stable.
+        :param parameters: dictionary, a resolved run file.
+        :param test_set: labelled configurations that are held out.
+        :param deploy: whether a potential that passes is put in the group of production.
         """
         builder = cls.get_builder()
-        builder.criteria = orm.Dict(parameters)
-        builder.job.code = code
-        builder.job.potential = potential
-        builder.job.configurations = configurations
-        builder.job.parameters = orm.Dict({})
-        builder.job.metadata.options = get_options(options)
+        builder.codes = codes
+        builder.potential = potential
+        builder.crystals = crystals
+        builder.parameters = orm.Dict(parameters)
+        builder.deploy = orm.Bool(deploy)
+        if test_set is not None:
+            builder.test_set = test_set
         return builder
 
-    def get_outputs(self, node):
-        """Return the outputs of the job with the verdict in place of the bare errors."""
-        outputs = super().get_outputs(node)
-        outputs['results'] = judge(node.outputs.results, self.inputs.criteria, metadata={'call_link_label': 'judge'})
-        return outputs
+    # Outline ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def validate(self) -> dict:
+        """The section ``validate``."""
+        return self.inputs.parameters['validate']
+
+    def run_suite(self):
+        """Measure the errors, look at the crystals, and ask the oracle, side by side."""
+        options = self.inputs.parameters['options']
+        children = {}
+        if 'test_set' in self.inputs:
+            children['errors'] = EvaluateWorkChain.get_builder_from_protocol(
+                self.inputs.codes.worker,
+                self.inputs.potential,
+                self.inputs.test_set,
+                self.validate,
+                options=options['worker'],
+            )
+        properties = [name for name in self.validate['properties'] if name != MELTING]
+        if properties:
+            children['suite'] = SuiteWorkChain.get_builder_from_protocol(
+                self.inputs.codes.worker,
+                self.inputs.potential,
+                self.inputs.crystals,
+                {'properties': properties},
+                options=options['worker'],
+            )
+        if self.validate['references']:
+            children['references'] = WorkflowFactory('pyacemaker.reference').get_builder_from_protocol(
+                dict(self.inputs.codes), self.inputs.crystals, self.inputs.parameters['label'], options=options
+            )
+        return ToContext(**{name: self.submit_step(builder, name) for name, builder in children.items()})
+
+    def should_melt(self) -> bool:
+        """Return whether the melting point is asked for."""
+        return MELTING in self.validate['properties'] and 'lammps' in self.inputs.codes
+
+    def run_melting(self):
+        """Find the melting point of the first crystal."""
+        builder = WorkflowFactory('pyacemaker.melting').get_builder_from_protocol(
+            self.inputs.codes.lammps,
+            self.inputs.potential,
+            self.inputs.crystals,
+            options=self.inputs.parameters['options']['lammps'],
+        )
+        return ToContext(melting=self.submit_step(builder, MELTING))
+
+    def judge(self):
+        """Put everything together."""
+        for name, exit_code in (
+            ('errors', self.exit_codes.ERROR_ERRORS_FAILED),
+            ('suite', self.exit_codes.ERROR_SUITE_FAILED),
+        ):
+            node = self.ctx.get(name)
+            if node is not None and not node.is_finished_ok:
+                return exit_code.format(message=f'{node.process_label}<{node.pk}>: {node.exit_message}')
+        measured = {name: self.get_results(name) for name in ('suite', 'errors', 'references', MELTING)}
+        judged = judge(
+            orm.Dict(self.validate),
+            crystals=self.inputs.crystals,
+            **{name: results for name, results in measured.items() if results is not None},
+            metadata={'call_link_label': 'judge'},
+        )
+        for name in ('results', 'content', 'references'):
+            self.out(name, judged[name])
+        verdict = judged['results'].get_dict()
+        self.report(verdict['summary'])
+        if verdict['requests']:
+            seed = orm.Int(self.inputs.parameters['seed'])
+            requested = make_requested(
+                judged['results'], judged['content'], seed, metadata={'call_link_label': 'make_requested'}
+            )
+            self.out('requested', requested)
+        return None
+
+    def results(self):
+        """Deploy what has passed, and attach the rest."""
+        if 'errors' in self.ctx:
+            self.out('predictions', self.ctx.errors.outputs.predictions)
+        verdict = self.outputs['results'].get_dict()
+        if self.inputs.deploy and verdict['verdict'] != 'FAIL':
+            name = deploy(self.inputs.potential, verdict)
+            self.out('deployed', orm.Str(name).store())
+            self.report(f'deployed as {name}')
+
+    # Helpers ----------------------------------------------------------------------------------------------------------
+
+    def get_results(self, name: str):
+        """Return the results of a step, None if it was not asked for or has failed, which is reported."""
+        node = self.ctx.get(name)
+        if node is None:
+            return None
+        if not node.is_finished_ok:
+            self.report(f'there is no {name}: {node.process_label}<{node.pk}> {node.exit_message}')
+        return node.outputs.results if node.is_finished_ok else None
+
+    def submit_step(self, builder, name: str):
+        """Submit a step, unless a worker that was killed has submitted it."""
+        builder.metadata.call_link_label = name
+        return adopt_child(self, name) or self.submit(builder)

@@ -35,7 +35,13 @@ def tiny_runfile(pw_code, lammps_code, worker_code, pseudo_family):
                 'gamma_halt': 3.0,
             },
             'embed': {'candidates_per_halt': 5, 'select_per_halt': 2},
-            'validate': {'energy_rmse': 0.1, 'force_rmse': 0.5, 'test_per_round': 1, 'train_per_round': 1},
+            'validate': {
+                'energy_rmse': 0.1,
+                'force_rmse': 0.5,
+                'test_per_round': 1,
+                'train_per_round': 1,
+                'properties': ['eos'],
+            },
             'budget': {'max_iterations': 3},
         }
         for name, section in sections.items():

@@ -5,13 +5,15 @@ end or is given up. An *iteration* is one step of that: simulations, what is lab
 stage to stage, each with one *clean* round (all walkers to their end, no halt), the last with `explore.seeds` of them
 in a row, by one potential. Of these, frames are learned for the production fit to all data, and the errors on the
 held-out set decide. If they miss the criteria, the exploring potential learns those frames, too, and passes once more.
+If they meet them, the gate judges the physics of the result; what it asks for is labelled, and the last stage passes
+once more, at most `validate.max_requests` times.
 
 :class:`Progress` is all the state there is, plain and JSON-able, so that a WorkChain and a script decide alike::
 
     progress = Progress(parameters)             # sections explore, train, validate, budget, and system
     ... label the initial structures: progress.labelled(train, test); fit; validate ...
     while progress.advance(number_of_labels):   # decides what the last iteration meant; False: progress.state, .reason
-        if progress.explores:                   # no, if only the basis grows
+        if progress.explores:                   # no, if only the basis grows, or the gate has asked for structures
             plan = plan_walkers(explore, cells, elements, progress.stage, progress.seed)
             # run those of progress.walkers_to_run(): from the restart file if in progress.resuming, else from the start
             progress.explored(walkers, failed)  # results of the simulations, each with `index`; indices of the dead
@@ -20,6 +22,9 @@ held-out set decide. If they miss the criteria, the exploring potential learns t
                 # select (may be nothing), label
                 # how many configurations joined the training and the held-out set, and errors.surprise() of them
                 progress.labelled(train, test, surprise)
+        elif progress.requested:
+            # label the structures that the gate has asked for
+            progress.labelled(train, test)
         if progress.fit_due:
             # train({**train, **progress.fit_parameters(n_atoms)}, parent=potential), n_atoms: of the training set
             progress.trained(results)           # what train() returns
@@ -30,7 +35,10 @@ held-out set decide. If they miss the criteria, the exploring potential learns t
             if progress.produced(results):      # better on the held-out set: to be proven
                 # plan_walkers(progress.proof(), cells, elements, 0, progress.seed), all anew, with that potential
                 progress.proven(walkers, failed)
-    # once more, if the budget ended it: if progress.production_due: ... as above
+        if progress.gate_due:
+            # run_suite(potential, crystals, ...), judge(), make_structures() of what it asks for
+            progress.judged(verdict, number_of_structures)
+    # once more, if the budget ended it: if progress.production_due: ... if progress.gate_due: ... as above
     # progress.production['kept'] says whether the production potential or the exploring one is the result
 """
 
@@ -71,7 +79,7 @@ class Progress:
     """
 
     parameters: dict[str, Any]
-    #: running, converged, budget_exhausted or stalled; and why, with the remedy.
+    #: running, converged, budget_exhausted, stalled or gate_failed; and why, with the remedy.
     state: str = 'running'
     reason: str = ''
     iteration: int = 0
@@ -100,7 +108,8 @@ class Progress:
     idle: int = 0
     violated: int = 0
     missed: int = 0
-    #: What is missing when the errors miss the criteria: nothing (empty), `learn` or `grow`.
+    #: What is missing when the errors miss the criteria: nothing (empty), `learn` or `grow`; or `request`, if the gate has
+    #: asked for structures.
     cure: str = ''
     #: Whether there are labels that the exploring potential has not learned, because it has passed without.
     spared: bool = False
@@ -117,6 +126,14 @@ class Progress:
     #: Batches of labels so far, and those that the production fit has seen.
     batches: int = 0
     batches_produced: int = -1
+    #: What the gate has said last: `verdict`, `summary`, and the number of `structures` it asks for; the batches of
+    #: labels by then, and how often what it asked for was labelled.
+    judgement: dict[str, Any] | None = None
+    batches_judged: int = -1
+    requests: int = 0
+    #: Factors by which the next fit weighs `energy` and `stress` more, and what the last one chose for their weights.
+    weights: dict[str, float] = field(default_factory=dict)
+    chosen_weights: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.functions is None:
@@ -145,11 +162,14 @@ class Progress:
         progress.stage = min(progress.stage, len(parameters['explore']['stages']) - 1)
         # the criteria may be others
         progress.test, progress.production, progress.batches_produced = None, None, -1
+        progress.judgement, progress.batches_judged, progress.requests = None, -1, 0
         return progress
 
     @property
     def why(self) -> str:
         """What this iteration does, and why, for people."""
+        if self.requested:
+            return f'what the gate has asked for is labelled ({self.requests} of {self._max_requests()})'
         if not self.explores:
             grows = f'its basis grows to {self.functions} functions' if self.cure == 'grow' else 'it learns more'
             return f'the errors of the potential miss the criteria although nothing halts: {grows}'
@@ -184,13 +204,18 @@ class Progress:
         if self.state != 'running':
             return False
         self.iteration += 1
-        self.explores = not self.fit_due
+        self.explores = not self.fit_due and self.cure != 'request'
         self.fresh = self.explores and not self.resuming
         self.clean, self.unsure, self.learned, self.ended = False, False, 0, {}
         if self.fresh:
             self.round += 1
             self.walkers = {}
         return True
+
+    @property
+    def requested(self) -> bool:
+        """Whether this iteration labels what the gate has asked for, and simulates nothing."""
+        return self.cure == 'request' and not self.explores
 
     def walkers_to_run(self) -> list[int]:
         """Return the walkers of this iteration: those that resume, or else all."""
@@ -279,7 +304,14 @@ class Progress:
 
     @property
     def warning(self) -> str:
-        """What is to be known of :attr:`calibration`, for people; empty if gamma knows where the errors are."""
+        """What is to be known of the result, for people; empty if nothing is."""
+        conditional = self.judgement is not None and self.judgement['verdict'] == 'CONDITIONAL'
+        return '. '.join(
+            text for text in (self._calibration_warning(), conditional and self.judgement['summary']) if text
+        )
+
+    def _calibration_warning(self) -> str:
+        """Say if gamma does not know where the errors are."""
         ratio = self.calibration['ratio']
         if ratio is None or ratio >= 1:
             return ''
@@ -297,13 +329,24 @@ class Progress:
 
         :param n_atoms: atoms in the training set.
         """
+        weights = self._weights()
         if self.functions is None:
-            return {}
+            return weights
         carried = self._carried(n_atoms, LABELS_PER_FUNCTION)
         if self.functions <= carried:
-            return {'number_of_functions': self.functions}
+            return {'number_of_functions': self.functions, **weights}
         rungs = [rung for rung in RUNGS if rung <= min(carried, self.functions)]
-        return {'number_of_functions': rungs[-1] if rungs else min(RUNGS[0], self.functions)}
+        return {'number_of_functions': rungs[-1] if rungs else min(RUNGS[0], self.functions), **weights}
+
+    def _weights(self) -> dict[str, float]:
+        """Return the weights that the gate has asked for, but for those that the user has fixed."""
+        asked = {f'{name}_weight': factor for name, factor in self.weights.items()}
+        given = self.parameters['train']
+        return {
+            key: factor * self.chosen_weights[key]
+            for key, factor in asked.items()
+            if self.chosen_weights.get(key) and given.get(key) is None
+        }
 
     def _carried(self, n_atoms: int, labels: int) -> int:
         return 3 * n_atoms // (labels * len(self.parameters['system']['elements']))
@@ -317,6 +360,9 @@ class Progress:
         self.clean_rounds = 0
         self.training = {**_rmse(results['train']), 'n_atoms': results['train']['n_atoms']}
         self.functions_used = results['chosen']['basis']['number_of_functions']
+        if not self._weights():  # a factor is not applied to what it has led to
+            chosen = results['chosen'].get('hyperparameters') or {}
+            self.chosen_weights = {key: chosen[key] for key in ('energy_weight', 'stress_weight') if chosen.get(key)}
 
     def validated(self, errors: dict[str, Any]) -> bool:
         """Take note of the errors of the exploring potential on the held-out set, and return whether they are met.
@@ -357,7 +403,7 @@ class Progress:
     def production_parameters(self) -> dict[str, Any]:
         """Return what is other in the production fit than in the run file; it has no smaller basis than explored."""
         given = {key: value for key, value in self.parameters['train']['production'].items() if key != 'share'}
-        return {**given, 'min_functions': self.functions_used}
+        return {**given, **self._weights(), 'min_functions': self.functions_used}
 
     def produced(self, results: dict[str, Any]) -> bool:
         """Take note of a production fit, and return whether it beats the exploring potential on the held-out set.
@@ -411,11 +457,73 @@ class Progress:
         self.production['why'] += ', and stable' if stable else f', but not stable ({", ".join(bad) or "nothing ran"})'
         return self.production['kept']
 
+    # The gate ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def gate_due(self) -> bool:
+        """Whether the result is there, with errors that meet the criteria, and the gate has not judged it yet.
+
+        If the loop has ended otherwise, the gate judges what there is.
+        """
+        if not self.parameters['validate'].get('gate') or self.test is None or self.fit_due:
+            return False
+        if self.batches_judged == self.batches:
+            return False
+        return (self._at_the_end() and self._result_passes()) or self.state in ENDS_EARLY
+
+    @property
+    def may_deploy(self) -> bool:
+        """Whether the result is to be deployed if the gate lets it pass: the simulations have passed, too."""
+        return self._at_the_end()
+
+    def judged(self, verdict: dict[str, Any], structures: int) -> None:
+        """Take note of the verdict on the result.
+
+        :param verdict: of :func:`~aiida_pyacemaker.atomistics.validation.gate.judge`.
+        :param structures: how many structures were made of what it asks for.
+        """
+        self.batches_judged = self.batches
+        self.judgement = {**{key: verdict[key] for key in ('verdict', 'summary')}, 'structures': structures}
+        self.weights = dict(verdict['weights'])
+
+    def _max_requests(self) -> int:
+        return self.parameters['validate'].get('max_requests', 0)
+
+    def _result_passes(self) -> bool:
+        production = self.production or {}
+        return bool(production.get('kept') and production['passed']) or self._passes()
+
+    def _pass_gate(self) -> None:
+        """Converge, unless the gate has failed the result: then get what it asks for, or give up."""
+        judgement = self.judgement or {}
+        if judgement.get('verdict') != 'FAIL':
+            self.state = 'converged'
+        elif judgement['structures'] and self.requests < self._max_requests():
+            self.requests += 1
+            self.clean_rounds = 0
+            self.cure = 'request'
+        else:
+            self.state, self.resuming = 'gate_failed', []
+            self.reason = f'{judgement["summary"]} {self._why_not_cured()}'
+
+    def _why_not_cured(self) -> str:
+        """Say why the gate's requests have not helped, and what may."""
+        if self.requests:
+            times = 'once' if self.requests == 1 else f'{self.requests} times'
+            return (
+                f'What it asked for was labelled {times} and did not cure it: raise `validate.max_requests` or '
+                '`train.max_functions`, or look into the report whether the labels themselves say so.'
+            )
+        if self.judgement['structures']:
+            return 'Raise `validate.max_requests`, and what it asks for is labelled and learned.'
+        return 'It asks for nothing that could be labelled: look into the report.'
+
     # Decisions --------------------------------------------------------------------------------------------------------
 
     def _decide(self) -> None:
         """Draw the conclusions from an iteration that simulated."""
         if not self.explores:
+            self.cure = '' if self.cure == 'request' else self.cure
             return
         if self.clean:
             self.idle = self.violated = 0
@@ -433,9 +541,8 @@ class Progress:
 
     def _judge(self) -> None:
         """Converge, or say what is missing."""
-        production = self.production or {}
-        if (production.get('kept') and production['passed']) or self._passes():
-            self.state = 'converged'
+        if self._result_passes():
+            self._pass_gate()
             return
         self.missed += 1
         self.clean_rounds = 0
@@ -472,6 +579,8 @@ class Progress:
             self.state, self.reason = 'budget_exhausted', f'`budget.max_iterations` = {budget["max_iterations"]}'
         elif number_of_labels >= budget['max_labels']:
             self.state, self.reason = 'budget_exhausted', f'`budget.max_labels` = {budget["max_labels"]}'
+        if self.state == 'budget_exhausted' and self.cure == 'request':
+            self.reason += f' (before what the gate asks for could be labelled: {self.judgement["summary"]})'
 
     # Explanations -----------------------------------------------------------------------------------------------------
 

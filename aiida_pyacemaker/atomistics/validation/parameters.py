@@ -23,6 +23,50 @@ Property = Literal[
 ]
 
 
+class Criterion(Section):
+    """One criterion of the gate; which side of a limit is the good one, its description says."""
+
+    limit: float | None = parameter('Beyond it the verdict is CONDITIONAL; null: never.', default=None)
+    fail: float | None = parameter(
+        'Beyond it the verdict is FAIL, but nowhere where `limit` is still met; null: never.', default=None
+    )
+    reason: str = parameter('Why this limit, for those who read the report.', min_length=1)
+
+
+class Gate(Section):
+    """The criteria of the verdict."""
+
+    energy_rmse: Criterion = parameter(
+        'At most: energy error on the held-out set; limit null: `validate.energy_rmse`.', unit='eV/atom'
+    )
+    force_rmse: Criterion = parameter(
+        'At most: force error on the held-out set; limit null: `validate.force_rmse`.', unit='eV/Å'
+    )
+    stress_rmse: Criterion = parameter('At most: stress error on the held-out set.', unit='GPa')
+    eos_kinks: Criterion = parameter('At most: kinks of the energy-volume curve.')
+    born: Criterion = parameter('At least: smallest eigenvalue of the elastic tensor.', unit='GPa')
+    imaginary_modes: Criterion = parameter(
+        'At most: unstable modes of a crystal that has to be stable, that of lowest energy or your own.'
+    )
+    pair_barrier: Criterion = parameter(
+        'At least: energy of two atoms from which they fall into a hole at short distance.', unit='eV'
+    )
+    compression_barrier: Criterion = parameter(
+        'At least: energy of a compressed crystal from which it falls into a hole.', unit='eV/atom'
+    )
+    vacancy: Criterion = parameter('At least: formation energy of a vacancy.', unit='eV')
+    surface: Criterion = parameter('At least: energy of a surface.', unit='J/m²')
+    stacking_fault: Criterion = parameter(
+        'At least: energy of the intrinsic stacking fault of a close-packed crystal of lowest energy.', unit='mJ/m²'
+    )
+    drift: Criterion = parameter('At most: drift of the energy at constant energy.', unit='eV/atom/ns')
+    broken_runs: Criterion = parameter('At most: simulations that break off.')
+    volume_dft: Criterion = parameter('At most: deviation of the volume from that of DFT.', unit='%')
+    bulk_modulus_dft: Criterion = parameter('At most: deviation of the bulk modulus from that of DFT.', unit='%')
+    shear_modulus_dft: Criterion = parameter('At most: deviation of the shear modulus from that of DFT.', unit='%')
+    melting: Criterion = parameter('At most: deviation of the melting point from that of experiment.', unit='%')
+
+
 class Validate(Section):
     """When the potential is good enough, and how that is found out."""
 
@@ -40,3 +84,10 @@ class Validate(Section):
         'What of the crystals is looked at once the loop has converged; an empty list: only the errors.'
     )
     max_crystals: Number = parameter('How many phases are looked at.', ge=1)
+    references: list[Literal['eos', 'elasticity']] = parameter(
+        'What of it is also computed by the oracle of the labels, to be compared; each crystal takes 20 to 60 labels.'
+    )
+    max_requests: Number = parameter(
+        'How often the loop labels what a failed judgement asks for, and goes on, before it gives up.', ge=0
+    )
+    gate: Gate = parameter('The criteria of the verdict.')

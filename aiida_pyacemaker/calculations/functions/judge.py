@@ -1,23 +1,45 @@
-"""Calcfunction that compares measured errors with the criteria."""
+"""Calcfunction that judges a potential."""
 
 from __future__ import annotations
 
 from aiida import orm
 from aiida.engine import calcfunction
 
+from aiida_pyacemaker.data.configurations import ConfigurationsData
+
 
 @calcfunction
-def judge(errors: orm.Dict, criteria: orm.Dict) -> orm.Dict:
-    """Return the errors with the verdict: ``passed``, and for each criterion the value, the limit and whether it holds.
+def judge(
+    parameters: orm.Dict,
+    crystals: ConfigurationsData | None = None,
+    suite: orm.Dict | None = None,
+    errors: orm.Dict | None = None,
+    melting: orm.Dict | None = None,
+    references: orm.Dict | None = None,
+) -> dict:
+    """Put everything that was found of a potential together, and judge it.
 
-    :param errors: results of ``pyacemaker.pace_evaluate``, energies in eV/atom and forces in eV/Å.
-    :param criteria: dictionary with ``energy_rmse`` (eV/atom) and ``force_rmse`` (eV/Å).
+    :param parameters: the section ``validate`` of a run file.
+    :param crystals: the crystals that were looked at; their info says which has to be stable.
+    :param suite: results of ``pyacemaker.pace_validate``.
+    :param errors: results of ``pyacemaker.evaluate``.
+    :param melting: results of ``pyacemaker.melting``.
+    :param references: results of ``pyacemaker.reference``, with the list ``crystals``.
+    :returns: ``results``, the verdict; ``content``, all that was found; ``references``, what it was compared with.
     """
-    errors, criteria = errors.get_dict(), criteria.get_dict()
-    errors.update(errors.pop('metrics', None) or {})
-    measured = {'energy_rmse': errors['energy']['rmse'], 'force_rmse': errors['forces']['rmse']}
-    verdict = {
-        key: {'value': value, 'limit': criteria[key], 'passed': value <= criteria[key]}
-        for key, value in measured.items()
+    from aiida_pyacemaker.atomistics.validation.gate import judge as find_verdict
+    from aiida_pyacemaker.atomistics.validation.references import find_experiment
+
+    content = {'crystals': [], **(suite.get_dict() if suite is not None else {})}
+    frames = crystals.get_frames() if crystals is not None else []
+    for crystal, atoms in zip(content['crystals'], frames, strict=False):
+        crystal['must_be_stable'] = atoms.info.get('must_be_stable', True)
+    content['errors'] = errors.get_dict() if errors is not None else None
+    if melting is not None:
+        content['melting'] = melting.get_dict()
+    compared = {
+        'dft': references.get_dict()['crystals'] if references is not None else [],
+        'experiment': [find_experiment(crystal) for crystal in content['crystals']],
     }
-    return orm.Dict({**errors, 'criteria': verdict, 'passed': all(entry['passed'] for entry in verdict.values())})
+    verdict = find_verdict(content, compared, parameters.get_dict())
+    return {'results': orm.Dict(verdict), 'content': orm.Dict(content), 'references': orm.Dict(compared)}

@@ -43,23 +43,44 @@ def squeeze(parent: Atoms, parameters: Squeeze, rng: np.random.Generator, index:
     require_solid(parent, 'squeeze')
     atoms = supercell(parent, parameters.atoms)
     atoms.positions += rng.normal(0.0, DISPLACEMENT, atoms.positions.shape)
-    pairs = _pairs(atoms)
+    pairs = nearest_pairs(atoms)
     if not pairs:
         raise NotApplicableError(f'structures.squeeze: {parent.info.get("phase", "the parent")} has no two atoms near')
     kind = sorted(pairs)[index % len(pairs)]
     turn = index // len(pairs)
     turns = max(2, -(-total // len(pairs)))
-    first, second, vector = pairs[kind][rng.integers(len(pairs[kind]))]
-    before = float(np.linalg.norm(vector))
+    chosen = pairs[kind][rng.integers(len(pairs[kind]))]
+    before = float(np.linalg.norm(chosen[2]))
     smallest = max(parameters.closest * before, LEAST * covalent_distance(kind))
     distance = float(np.linspace(smallest, max(parameters.farthest * before, smallest), turns)[turn % turns])
-    atoms.positions[first] += 0.5 * (1 - distance / before) * vector
-    atoms.positions[second] -= 0.5 * (1 - distance / before) * vector
+    _push(atoms, *chosen, distance)
     own = {'pair': '-'.join(kind), 'distance': round(distance, 4)}
     return record(atoms, parent, 'squeeze', own)
 
 
-def _pairs(atoms: Atoms) -> dict[tuple[str, str], list[tuple[int, int, np.ndarray]]]:
+def closer(parent: Atoms, pair: tuple[str, str], distance: float, rng: np.random.Generator) -> Atoms:
+    """Return a disturbed copy in which an atom and the nearest one of a kind are so far (Å) apart.
+
+    :param pair: their elements.
+    :raises NotApplicableError: if there is no such pair.
+    """
+    atoms = parent.copy()
+    atoms.positions += rng.normal(0.0, DISPLACEMENT, atoms.positions.shape)
+    found = nearest_pairs(atoms).get(tuple(sorted(pair)))
+    if not found:
+        raise NotApplicableError(f'{parent.info.get("phase", "the parent")} has no {"-".join(pair)} near each other')
+    _push(atoms, *found[rng.integers(len(found))], distance)
+    return record(atoms, parent, 'squeeze', {'pair': '-'.join(sorted(pair)), 'distance': round(float(distance), 4)})
+
+
+def _push(atoms: Atoms, first: int, second: int, vector: np.ndarray, distance: float) -> None:
+    """Move two atoms, `vector` (Å) apart, along it until they are at a distance (Å), in place."""
+    share = 0.5 * (1 - distance / float(np.linalg.norm(vector)))
+    atoms.positions[first] += share * vector
+    atoms.positions[second] -= share * vector
+
+
+def nearest_pairs(atoms: Atoms) -> dict[tuple[str, str], list[tuple[int, int, np.ndarray]]]:
     """Each atom with the nearest other one of each element, and the vector (Å) to it, by kind of pair."""
     first, second, vectors, distances = neighbor_list('ijDd', atoms, REACH)
     symbols = np.array(atoms.get_chemical_symbols())

@@ -1,0 +1,185 @@
+"""Structures that cure what a judgement has found wrong: a sampling request becomes something to be labelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from ..checks.duplicates import Duplicates
+from ..checks.overlap import covalent_distance
+from ..generators.operations import NotApplicableError
+from ..generators.operations.common import label, strain_in_place
+from ..generators.operations.defects import Vacancy, vacancy
+from ..generators.operations.rattle import Rattle, rattle
+from ..generators.operations.squeeze import LEAST, closer
+from ..generators.operations.strain import Strain, strain
+from ..generators.operations.supercell import supercell
+from ..generators.operations.surfaces import Surface, surface
+
+#: Structures of each request.
+NUMBER = 6
+#: Atoms of the cells: as few as hold a defect, for each is a DFT calculation.
+ATOMS = 16
+#: Largest displacement (Å) along an unstable mode: from where it is a perturbation to where it is another structure.
+AMPLITUDES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6)
+#: Largest component of a strain along a soft direction.
+STRAINS = (0.01, 0.02, 0.04)
+#: Displacements (Å) of the rattled cells of a simulation that broke off at this temperature (K).
+HOT, HOT_AMPLITUDES = 1000.0, (0.1, 0.2, 0.3)
+
+Make = Callable[[Atoms, dict[str, Any], np.random.Generator], list[Atoms]]
+
+
+def make_structures(requests: list[dict[str, Any]], crystals: list[Atoms], seed: int) -> list[Atoms]:
+    """Return the structures that some requests ask for, no two alike.
+
+    :param requests: of a verdict, see :func:`~aiida_pyacemaker.atomistics.validation.gate.judge`: `kind`, `crystal` (an
+        index), `reason`, and what the kind takes: `mode` the `numbers`, `positions`, `cell` of a commensurate cell and
+        the `displacements` of its atoms; `strain` perhaps `strain` (Voigt); `volume` perhaps `volume` (two, Å³/atom);
+        `pair` `elements` and `distances` (two, Å); `vacancy`; `surface` perhaps `miller`; `temperature` `temperature`
+        (K); `rattle`.
+    :param crystals: the crystals that were judged, at their equilibrium.
+    :param seed: of everything random.
+    :returns: structures without labels, to be trained on; info `family` is 'request', `operation` the kind, and
+        `reason` why.
+    :raises ValueError: for a kind that is not known.
+    """
+    found, known = [], Duplicates()
+    for index, request in enumerate(requests):
+        if request['kind'] not in KINDS:
+            raise ValueError(f'sampling request {index}: {request["kind"]!r} is not one of {", ".join(KINDS)}')
+        parent = prepare(crystals[request['crystal']])
+        rng = np.random.default_rng([seed, index])
+        try:
+            made = KINDS[request['kind']](parent, request, rng)
+        except NotApplicableError:
+            made = rattled(parent, request, rng)
+        new = known.add(made)
+        found += [finish(atoms, parent, request) for atoms, is_new in zip(made, new, strict=True) if is_new]
+    return found
+
+
+def prepare(crystal: Atoms) -> Atoms:
+    """Return a crystal as operations take parents: bare, with a family and a phase."""
+    parent = Atoms(crystal.numbers, crystal.positions, cell=crystal.cell, pbc=True)
+    phase = crystal.info.get('name', crystal.get_chemical_formula(empirical=True))
+    parent.info = {'family': 'request', 'phase': phase}
+    return parent
+
+
+def finish(atoms: Atoms, parent: Atoms, request: dict[str, Any]) -> Atoms:
+    """Write into the info of a structure what it is for."""
+    atoms.info.update(
+        family='request', operation=request['kind'], split='train', parent=label(parent), reason=request['reason']
+    )
+    atoms.info['parameters'] = atoms.info.get('parameters', {})
+    return atoms
+
+
+def displaced(parent: Atoms, request: dict[str, Any], rng: np.random.Generator) -> list[Atoms]:
+    """Displaced along a mode, to one side and the other in turn: they differ where the mode has a cubic term."""
+    ideal = Atoms(request['numbers'], request['positions'], cell=request['cell'], pbc=True)
+    direction = np.array(request['displacements'], dtype=float)
+    direction /= np.linalg.norm(direction, axis=1).max()
+    frames = []
+    for index, amplitude in enumerate(AMPLITUDES):
+        atoms = ideal.copy()
+        atoms.info = {**parent.info, 'parameters': {'amplitude': amplitude}}
+        atoms.positions += (-1) ** index * amplitude * direction
+        frames.append(atoms)
+    return frames
+
+
+def strained(parent: Atoms, request: dict[str, Any], rng: np.random.Generator) -> list[Atoms]:
+    """Strained along one direction of strain to both sides, or at random."""
+    if request.get('strain') is None:
+        return [strain(parent, Strain(amplitude=0.04), rng, index, NUMBER) for index in range(NUMBER)]
+    xx, yy, zz, yz, xz, xy = request['strain']
+    tensor = np.array([[xx, xy / 2, xz / 2], [xy / 2, yy, yz / 2], [xz / 2, yz / 2, zz]])
+    tensor /= np.abs(tensor).max()
+    frames = []
+    for amplitude in (sign * size for size in STRAINS for sign in (1, -1)):
+        atoms = parent.copy()
+        strain_in_place(atoms, amplitude * tensor)
+        atoms.info = {**parent.info, 'parameters': {'amplitude': amplitude}}
+        frames.append(atoms)
+    return frames
+
+
+def compressed(parent: Atoms, request: dict[str, Any], rng: np.random.Generator) -> list[Atoms]:
+    """Cells of volumes evenly in a range, each a little rattled, so that forces tell, too."""
+    volume = parent.get_volume() / len(parent)
+    low, high = request.get('volume') or (0.8 * volume, 1.2 * volume)
+    frames = []
+    for wanted in np.linspace(max(low, least_volume(parent)), max(high, least_volume(parent)), NUMBER):
+        atoms = supercell(parent, ATOMS // 4)
+        atoms.set_cell(atoms.cell.array * (wanted / volume) ** (1 / 3), scale_atoms=True)
+        atoms.positions += rng.normal(0.0, 0.02, atoms.positions.shape)
+        atoms.info['parameters'] = {'volume': round(float(wanted), 3)}
+        frames.append(atoms)
+    return frames
+
+
+def least_volume(parent: Atoms) -> float:
+    """Return the volume (Å³/atom) at which the nearest atoms are as close as a label can be trusted."""
+    from ase.neighborlist import neighbor_list
+
+    first, second, distances = neighbor_list('ijd', parent, 6.0)
+    if not len(first):
+        return 0.0
+    symbols = np.array(parent.get_chemical_symbols())
+    least = [LEAST * covalent_distance((symbols[i], symbols[j])) for i, j in zip(first, second, strict=True)]
+    return float((np.array(least) / distances).max() ** 3) * parent.get_volume() / len(parent)
+
+
+def pushed(parent: Atoms, request: dict[str, Any], rng: np.random.Generator) -> list[Atoms]:
+    """Cells in which two atoms of some elements are at distances evenly in a range."""
+    pair = tuple(request['elements'])
+    least = LEAST * covalent_distance(pair)
+    near, far = (max(distance, least) for distance in request['distances'])
+    return [closer(supercell(parent, ATOMS), pair, distance, rng) for distance in np.linspace(near, far, NUMBER)]
+
+
+def without_atom(parent: Atoms, request: dict[str, Any], rng: np.random.Generator) -> list[Atoms]:
+    """Cells with a vacancy, rattled."""
+    number = NUMBER // 2
+    return [vacancy(parent, Vacancy(atoms=ATOMS), rng, index, number) for index in range(number)]
+
+
+def cut(parent: Atoms, request: dict[str, Any], rng: np.random.Generator) -> list[Atoms]:
+    """Slabs, ideal and rattled."""
+    miller = request.get('miller')
+    planes = None if miller is None else [[miller[0], miller[1], miller[-1]]]
+    number = NUMBER // 2
+    return [surface(parent, Surface(miller=planes), rng, index, number) for index in range(number)]
+
+
+def rattled(parent: Atoms, request: dict[str, Any], rng: np.random.Generator) -> list[Atoms]:
+    """Rattled cells."""
+    parameters = Rattle(atoms=ATOMS, amplitude=[0.05, 0.1, 0.2])
+    return [rattle(parent, parameters, rng, index, NUMBER) for index in range(NUMBER)]
+
+
+def hot(parent: Atoms, request: dict[str, Any], rng: np.random.Generator) -> list[Atoms]:
+    """Cells rattled as far as atoms are displaced at a temperature, and squeezed pairs."""
+    scale = float(np.clip((request['temperature'] / HOT) ** 0.5, 0.5, 1.5))
+    parameters = Rattle(
+        atoms=ATOMS, amplitude=[round(scale * width, 3) for width in HOT_AMPLITUDES], method='monte_carlo', closest=0.75
+    )
+    return [rattle(parent, parameters, rng, index, NUMBER) for index in range(NUMBER)]
+
+
+#: Kind of a request -> what makes its structures.
+KINDS: dict[str, Make] = {
+    'mode': displaced,
+    'strain': strained,
+    'volume': compressed,
+    'pair': pushed,
+    'vacancy': without_atom,
+    'surface': cut,
+    'temperature': hot,
+    'rattle': rattled,
+}
