@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,27 +93,58 @@ def get_trajectory(atoms: Atoms) -> str | None:
     return None if name is None else f'trajectory {name}'
 
 
-def split(frames: list[Atoms], fraction: float, seed: int) -> tuple[list[Atoms], list[Atoms]]:
-    """Hold back a fraction of the configurations, whole trajectories of them, see :func:`get_trajectory`.
+#: What the parts of a data set are called in the info `split`.
+PARTS = ('train', 'validation', 'test')
 
-    Free atoms are never held back, and what the info `split` calls 'test' always is; if there is any such, nothing
-    more is drawn.
 
-    :returns: the frames to train on, and those held back.
+def split(frames: list[Atoms], shares: Sequence[float], seed: int, order: str = 'random') -> dict[str, list[Atoms]]:
+    """Hold back parts of the configurations, whole trajectories of them, see :func:`get_trajectory`.
+
+    Frames of one trajectory resemble each other: held back beside some that were trained on they would tell nothing.
+    Free atoms are never held back, and what the info `split` names 'validation' or 'test' always is; if there is any
+    such, nothing more is drawn.
+
+    :param shares: what to hold back, as parts of the whole: of `test`, or of `validation` and `test`.
+    :param seed: of the draw.
+    :param order: 'random', or 'time': the last are `test`, those before them `validation`, all in their order.
+    :returns: the frames of `train`, `validation` (empty for one share) and `test`, each in their order.
+    :raises ValueError: if the shares leave nothing to train on, or there is no such order.
     """
-    named = [atoms for atoms in frames if atoms.info.get('split') == 'test']
-    rest = [atoms for atoms in frames if atoms.info.get('split') != 'test']
-    if named or fraction == 0:
-        return rest, named
+    if not 1 <= len(shares) <= 2 or min(shares) < 0 or sum(shares) >= 1:
+        raise ValueError(f'split: {list(shares)} are no shares to hold back: one or two, their sum below 1')
+    if order not in ('random', 'time'):
+        raise ValueError(f'split: the order is `random` or `time`, not `{order}`')
+    names = [name if (name := atoms.info.get('split')) in PARTS[1:] else 'train' for atoms in frames]
+    if set(names) <= {'train'}:
+        wanted = dict(zip(('test', 'validation'), reversed(shares), strict=False))
+        names = _draw(frames, wanted, np.random.default_rng(seed) if order == 'random' else None)
+    return {part: [atoms for atoms, name in zip(frames, names, strict=True) if name == part] for part in PARTS}
+
+
+def _draw(frames: list[Atoms], wanted: dict[str, float], rng: np.random.Generator | None) -> list[str]:
+    """Return the part of each frame.
+
+    :param wanted: share of each part that is held back.
+    :param rng: None: the last go first.
+    """
     groups: dict[str, list[int]] = {}
-    for index, atoms in enumerate(rest):
+    for index, atoms in enumerate(frames):
         if not is_isolated_atom(atoms):
             groups.setdefault(get_trajectory(atoms) or f'frame {index}', []).append(index)
-    wanted, held = fraction * sum(map(len, groups.values())), set()
-    order = list(groups.values())
-    np.random.default_rng(seed).shuffle(order)
-    for members in order:
-        # a group that would overshoot by more than it helps stays
-        if len(held) + len(members) / 2 <= wanted:
-            held.update(members)
-    return [a for k, a in enumerate(rest) if k not in held], [a for k, a in enumerate(rest) if k in held]
+    left = list(groups.values())[::-1]
+    total = sum(map(len, left))
+    if rng is not None:
+        rng.shuffle(left)
+    names = ['train'] * len(frames)
+    for part, share in wanted.items():
+        held: list[int] = []
+        for members in list(left):
+            # a group that would overshoot by more than it helps stays
+            if share and len(held) + len(members) / 2 <= share * total:
+                held += members
+                left.remove(members)
+            elif rng is None:
+                break
+        for index in held:
+            names[index] = part
+    return names

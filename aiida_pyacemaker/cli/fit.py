@@ -24,11 +24,18 @@ POLL = 2.0
 @click.argument('data', nargs=-1, required=True, metavar='DATA... [KEY=VALUE]...')
 @click.option('--test', 'held_out', metavar='DATA', help='Labelled configurations to measure on, never trained on.')
 @click.option(
-    '--hold-back',
-    type=click.FloatRange(0, 0.5),
-    default=0.1,
+    '--split',
+    default='90:10',
     show_default=True,
-    help='Fraction of DATA that is held back to measure on, where there is no --test.',
+    metavar='TRAIN:[VALIDATION:]TEST',
+    help='Parts of DATA to train on and to hold back, where there is no --test: 80:10:10, or 100 to hold nothing back.',
+)
+@click.option(
+    '--order',
+    type=click.Choice(['random', 'time']),
+    default='random',
+    show_default=True,
+    help='What is held back: drawn at random, or the last of DATA. The frames of a trajectory stay together.',
 )
 @click.option('--continue', 'potential', metavar='PK', help='Continue from this potential: only new data cost.')
 @click.option('--code', metavar='LABEL', help='Code of pyacemaker-worker. [default: pyacemaker-worker@localhost]')
@@ -37,7 +44,8 @@ POLL = 2.0
 def cmd_fit(
     data: tuple[str, ...],
     held_out: str | None,
-    hold_back: float,
+    split: str,
+    order: str,
     potential: str | None,
     code: str | None,
     output: Path | None,
@@ -50,6 +58,7 @@ def cmd_fit(
     """
     with attempt():
         parameters = read_overrides([item for item in data if is_override(item)])
+        shares = read_split(split)
         names = [item for item in data if not is_override(item)]
         if not names:
             raise click.UsageError('name the files or PKs that hold the labelled configurations.')
@@ -58,7 +67,7 @@ def cmd_fit(
         target = output or Path(f'{Path(names[0]).stem}-potential')
         if target.exists() and any(target.iterdir()):
             raise ValueError(f'the folder {target} is not empty: name another one with --output')
-        node = submit(names, held_out, hold_back, potential, parameters, code)
+        node = submit(names, held_out, shares, order, potential, parameters, code)
         click.echo(f'Submitted TrainWorkChain<{node.pk}> to the profile {profile_name}.')
         follow(node)
         finish(node, target)
@@ -80,6 +89,20 @@ def read_overrides(items: list[str]) -> dict[str, Any]:
     return read_fit_parameters(items)
 
 
+def read_split(text: str) -> list[float]:
+    """Return the shares to hold back, of the test, or of validation and test.
+
+    :raises ValueError: naming the option.
+    """
+    try:
+        parts = [float(part) for part in text.split(':')]
+    except ValueError:
+        parts = []
+    if not 1 <= len(parts) <= 3 or min(parts) < 0 or not parts[0] > 0:
+        raise ValueError(f'--split: `{text}` is not TRAIN:TEST or TRAIN:VALIDATION:TEST, such as 90:10 or 80:10:10')
+    return [part / sum(parts) for part in parts[1:]] or [0.0]
+
+
 def check_ready(code: str | None) -> None:
     """:raises ValueError: if the code of the worker or the daemon is not there."""
     from aiida_pyacemaker.workflows.preflight import check_code, check_daemon
@@ -98,7 +121,8 @@ def default_code() -> str:
 def submit(
     names: list[str],
     held_out: str | None,
-    hold_back: float,
+    shares: list[float],
+    order: str,
     potential: str | None,
     parameters: dict[str, Any],
     code: str | None,
@@ -122,8 +146,10 @@ def submit(
         sets[0] if len(sets) == 1 else merge_configurations(**{f'data_{k:03d}': s.store() for k, s in enumerate(sets)})
     )
     if test is None:
-        parts = split_configurations(data, orm.Float(hold_back), orm.Int(parameters.get('seed', 0)))
-        data, test = parts['train'], parts.get('test')
+        parts = split_configurations(data, orm.List(shares), orm.Int(parameters.get('seed', 0)), orm.Str(order))
+        data, test = parts['train'], parts.get('held_back')
+        if test is None and any(shares):
+            click.echo('Nothing is held back: there are too few configurations, or all are of one trajectory.')
     click.echo(f'{len(data)} configurations to train on, {len(test) if test else 0} held back')
     parameters = {'elements': elements, **parameters}
     if parent is not None:
@@ -231,15 +257,35 @@ def finish(node: WorkChainNode, target: Path) -> None:
         return
     results = node.outputs.results.get_dict()
     node.outputs.potential.write_for_lammps(target)
+    results |= measure_parts(node)
     (target / 'metrics.json').write_text(json.dumps(results, indent=2, sort_keys=True) + '\n', encoding='utf-8')
     pictures = draw_fit(node, target)
-    for name, title in (('train', 'training'), ('test', 'held back')):
+    for name, title in (('train', 'training'), ('validation', 'validation'), ('test', 'held back')):
         if results.get(name):
             energy, forces = (format_error(results[name], key) for key in ('energy', 'forces'))
-            click.echo(f'Errors ({title:9}): {energy:>7} meV/atom, {forces:>7} meV/Å')
+            click.echo(f'Errors ({title:10}): {energy:>7} meV/atom, {forces:>7} meV/Å')
     for warning in results.get('warnings', []):
         click.secho(f'Note: {warning}', fg='yellow')
     click.echo(f'Potential:   <{node.outputs.potential.pk}>, in {target}/ with in.lammps, metrics.json')
     if pictures:
         click.echo(f'Pictures:    {", ".join(pictures)}')
     click.echo(f'Continue it: aiida-pyacemaker fit MORE_DATA --continue {node.outputs.potential.pk}')
+
+
+def measure_parts(node: WorkChainNode) -> dict[str, Any]:
+    """Return the errors of `validation` and `test` apart, if the fit was measured on both."""
+    from aiida_pyacemaker.atomistics.fitting.references import align_energies
+    from aiida_pyacemaker.atomistics.validation.errors import error_metrics
+
+    if 'test' not in node.inputs.job or 'predictions' not in node.outputs:
+        return {}
+    frames, predictions = node.inputs.job.test.get_frames(), node.outputs.predictions.get_frames()
+    names = [atoms.info.get('split') for atoms in frames]
+    if 'validation' not in names:
+        return {}
+    frames = align_energies(frames, node.outputs.potential.metadata.get('energy_scales', []))
+    found = {}
+    for part in ('validation', 'test'):
+        chosen = [index for index, name in enumerate(names) if name == part]
+        found[part] = error_metrics([frames[k] for k in chosen], [predictions[k] for k in chosen]) if chosen else None
+    return found

@@ -77,19 +77,54 @@ def test_voigt():
     np.testing.assert_array_equal(voigt(tensor.ravel()), [1, 2, 3, 4, 5, 6])
 
 
-def test_split_keeps_trajectories_together(frames):
+def make_trajectories(frames: list[Atoms]) -> list[Atoms]:
+    """Return a free atom and 100 frames: 20 trajectories of 5."""
     many = [atoms.copy() for _ in range(25) for atoms in frames]
     for index, atoms in enumerate(many):
         atoms.info['trajectory'] = index // 5
-    train, test = split([Atoms('Al'), *many], 0.1, seed=1)
-    assert len(test) == 10 and len(train) == 91
-    assert not {a.info['trajectory'] for a in test} & {a.info['trajectory'] for a in train[1:]}
-    again = split([Atoms('Al'), *many], 0.1, seed=1)[1]
-    assert [id(a) for a in again] == [id(a) for a in test]
-    assert [id(a) for a in split([Atoms('Al'), *many], 0.1, seed=2)[1]] != [id(a) for a in test]
+    return [Atoms('Al'), *many]
+
+
+def names(frames: list[Atoms]) -> set[int]:
+    return {atoms.info['trajectory'] for atoms in frames if len(atoms) > 1}
+
+
+def test_split_keeps_trajectories_together(frames):
+    many = make_trajectories(frames)
+    parts = split(many, [0.1], seed=1)
+    assert len(parts['test']) == 10 and len(parts['train']) == 91 and not parts['validation']
+    assert not names(parts['test']) & names(parts['train'])
+    assert [id(a) for a in split(many, [0.1], seed=1)['test']] == [id(a) for a in parts['test']]
+    assert [id(a) for a in split(many, [0.1], seed=2)['test']] != [id(a) for a in parts['test']]
+
+
+@pytest.mark.parametrize('order', ['random', 'time'])
+def test_split_in_three(order, frames):
+    parts = split(make_trajectories(frames), [0.1, 0.1], seed=3, order=order)
+    assert [len(parts[name]) for name in ('train', 'validation', 'test')] == [81, 10, 10]
+    found = [names(parts[name]) for name in ('train', 'validation', 'test')]
+    assert set.union(*found) == set(range(20)) and sum(map(len, found)) == 20
+    in_time = [set(range(16)), {16, 17}, {18, 19}]
+    assert (found == in_time) == (order == 'time')
+
+
+def test_split_in_time_leaves_no_gap(frames):
+    """A long trajectory at the end is not skipped for what was before it."""
+    for index, atoms in enumerate(frames):
+        atoms.info['trajectory'] = 'long' if index else 'first'
+    parts = split(frames, [0.25], seed=0, order='time')
+    assert len(parts['train']) == 4 and not parts['test']
 
 
 def test_split_that_was_made_before(frames):
     frames[3].info['split'] = 'test'
-    train, test = split(frames, 0.5, seed=0)
-    assert test == [frames[3]] and len(train) == 3
+    parts = split(frames, [0.5], seed=0)
+    assert parts['test'] == [frames[3]] and len(parts['train']) == 3
+
+
+def test_split_refused(frames):
+    for shares in ([1.0], [0.5, 0.5], [-0.1], []):
+        with pytest.raises(ValueError, match='no shares to hold back'):
+            split(frames, shares, seed=0)
+    with pytest.raises(ValueError, match='`random` or `time`, not `size`'):
+        split(frames, [0.1], seed=0, order='size')

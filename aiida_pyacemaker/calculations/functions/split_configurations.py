@@ -11,11 +11,19 @@ from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 @calcfunction
 def split_configurations(
-    configurations: ConfigurationsData, fraction: orm.Float, seed: orm.Int
+    configurations: ConfigurationsData, shares: orm.List, seed: orm.Int, order: orm.Str
 ) -> dict[str, ConfigurationsData]:
-    """Return the configurations to train on as `train`, those held back as `test` if there are any.
+    """Return the configurations to train on as `train`, all that is held back, if anything, as `held_back`.
 
-    :param fraction: of the configurations to hold back; see :func:`aiida_pyacemaker.atomistics.datasets.split`.
+    The info `split` of what is held back is 'validation' or 'test'.
+
+    :param shares: of the configurations to hold back; see :func:`aiida_pyacemaker.atomistics.datasets.split`.
     """
-    parts = zip(('train', 'test'), split(configurations.get_frames(), fraction.value, seed.value), strict=True)
-    return {name: ConfigurationsData(frames) for name, frames in parts if frames}
+    parts = split(configurations.get_frames(), shares.get_list(), seed.value, order.value)
+    held = []
+    for name in ('validation', 'test'):
+        for atoms in parts[name]:
+            atoms.info['split'] = name
+            held.append(atoms)
+    nodes = {'train': parts['train'], 'held_back': held}
+    return {name: ConfigurationsData(frames) for name, frames in nodes.items() if frames}
