@@ -42,7 +42,16 @@ QUANTITIES = {
     'unstable': ('mJ/m²', 1),
 }
 #: The method that each quantity is taken from first.
-ORDER = ('minimum', 'lammps example', 'lammps', 'slab and vacancy', 'phonopy', 'ase', 'matcalc')
+ORDER = (
+    'minimum',
+    'lammps example 1e-03',
+    'lammps example 1e-06',
+    'lammps',
+    'slab and vacancy',
+    'phonopy',
+    'ase',
+    'matcalc',
+)
 #: Published values of these very potentials, and where.
 PUBLISHED = {
     'Cu EAM Mishin': (
