@@ -34,7 +34,6 @@ from phonopy import Phonopy
 from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 from phonopy.structure.atoms import PhonopyAtoms
 
-from ..checks.pairs import periodic_pairs
 from ..checks.supercell import perpendicular_widths
 from ..checks.vacuum import vacuum_axes
 from ..configurations import labels
@@ -44,12 +43,11 @@ from ..parameters import Number, Positive, Section, parameter
 SYMPREC = 1e-3
 #: Relative error of the force constants that is taken for granted, and the largest that is excused.
 LEAST_ERROR, LARGEST_ERROR = 1e-4, 25e-4
-#: Unstable modes are handed back in cells of at most so many primitive cells; more are tried where none shows it.
-PERIODS, MORE_PERIODS = 4, 8
+#: Unstable modes are handed back in cells of at most so many primitive cells (two, if these would be more than so many
+#: atoms, which are to be labelled); more are tried where none shows it.
+PERIODS, MOST_ATOMS, MORE_PERIODS = 4, 100, 8
 #: How many unstable modes are handed back.
 MOST_MODES = 4
-#: Largest displacement of an atom in the structures that are worth labelling, as parts of the shortest distance.
-AMPLITUDES = (0.02, 0.05, 0.1)
 #: K
 TEMPERATURES = tuple(range(0, 1001, 50))
 #: Points of the density of states.
@@ -99,9 +97,10 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters)
         primitive cell); `thermal` per atom (`temperatures` in K, `free_energy` in eV, `entropy` and `heat_capacity` in
         k_B, of the modes above the tolerance); `min_frequency`, `max_frequency`, `tolerance` in THz (imaginary ones are
         negative); `sum_rule` (relative violation before it is imposed), `border` (see the module); `stable`; and
-        `imaginary`, the worst modes that fit into small cells: `q`, `frequency`, `amplitude` (Å), and a cell that holds
-        the mode: `supercell` (3x3, rows in units of the primitive cell), `numbers`, `positions`, `cell`,
-        `displacements` ((n, 3), the largest atom by 1 Å, in the same order).
+        `imaginary`, the worst modes that fit into small cells: `q`, `frequency`, and a cell that holds the mode:
+        `supercell` (3x3, rows in units of the primitive cell), `numbers`, `positions`, `cell`, `displacements` ((n, 3),
+        the largest atom by 1 Å, in the same order). What is worth labelling because of them,
+        :func:`~.requests.make_structures` makes.
     :raises ValueError: if forces are missing or not finite.
     """
     phonon = _phonopy(crystal, parameters)
@@ -114,20 +113,19 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters)
     tolerance = frequencies.max() * np.sqrt(np.clip(max(errors.values()), LEAST_ERROR, LARGEST_ERROR))
     for path in paths:
         q, frequencies = np.vstack([q, path['q']]), np.vstack([frequencies, path['frequencies']])
-    lowest = float(frequencies.min())
+    lowest, worst = float(frequencies.min()), q[frequencies.min(axis=1).argmin()]
     stable = lowest >= -tolerance
-    dos, thermal = _dos(phonon), _thermal(phonon, tolerance)
     return {
         'status': 'ok',
-        'message': '' if stable else _complaint(q[frequencies.min(axis=1).argmin()], lowest, tolerance),
+        'message': _complaint(worst, lowest, tolerance) if not stable else _doubt(errors['border']),
         'supercell': phonon.supercell_matrix.tolist(),
         'n_atoms': len(phonon.supercell),
         'n_displacements': len(labelled),
         'primitive': _plain(phonon.primitive.numbers, phonon.primitive.positions, phonon.primitive.cell),
         'paths': [{**path, 'q': path['q'].tolist(), 'frequencies': path['frequencies'].tolist()} for path in paths],
-        'dos': dos,
-        'thermal': thermal,
-        'imaginary': [] if stable else _unstable_modes(phonon, q[frequencies.min(axis=1).argmin()], tolerance),
+        'dos': _dos(phonon),
+        'thermal': _thermal(phonon, tolerance),
+        'imaginary': [] if stable else _unstable_modes(phonon, worst, tolerance),
         'min_frequency': lowest,
         'max_frequency': float(frequencies.max()),
         'tolerance': float(tolerance),
@@ -136,39 +134,20 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters)
     }
 
 
-def unstable_structures(result: dict[str, Any], amplitudes: tuple[float, ...] = AMPLITUDES) -> list[Atoms]:
-    """Return structures worth labelling: small cells displaced along the imaginary modes, none for a stable crystal.
-
-    They lie on the way from the crystal to where it would go, the crystal itself included. Both signs are there: they
-    differ where the mode is no mirror image of itself.
-
-    :param result: of :func:`analyse`, or any dictionary with its `imaginary` modes.
-    :param amplitudes: largest displacement of an atom, as parts of the shortest distance between two atoms.
-    """
-    structures = []
-    for mode in result['imaginary']:
-        largest = mode['amplitude'] / AMPLITUDES[1]
-        for part in sorted({0.0, *amplitudes, *(-part for part in amplitudes)}):
-            atoms = Atoms(mode['numbers'], mode['positions'], cell=mode['cell'], pbc=True)
-            atoms.positions += part * largest * np.array(mode['displacements'])
-            atoms.info.update(
-                family='mode', operation='mode', parameters={'q': mode['q'], 'amplitude': part * largest},
-                reason=f'imaginary phonon of {mode["frequency"]:.2f} THz at q = {_show(mode["q"])}',
-            )  # fmt: skip
-            structures.append(atoms)
-    return structures
-
-
 def _phonopy(crystal: Atoms, parameters: PhononParameters) -> Phonopy:
     """The displacements of a crystal: the same for the same crystal and parameters."""
     try:
-        found = seekpath.get_path((crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers), symprec=SYMPREC)
+        found = seekpath.get_path(
+            (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers), symprec=SYMPREC
+        )
     except Exception as exception:
         raise ValueError(f'the symmetry of the crystal is not found: {exception}; relax it, or look at it') from None
     conventional = Atoms(found['conv_types'], cell=found['conv_lattice'], pbc=True)
     conventional.set_scaled_positions(found['conv_positions'])
     phonon = Phonopy(
-        PhonopyAtoms(conventional.get_chemical_symbols(), cell=conventional.cell.array, positions=conventional.positions),
+        PhonopyAtoms(
+            conventional.get_chemical_symbols(), cell=conventional.cell.array, positions=conventional.positions
+        ),
         supercell_matrix=np.diag(_repeats(conventional, parameters)),
         primitive_matrix=(found['primitive_lattice'] @ np.linalg.inv(found['conv_lattice'])).T,
     )
@@ -302,7 +281,8 @@ def _unstable_modes(phonon: Phonopy, worst: np.ndarray, tolerance: float) -> lis
     :param worst: wave vector of the lowest frequency, for the case that no small cell shows any.
     """
     axes = vacuum_axes(_atoms(phonon.primitive))
-    q = _irreducible(phonon, [[1 if axis in axes else n for axis in range(3)] for n in range(1, PERIODS + 1)])
+    periods = max(2, min(PERIODS, MOST_ATOMS // len(phonon.primitive)))
+    q = _irreducible(phonon, [[1 if axis in axes else n for axis in range(3)] for n in range(1, periods + 1)])
     modes = _lowest(phonon, q)
     chosen = [mode for mode in modes if mode[0] < -tolerance][:MOST_MODES]
     if not chosen:
@@ -356,7 +336,6 @@ def _mode(phonon: Phonopy, frequency: float, q: np.ndarray, vector: np.ndarray) 
     return {
         'q': q.tolist(),
         'frequency': frequency,
-        'amplitude': AMPLITUDES[1] * _shortest(primitive),
         'supercell': matrix.tolist(),
         **_plain(cell.numbers, cell.positions, cell.cell.array),
         'displacements': displacements.tolist(),
@@ -383,14 +362,6 @@ def _period(primitive: Atoms, q: np.ndarray) -> np.ndarray:
     raise AssertionError('every commensurate wave has a cell')
 
 
-def _shortest(atoms: Atoms) -> float:
-    """Shortest distance (Å) between two atoms, images included."""
-    cutoff = 2 * (atoms.get_volume() / len(atoms)) ** (1 / 3)
-    while not len(found := periodic_pairs(atoms.positions, atoms.cell.array, np.ones(3, bool), cutoff)[3]):
-        cutoff *= 1.5
-    return float(found.min())
-
-
 def _frequencies(phonon: Phonopy, q: np.ndarray) -> np.ndarray:
     phonon.run_qpoints(q)
     return phonon.qpoints.frequencies
@@ -408,6 +379,15 @@ def _complaint(q: np.ndarray, frequency: float, tolerance: float) -> str:
     return (
         f'imaginary phonons, down to {frequency:.2f} THz at q = {_show(q)} (beyond the tolerance of {tolerance:.2f} '
         'THz): the crystal is no minimum of this potential; label the structures along these modes'
+    )
+
+
+def _doubt(border: float) -> str:
+    if border <= LARGEST_ERROR:
+        return ''
+    return (
+        f'the force constants are still {100 * border:.1f} % of the largest where the supercell ends, so frequencies '
+        'between its own wave vectors are uncertain: raise max_atoms'
     )
 
 

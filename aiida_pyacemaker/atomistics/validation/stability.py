@@ -1,0 +1,274 @@
+"""Molecular dynamics of a crystal: does it conserve energy, and does the potential hold matter together?
+
+Every run starts from a supercell of the crystal at twice the temperature it shall have, half of which goes into the
+potential energy. Without a thermostat (NVE) the total energy of a smooth potential stays what it is, and its drift is
+what is wrong with the forces or their continuity. With one, hot at constant volume (NVT) and at zero pressure (NPT), a
+run must come to its end; it ends early where
+
+- two atoms are closer than half the sum of their covalent radii (`collapse`: a hole at short distances),
+- an atom has lost more energy than any bond gives (`energy`: a hole somewhere else),
+- the cell grows to 1.6 times its volume (`evaporation`),
+- the temperature is three times what it should be (`temperature`),
+- or something is no longer a number (`crash`).
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import spglib
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator
+from ase.md.bussi import Bussi
+from ase.md.md import MolecularDynamics
+from ase.md.nose_hoover_chain import IsotropicMTKNPT
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.md.verlet import VelocityVerlet
+
+from ..checks.pairs import periodic_pairs
+from ..checks.radii import contact_distance
+from ..checks.vacuum import vacuum_axes
+from ..configurations import labels
+from ..parameters import Number, Positive, Section, parameter
+from .evaluator import Evaluator
+from .phonons import SYMPREC
+
+#: Two atoms closer than this part of the sum of their covalent radii have collapsed.
+CLOSEST = 0.5
+#: eV/atom below the crystal: no structure of a real material is that far below one that is stable or nearly so.
+DEEPEST = 1.0
+#: Largest ratio of volumes, as in the watch on the simulations of the loop, and of temperatures.
+VOLUME_RATIO, TEMPERATURE_RATIO = 1.6, 3.0
+#: Steps between two looks, and part of a run that is left out of averages.
+EVERY, SETTLING = 5, 0.25
+#: fs per square root of an atomic mass: about 40 steps for the fastest vibration of a solid of these atoms.
+STEP_OF_MASS, SHORTEST_STEP, LONGEST_STEP = 0.3, 0.25, 2.0
+#: Relaxation times of thermostat and barostat in time steps.
+THERMOSTAT, BAROSTAT = 50, 500
+#: Temperatures of the runs in units of the estimated melting temperature.
+SOLID, LIQUID = (0.3, 0.8), 2.0
+#: kT of melting in units of bulk modulus times volume per atom, strain of its estimate, limits (K), and K without one.
+MELTING, STRAIN, COLDEST, HOTTEST, USUAL = 0.011, 0.01, 20.0, 6000.0, 1000.0
+#: Points of the energy curve that are kept.
+POINTS = 100
+
+
+class StabilityParameters(Section):
+    """Which simulations a potential must stand."""
+
+    temperatures: list[Positive] | None = parameter(
+        'Of the runs at constant energy; the highest of them also of the run at zero pressure. Without it, 0.3 and 0.8 '
+        'of a melting temperature estimated from the bulk modulus.',
+        unit='K',
+        default=None,
+        min_length=1,
+    )
+    hot: Positive | None = parameter(
+        'Of the run at constant volume. Without it, twice that melting temperature.', unit='K', default=None
+    )
+    atoms: Number = parameter('Atoms at least.', default=32, ge=1)
+    steps: Number = parameter('Of each run.', default=1000, ge=100)
+    timestep: Positive | None = parameter('Without it, by the lightest atom.', unit='fs', default=None)
+    seconds: Positive = parameter('A run ends after this time, however many steps it has made.', unit='s', default=60.0)
+    seed: Number = parameter('Of the velocities.', default=1, ge=0)
+
+
+Parameters = StabilityParameters
+
+
+def run(crystal: Atoms, evaluator: Evaluator, parameters: StabilityParameters) -> dict[str, Any]:
+    """Simulate a crystal.
+
+    :param crystal: at its equilibrium, any cell.
+    :returns: `runs`, each with `ensemble`, `temperature` (K, asked for), `n_atoms`, `steps` (made), `timestep` (fs),
+        `completed`, `reason` (`completed`, `time`, or one of those of the module), `message`, `drift` and its
+        standard error `drift_error` (eV/atom/ns; of NVE, else None), `mean_temperature` (K), `volume_ratio` (mean, to
+        the start), `shortest` (Å, of all looks), `gamma_max` (None where the potential has no gamma), `displacement`
+        (Å, root of the mean square, at the end), and the total energies `energies` (eV/atom) at `times` (ps).
+    """
+    start, melting = _supercell(crystal, parameters.atoms), _melting_temperature(crystal, evaluator)
+    temperatures = parameters.temperatures or [round(part * melting, -1) for part in SOLID]
+    wanted = [('nve', temperature) for temperature in temperatures]
+    wanted.append(('nvt', parameters.hot or round(LIQUID * melting, -1)))
+    # the volume of a slab or a molecule in its box means nothing
+    if not vacuum_axes(crystal):
+        wanted.append(('npt', max(temperatures)))
+    found = evaluator.map(simulate, [(start, ensemble, float(t), parameters) for ensemble, t in wanted])
+    return {
+        'status': 'ok',
+        'message': '; '.join(one['message'] for one in found if not one['completed']),
+        'runs': found,
+    }
+
+
+def _melting_temperature(crystal: Atoms, evaluator: Evaluator) -> float:
+    """Estimate (K) the scale of temperature of a crystal from its bulk modulus B and volume V.
+
+    kT is a hundredth of B V for most: 0.010 (Al), 0.011 (Cu, Ar), 0.012 (Si, Fe), 0.021 (Na), 0.027 (NaCl), from
+    measured values. The ions are not relaxed. Where the crystal is in no such minimum, :data:`USUAL`.
+    """
+    frames = [crystal.copy() for _ in range(3)]
+    for frame, strain in zip(frames, (-STRAIN, 0.0, STRAIN), strict=True):
+        frame.set_cell(crystal.cell.array * (1 + strain), scale_atoms=True)
+    low, middle, high = (labels(frame)['energy'] / len(crystal) for frame in evaluator.evaluate(frames))
+    product = (low + high - 2 * middle) / (3 * STRAIN) ** 2
+    found = MELTING * product / units.kB
+    return float(found) if COLDEST < found < HOTTEST else USUAL
+
+
+def simulate(
+    calculator: Calculator, start: Atoms, ensemble: str, temperature: float, parameters: StabilityParameters
+) -> dict[str, Any]:
+    """Make one run; see :func:`run` for what is returned."""
+    atoms = Atoms(start.numbers, start.positions, cell=start.cell, pbc=True, calculator=calculator)
+    timestep = parameters.timestep or float(
+        np.clip(STEP_OF_MASS * np.sqrt(atoms.get_masses().min()), SHORTEST_STEP, LONGEST_STEP)
+    )
+    watch = _Watch(atoms, ensemble, temperature, timestep)
+    rng = np.random.default_rng(parameters.seed)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=2 * temperature, force_temp=True, rng=rng)
+    Stationary(atoms, preserve_temperature=True)
+    dynamics = _dynamics(atoms, ensemble, temperature, timestep * units.fs, rng)
+    begin, steps, reason = perf_counter(), 0, None
+    try:
+        reason = watch.look(0)
+        while reason is None and steps < parameters.steps:
+            dynamics.run(min(EVERY, parameters.steps - steps))
+            steps = dynamics.nsteps
+            reason = watch.look(steps)
+            if reason is None and perf_counter() - begin > parameters.seconds:
+                reason = 'time'
+    except Exception as exception:  # whatever an engine raises when atoms overlap or are lost
+        reason, watch.detail = 'crash', f'the calculator failed: {exception}'[:200]
+    return watch.result(steps, reason or 'completed')
+
+
+def _dynamics(
+    atoms: Atoms, ensemble: str, temperature: float, timestep: float, rng: np.random.Generator
+) -> MolecularDynamics:
+    if ensemble == 'nve':
+        return VelocityVerlet(atoms, timestep)
+    if ensemble == 'nvt':
+        return Bussi(atoms, timestep, temperature_K=temperature, taut=THERMOSTAT * timestep, rng=rng)
+    return IsotropicMTKNPT(
+        atoms, timestep, temperature_K=temperature, pressure_au=0.0,
+        tdamp=THERMOSTAT * timestep, pdamp=BAROSTAT * timestep,
+    )  # fmt: skip
+
+
+class _Watch:
+    """Looks at a run every few steps and says when it is over."""
+
+    def __init__(self, atoms: Atoms, ensemble: str, temperature: float, timestep: float):
+        self.atoms, self.ensemble, self.temperature, self.timestep = atoms, ensemble, temperature, timestep
+        self.positions, self.volume = atoms.get_scaled_positions(wrap=False), atoms.get_volume()
+        self.floor = atoms.get_potential_energy() / len(atoms) - DEEPEST
+        kinds = sorted(set(atoms.numbers.tolist()))
+        self.contact = {(i, j): CLOSEST * contact_distance((i, 0), (j, 0)) for i in kinds for j in kinds}
+        self.table: list[tuple[float, ...]] = []
+        self.shortest, self.gamma, self.detail = np.inf, None, ''
+
+    def look(self, step: int) -> str | None:
+        """Note where the run is; return the reason for which it must end, if there is one."""
+        atoms = self.atoms
+        potential = atoms.get_potential_energy() / len(atoms)
+        if 'gamma' in atoms.calc.results:
+            self.gamma = max(self.gamma or 0.0, float(atoms.calc.results['gamma'].max()))
+        temperature = atoms.get_temperature()
+        ratio = atoms.get_volume() / self.volume
+        if not np.isfinite([potential, temperature, ratio]).all() or not np.isfinite(atoms.positions).all():
+            self.detail = 'energies or positions are no longer numbers'
+            return 'crash'
+        self.table.append((step, potential + atoms.get_kinetic_energy() / len(atoms), temperature, ratio))
+        if ratio > VOLUME_RATIO:
+            self.detail = f'the volume grew to {ratio:.2f} times that of the crystal'
+            return 'evaporation'
+        if close := self._collapsed():
+            self.detail = close
+            return 'collapse'
+        if potential < self.floor:
+            self.detail = f'the energy fell by {self.floor + DEEPEST - potential:.1f} eV/atom below the crystal'
+            return 'energy'
+        # all of the start's kinetic energy may be there for a moment, twice the temperature
+        if step and temperature > TEMPERATURE_RATIO * self.temperature:
+            self.detail = f'the temperature rose to {temperature:.0f} K'
+            return 'temperature'
+        return None
+
+    def _collapsed(self) -> str:
+        """Note the shortest distance; say which two atoms have collapsed, if any."""
+        reach = max(4.0, *self.contact.values())
+        atoms = self.atoms
+        first, second, _, distances = periodic_pairs(atoms.positions, atoms.cell.array, atoms.pbc, reach)
+        if not len(distances):
+            return ''
+        self.shortest = min(self.shortest, float(distances.min()))
+        numbers = atoms.numbers
+        limits = np.array([self.contact[pair] for pair in zip(numbers[first], numbers[second], strict=True)])
+        worst = int((distances / limits).argmin())
+        if distances[worst] >= limits[worst]:
+            return ''
+        pair = f'{atoms.symbols[first[worst]]}-{atoms.symbols[second[worst]]}'
+        return f'{pair} came as close as {distances[worst]:.2f} Å (limit {limits[worst]:.2f} Å)'
+
+    def result(self, steps: int, reason: str) -> dict[str, Any]:
+        """Return the results of the run."""
+        completed = reason in ('completed', 'time')
+        table = np.array(self.table).reshape(-1, 4)
+        settled = table[table[:, 0] >= SETTLING * steps]
+        drift, error = _drift(settled, self.timestep) if self.ensemble == 'nve' and completed else (None, None)
+        where = f'{self.ensemble.upper()} at {self.temperature:.0f} K: {reason} at step {steps}'
+        chosen = table[np.unique(np.linspace(0, len(table) - 1, min(POINTS, len(table))).round().astype(int))]
+        return {
+            'ensemble': self.ensemble,
+            'temperature': self.temperature,
+            'n_atoms': len(self.atoms),
+            'steps': steps,
+            'timestep': self.timestep,
+            'completed': completed,
+            'reason': reason,
+            'message': '' if completed else f'{where}: {self.detail}',
+            'drift': drift,
+            'drift_error': error,
+            'mean_temperature': float(settled[:, 2].mean()) if len(settled) else None,
+            'volume_ratio': float(settled[:, 3].mean()) if len(settled) else None,
+            'shortest': self.shortest if np.isfinite(self.shortest) else None,
+            'gamma_max': self.gamma,
+            'displacement': self._displacement(),
+            'energies': chosen[:, 1].tolist(),
+            'times': (chosen[:, 0] * self.timestep / 1000).tolist(),
+        }
+
+    def _displacement(self) -> float | None:
+        """Root of the mean square displacement (Å) from the lattice sites."""
+        moved = self.atoms.get_scaled_positions(wrap=False) - self.positions
+        moved = (moved - moved.mean(axis=0)) @ self.atoms.cell.array
+        distance = float(np.sqrt((moved**2).sum(axis=1).mean()))
+        return distance if np.isfinite(distance) else None
+
+
+def _drift(table: np.ndarray, timestep: float) -> tuple[float, float]:
+    """Slope of the total energy (eV/atom/ns) and its standard error, by blocks: neighbours in time are not independent.
+
+    :param table: step and total energy (eV/atom) in the first two columns. :param timestep: fs.
+    """
+    times, energies = table[:, 0] * timestep * 1e-6, table[:, 1]
+    slope, offset = np.polyfit(times, energies, 1)
+    residuals = energies - slope * times - offset
+    blocks = np.array([block.mean() for block in np.array_split(residuals, min(10, len(residuals)))])
+    width = max(np.ptp(times), 1e-12)
+    return float(slope), float(blocks.std(ddof=1) * np.sqrt(12 / len(blocks)) / width)
+
+
+def _supercell(crystal: Atoms, atoms: int) -> Atoms:
+    """A supercell of so many atoms at least, as long along each axis as can be; not repeated along vacuum."""
+    given = (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers)
+    lattice, positions, numbers = spglib.standardize_cell(given, no_idealize=True, symprec=SYMPREC) or given
+    cell = Atoms(numbers, cell=lattice, scaled_positions=positions, pbc=True)
+    lengths, repeats = cell.cell.lengths(), np.ones(3, dtype=int)
+    axes = [axis for axis in range(3) if axis not in vacuum_axes(cell)]
+    while axes and len(cell) * repeats.prod() < atoms:
+        repeats[min(axes, key=lambda axis: (round(repeats[axis] * lengths[axis], 3), axis))] += 1
+    return cell.repeat(repeats)
