@@ -13,13 +13,16 @@ from .utils import LazyGroup
 # said by AiiDA when it is first used; whoever sets up a machine need not be warned of that
 warnings.filterwarnings('ignore', message='Creating AiiDA configuration folder')
 
+#: In the order in which people use them.
+COMMANDS = ('doctor', 'setup', 'generate', 'fit', 'validate', 'launch', 'status', 'report', 'export', 'lineage')
+
 
 @click.group(
     'aiida-pyacemaker',
     cls=LazyGroup,
     lazy={
         name: f'{__name__}.{name}:cmd_{name}'
-        for name in ('doctor', 'setup', 'generate', 'fit', 'launch', 'status', 'report', 'export', 'lineage')
+        for name in COMMANDS
     },
     context_settings={'help_option_names': ['-h', '--help']},
 )

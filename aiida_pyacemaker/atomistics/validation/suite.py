@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -17,9 +18,13 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from pydantic import ValidationError
 
+from ..configurations import labels, set_labels
+from ..fitting.predictions import predict
+from ..fitting.references import align_energies, least_squares
 from ..generators.operations import NotApplicableError
 from ..labelling.teachers import describe as explain
 from ..parameters import Number, Section, parameter
+from ..potential import AcePotential
 from .crystals import check_crystals, describe, equilibrate, unique_names, why_not
 from .evaluator import Description, Evaluator, Report, plain
 from .parameters import PROPERTIES, Property
@@ -109,6 +114,31 @@ def crystals_of(content: Result) -> list[Atoms]:
         )
         for crystal in content['crystals']
     ]  # fmt: skip
+
+
+def predict_data(description: Description, frames: list[Atoms], processes: int = 1) -> tuple[list[Atoms], list[Atoms]]:
+    """Return labelled configurations on the energy scale of a potential, and the same predicted by it.
+
+    An ACE potential knows its scale, and tells gamma. The energies of any other have a zero of their own: they are
+    shifted by one number per element, by least squares.
+
+    :raises ValueError: if the potential cannot evaluate them.
+    """
+    if not isinstance(description, dict):
+        potential = AcePotential(Path(description))
+        potential.check_elements(frames)
+        aligned = align_energies(frames, potential.metadata.get('energy_scales', []))
+        return aligned, predict(potential, aligned)
+    with Evaluator(description, processes) as evaluator:
+        predictions = evaluator.evaluate(frames)
+    elements = sorted({symbol for atoms in frames for symbol in atoms.symbols})
+    zero = dict.fromkeys(elements, 0.0)
+    level, own = least_squares(frames, zero, elements), least_squares(predictions, zero, elements)
+    for atoms in predictions:
+        found = labels(atoms)
+        found['energy'] += sum(level[symbol] - own[symbol] for symbol in atoms.symbols)
+        set_labels(atoms, **found)
+    return frames, predictions
 
 
 def read_sections(properties: Sequence[str], settings: dict[str, dict[str, Any]]) -> dict[str, Section]:

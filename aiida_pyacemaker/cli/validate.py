@@ -1,0 +1,342 @@
+"""`aiida-pyacemaker validate`: judge any potential, or several side by side, without AiiDA."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .utils import attempt
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+REPORT, NUMBERS = 'validation_report.html', 'validation.json'
+#: Exit status where a potential fails.
+FAILED = 3
+#: How many crystals are looked at where only elements are known.
+CRYSTALS = 3
+#: One thread per process: several processes work side by side.
+THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
+COLORS = {'PASS': 'green', 'CONDITIONAL': 'yellow', 'FAIL': 'red'}
+
+
+@click.command('validate')
+@click.argument('potentials', nargs=-1, required=True, metavar='POTENTIAL...')
+@click.option(
+    '-s',
+    '--structures',
+    multiple=True,
+    metavar='FILE',
+    help='Crystals to look at: files of any format, folders, globs.',
+)
+@click.option('--elements', metavar='Al,Cu', help='Look at simple crystals of these elements instead.')
+@click.option(
+    '--properties', metavar='NAMES', help='What is looked at, such as eos,phonons. [default: all but melting]'
+)
+@click.option('--data', metavar='FILE', help='Labelled configurations to measure the errors on.')
+@click.option('--protocol', metavar='NAME', help='Protocol whose criteria judge. [default: balanced]')
+@click.option('--processes', type=click.IntRange(1), help='How many work side by side. [default: one per core]')
+@click.option('-o', '--output', type=click.Path(file_okay=False, path_type=Path), help='Folder for report and numbers.')
+def cmd_validate(
+    potentials: tuple[str, ...],
+    structures: tuple[str, ...],
+    elements: str | None,
+    properties: str | None,
+    data: str | None,
+    protocol: str | None,
+    processes: int | None,
+    output: Path | None,
+) -> None:
+    """Judge potentials as a physicist would: elastic constants, phonons, defects, stability and more.
+
+    POTENTIAL is the folder of a fitted or exported potential, a YAML file with a section `label.teacher` (any ASE
+    calculator, LAMMPS pair styles, universal potentials), or the name of a calculator such as emt. Several are judged
+    side by side. The exit status is 3 if one of them fails, 1 if the input is bad.
+    """
+    for name in THREADS:
+        os.environ.setdefault(name, '1')
+    warnings.simplefilter('ignore', DeprecationWarning)  # of libraries, nothing that people could change
+    with attempt():
+        from aiida_pyacemaker.workflows.protocols.runfile import load_protocols, protocol_defaults
+
+        known = load_protocols()['protocols']
+        if protocol is not None and protocol not in known:
+            raise ValueError(f'--protocol: there is no protocol {protocol}; known are {", ".join(known)}')
+        criteria = protocol_defaults(protocol)['validate']
+        suite = read_properties(properties)
+        described = read_potentials(potentials)
+        crystals = get_crystals(structures, elements, list(described.values()))
+        frames = read_data(data)
+        number = processes or len(os.sched_getaffinity(0))
+        target = output or Path('validation' if len(described) > 1 else f'{next(iter(described))}-validation')
+        found = {
+            title: look_at(title, description, crystals, suite, frames, number)
+            for title, description in described.items()
+        }
+        verdicts = judge_all(found, criteria)
+        for line in format_tables({title: content for title, (content, _) in found.items()}):
+            click.echo(line)
+        settings = {
+            'criteria': f'protocol {criteria_name(protocol)}',
+            'structures': ', '.join(structures) or 'automatic',
+        }
+        write_all(found, verdicts, {'Run': settings}, target)
+        sys.exit(FAILED if any(verdict['verdict'] == 'FAIL' for verdict in verdicts.values()) else 0)
+
+
+def criteria_name(protocol: str | None) -> str:
+    """Return the name of the protocol whose criteria judge."""
+    from aiida_pyacemaker.workflows.protocols.runfile import load_protocols
+
+    return protocol or load_protocols()['default_protocol']
+
+
+def read_properties(text: str | None) -> Any:
+    """Return what is to be looked at.
+
+    :raises ValueError: naming a property that there is not.
+    """
+    from aiida_pyacemaker.atomistics.validation.parameters import PROPERTIES
+    from aiida_pyacemaker.atomistics.validation.suite import Suite
+
+    if text is None:
+        return Suite()
+    names = text.replace(',', ' ').split()
+    unknown = [name for name in names if name not in PROPERTIES]
+    if unknown or not names:
+        what = f'there is no property {unknown[0]}' if unknown else 'name at least one'
+        raise ValueError(f'--properties: {what}; known are {", ".join(PROPERTIES)}')
+    return Suite(properties=names)
+
+
+def read_potentials(names: tuple[str, ...]) -> dict[str, Any]:
+    """Return what describes each potential, by a title of its own.
+
+    :raises ValueError: naming what is no potential.
+    """
+    described: dict[str, Any] = {}
+    for name in names:
+        title, description = read_potential(name)
+        number = 2
+        while title in described:
+            title, number = f'{title.rstrip("0123456789-")}-{number}', number + 1
+        described[title] = description
+    return described
+
+
+def read_potential(name: str) -> tuple[str, Any]:
+    """Return a title and what describes a potential, see :class:`..atomistics.validation.evaluator.Evaluator`.
+
+    :raises ValueError: if there is no such potential.
+    """
+    from aiida_pyacemaker.atomistics.validation.evaluator import identify
+
+    path = Path(name).expanduser()
+    if path.is_file() and (path.parent / 'metadata.json').is_file():
+        path = path.parent  # a file of a potential stands for all of them
+    if path.is_dir():
+        title, description = path.resolve().name, str(path.absolute())
+    elif path.is_file():
+        title, description = path.stem, read_teacher_file(path)
+    elif os.sep in name or path.suffix:
+        raise ValueError(f'there is neither a folder nor a file {name}')
+    else:
+        title, description = name, {'calculator': name}
+    try:
+        identify(description)
+    except ValueError as exception:
+        raise ValueError(
+            f'{name} is no potential ({exception}): give the folder of a fitted potential, a YAML file with a section '
+            '`label.teacher`, or the name of a calculator such as emt'
+        ) from None
+    return title, description
+
+
+def read_teacher_file(path: Path) -> dict[str, Any]:
+    """Return the section `label.teacher` of a YAML file (or what is in it, if that is all).
+
+    :raises ValueError: if there is none.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, UnicodeDecodeError) as exception:
+        raise ValueError(f'{path} is no YAML file: {exception}') from None
+    for keys in (('label', 'teacher'), ('teacher',), ()):
+        section = content
+        for key in keys:
+            section = section.get(key) if isinstance(section, dict) else None
+        if isinstance(section, dict) and 'calculator' in section:
+            model = section.get('model')
+            if isinstance(model, str) and (path.parent / model).is_file():
+                section = section | {'model': str((path.parent / model).absolute())}
+            return section
+    raise ValueError(f'{path} has no section `label.teacher` with a `calculator`')
+
+
+def get_crystals(structures: tuple[str, ...], elements: str | None, descriptions: list[Any]) -> list[Atoms]:
+    """Return the crystals to look at: those of the files, or simple ones of the elements.
+
+    :raises ValueError: if there are none, or the elements are not known.
+    """
+    from aiida_pyacemaker.atomistics.generators.elements import check_elements
+    from aiida_pyacemaker.atomistics.generators.files import read_structures
+    from aiida_pyacemaker.atomistics.validation.evaluator import identify
+
+    if structures and elements:
+        raise ValueError('--structures and --elements: give one of them')
+    if structures:
+        frames = read_structures(structures)
+        for atoms in frames:
+            atoms.info['must_be_stable'] = True
+        return frames
+    known = [found for found in (identify(item).get('elements') for item in descriptions) if found]
+    wanted = elements.replace(',', ' ').split() if elements else sorted(known[0]) if known else []
+    if not wanted:
+        raise ValueError('say what to look at: files with -s, or elements such as --elements Al')
+    check_elements(wanted)
+    return simple_crystals(wanted)
+
+
+def simple_crystals(elements: list[str]) -> list[Atoms]:
+    """Return the ground state of an element, or the most plausible crystals of several."""
+    from aiida_pyacemaker.atomistics.generators.elements import ground_state
+    from aiida_pyacemaker.atomistics.generators.generate import generate
+    from aiida_pyacemaker.atomistics.generators.plan import Structures
+    from aiida_pyacemaker.atomistics.validation.choose import choose_crystals
+
+    if len(elements) == 1:
+        atoms = ground_state(elements[0])
+        atoms.info['must_be_stable'] = True
+        return [atoms]
+    none = {'number': 0}
+    operations = ('eos', 'strain', 'shear', 'rattle', 'squeeze', 'vacancy', 'divacancy', 'interstitial', 'antisite')
+    operations = (*operations, 'surface', 'dimer', 'trimer', 'test')
+    plan = Structures(**dict.fromkeys(operations, none))
+    return choose_crystals(generate(elements, plan, seed=0).frames, CRYSTALS)
+
+
+def read_data(name: str | None) -> list[Atoms]:
+    """Return labelled configurations, none without a file."""
+    from aiida_pyacemaker.atomistics.datasets import read_labelled
+
+    return [] if name is None else read_labelled(Path(name).expanduser())
+
+
+def look_at(
+    title: str, description: Any, crystals: list[Atoms], suite: Any, frames: list[Atoms], processes: int
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return what is found with a potential, and what the plots of its errors are drawn of."""
+    from aiida_pyacemaker.atomistics.validation.errors import error_arrays, error_metrics, gamma_against_error
+    from aiida_pyacemaker.atomistics.validation.suite import predict_data, run_suite
+
+    click.echo(f'{title}:')
+    content = run_suite(description, crystals, suite, processes, report=lambda line: click.echo(f'  {line}'))
+    content['potential']['name'] = title
+    if 'melting' in suite.properties:
+        content['melting'] = melt(description, content)
+    if not frames:
+        return content, None
+    pair = predict_data(description, frames, processes)
+    content['errors'] = error_metrics(*pair) | {'gamma_against_error': gamma_against_error(*pair)}
+    return content, error_arrays(*pair)
+
+
+def melt(description: Any, content: dict[str, Any]) -> dict[str, Any]:
+    """Return the melting point of the first crystal."""
+    import tempfile
+
+    from aiida_pyacemaker.atomistics.validation.melting import run_melting
+    from aiida_pyacemaker.atomistics.validation.suite import attempt as attempt_property
+    from aiida_pyacemaker.atomistics.validation.suite import crystals_of
+    from aiida_pyacemaker.setup.engines import find_lammps
+
+    def run() -> dict[str, Any]:
+        engine = find_lammps()
+        lmp = (str(engine.executable), {**os.environ, **engine.environment})
+        with tempfile.TemporaryDirectory() as folder:
+            return run_melting(description, crystals_of(content)[0], {}, lmp, folder, lambda x: click.echo(f'  {x}'))
+
+    return attempt_property(run)
+
+
+def judge_all(found: dict[str, tuple[dict[str, Any], Any]], criteria: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the verdict of each potential."""
+    from aiida_pyacemaker.atomistics.validation.gate import judge
+
+    return {title: judge(content, references_of(content), criteria) for title, (content, _) in found.items()}
+
+
+def references_of(content: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return what was measured of the crystals."""
+    from aiida_pyacemaker.atomistics.validation.references import find_experiment
+
+    return {'experiment': [find_experiment(crystal) for crystal in content['crystals']]}
+
+
+def format_tables(contents: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the lines of a table for each crystal: the potentials, and experiment where it is known."""
+    from tabulate import tabulate
+
+    from aiida_pyacemaker.atomistics.validation.references import compare, find_experiment, quantities
+
+    (first, content), *others = contents.items()
+    lines = []
+    for index, crystal in enumerate(content['crystals']):
+        columns: dict[str, Any] = {title: quantities(other['crystals'][index]) for title, other in others}
+        columns |= {'experiment': measured} if (measured := find_experiment(crystal)) else {}
+        rows = [
+            [f'{row["label"]} ({row["unit"]})' if row['unit'] else row['label'], digits(row['value'])]
+            + [digits((row['others'][title] or {}).get('value')) for title in columns]
+            for row in compare(crystal, columns)
+        ]
+        lines += ['', f'{crystal["name"]}, {crystal["space_group"]}'.rstrip(', ')]
+        lines += tabulate(rows, ['', first, *columns], stralign='right', colalign=('left',)).splitlines()
+        lines += explain(index, contents)
+    return lines
+
+
+def digits(value: float | None) -> str:
+    """Return a number as people read it."""
+    return '' if value is None else f'{value:.4f}' if abs(value) < 10 else f'{value:.2f}'
+
+
+def explain(index: int, contents: dict[str, dict[str, Any]]) -> list[str]:
+    """Return why there are no numbers of a property of a crystal, by any of the potentials."""
+    from aiida_pyacemaker.atomistics.validation.parameters import PROPERTIES
+
+    lines = []
+    for title, content in contents.items():
+        crystal = content['crystals'][index]
+        for name in ('equilibrium', *PROPERTIES):
+            section = crystal.get(name) or {}
+            if section.get('message') and 'not looked at' not in section['message']:
+                lines.append(f'  {title}: {name}: {section["message"]}')
+    return lines
+
+
+def write_all(
+    found: dict[str, tuple[dict[str, Any], Any]], verdicts: dict[str, Any], provenance: dict[str, Any], target: Path
+) -> None:
+    """Write report and numbers of each potential, in a folder of its own if there are several, and say the verdicts."""
+    from aiida_pyacemaker.atomistics.validation.report import write_report
+
+    for title, (content, arrays) in found.items():
+        folder = target / title if len(found) > 1 else target
+        folder.mkdir(parents=True, exist_ok=True)
+        references = references_of(content)
+        references |= {other: its['crystals'] for other, (its, _) in found.items() if other != title}
+        numbers = {'content': content, 'verdict': verdicts[title], 'references': references}
+        (folder / NUMBERS).write_text(json.dumps(numbers, indent=1) + '\n', encoding='utf-8')
+        write_report(content, verdicts[title], references, arrays, provenance, folder / REPORT)
+        verdict = verdicts[title]['verdict']
+        click.echo('')
+        click.secho(f'{title}: {verdicts[title]["summary"]}', fg=COLORS[verdict], bold=True)
+        click.echo(f'  {folder / REPORT} (numbers in {NUMBERS})')
