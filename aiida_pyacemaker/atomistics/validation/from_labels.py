@@ -49,9 +49,7 @@ def plan(
     for index, crystal in enumerate(crystals):
         if why_not(crystal) or (known is not None and known[index]['eos']['status'] != 'ok'):
             continue
-        start = elasticity.standard_cell(crystal)  # the primitive cell: the cheapest
-        if known is not None:
-            start = _with_volume(start, known[index]['equilibrium']['volume'])
+        start = crystal if known is None else _with_volume(crystal, known[index]['equilibrium']['volume'])
         planned = MODULES[name].plan(start, _parameters(name, sections))
         undeformed = _with_volume(planned[0], start.get_volume() / len(start))
         mesh = None if kpoints_distance is None else kpoints_mesh(undeformed, kpoints_distance)
