@@ -260,7 +260,7 @@ def finish(node: WorkChainNode, target: Path) -> None:
     results |= measure_parts(node)
     (target / 'metrics.json').write_text(json.dumps(results, indent=2, sort_keys=True) + '\n', encoding='utf-8')
     pictures = draw_fit(node, target)
-    for name, title in (('train', 'training'), ('validation', 'validation'), ('test', 'held back')):
+    for name, title in (('train', 'training'), ('validation_part', 'validation'), ('test', 'held back')):
         if results.get(name):
             energy, forces = (format_error(results[name], key) for key in ('energy', 'forces'))
             click.echo(f'Errors ({title:10}): {energy:>7} meV/atom, {forces:>7} meV/Å')
@@ -273,7 +273,7 @@ def finish(node: WorkChainNode, target: Path) -> None:
 
 
 def measure_parts(node: WorkChainNode) -> dict[str, Any]:
-    """Return the errors of `validation` and `test` apart, if the fit was measured on both."""
+    """Return the errors on the two parts of what was held back, `validation_part` and `test`, if there are two."""
     from aiida_pyacemaker.atomistics.fitting.references import align_energies
     from aiida_pyacemaker.atomistics.validation.errors import error_metrics
 
@@ -285,7 +285,7 @@ def measure_parts(node: WorkChainNode) -> dict[str, Any]:
         return {}
     frames = align_energies(frames, node.outputs.potential.metadata.get('energy_scales', []))
     found = {}
-    for part in ('validation', 'test'):
+    for part, key in (('validation', 'validation_part'), ('test', 'test')):
         chosen = [index for index, name in enumerate(names) if name == part]
-        found[part] = error_metrics([frames[k] for k in chosen], [predictions[k] for k in chosen]) if chosen else None
+        found[key] = error_metrics([frames[k] for k in chosen], [predictions[k] for k in chosen]) if chosen else None
     return found

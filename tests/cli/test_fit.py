@@ -46,9 +46,9 @@ def data(tmp_path) -> str:
 
 def test_fit_and_continue(invoke, data, tmp_path):
     """Nothing has to be set; the folder holds what is promised; a continued fit takes the rows over."""
-    result = invoke(data, 'max_cost=60')
+    result = invoke(data, 'max_cost=60', '--split', '80:10:10')
     assert result.exit_code == 0, result.output
-    assert '23 configurations to train on, 2 held back' in result.output
+    assert '21 configurations to train on, 4 held back' in result.output
     folder = tmp_path / 'data-potential'
     names = {path.name for path in folder.iterdir()}
     assert {'potential.yaml', 'potential.yace', 'potential.asi', 'posterior.npz', 'in.lammps', 'metrics.json'} <= names
@@ -56,7 +56,10 @@ def test_fit_and_continue(invoke, data, tmp_path):
     metrics = json.loads((folder / 'metrics.json').read_text())
     assert metrics['test']['energy']['rmse'] < 0.005 and metrics['test']['forces']['rmse'] < 0.1
     assert metrics['chosen']['basis']['number_of_functions'] >= 10
-    assert metrics['rows']['computed'] == 22  # all but the free atom
+    assert metrics['rows']['computed'] == 20  # all but the free atom
+    assert metrics['validation_part']['n_frames'] == metrics['test']['n_frames'] == 2
+    assert metrics['validation_part']['energy'] != metrics['test']['energy']
+    assert 'Errors (validation):' in result.output and 'Errors (held back )' in result.output
 
     potential = orm.QueryBuilder().append(DataFactory('pyacemaker.potential'), project='id').all(flat=True)[-1]
     moved = read(data, index='1:4')
@@ -65,11 +68,11 @@ def test_fit_and_continue(invoke, data, tmp_path):
         atoms.calc = EMT()
         set_labels(atoms, atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress())
     write(tmp_path / 'new.extxyz', moved)
-    result = invoke(data, 'new.extxyz', '--continue', potential, '--hold-back', 0, '-o', 'second')
+    result = invoke(data, 'new.extxyz', '--continue', potential, '--split', 100, '-o', 'second')
     assert result.exit_code == 0, result.output
     metrics = json.loads((tmp_path / 'second' / 'metrics.json').read_text())
-    # the two that were held back before are new, too
-    assert metrics['rows']['computed'] == 5 and metrics['rows']['reused'] == 22
+    # the four that were held back before are new, too
+    assert metrics['rows']['computed'] == 7 and metrics['rows']['reused'] == 20
     assert metrics['generation'] == 1
 
 
@@ -91,6 +94,7 @@ def test_what_cannot_be(invoke, data, tmp_path):
         ([data, '--continue', 99999], '--continue: there is no node 99999'),
         (['max_cost=5'], 'name the files or PKs'),
         ([data, '--code', 'other@localhost'], 'other@localhost'),
+        ([data, '--split', '80-20'], '--split: `80-20` is not TRAIN:TEST'),
     ):
         result = invoke(*arguments)
         assert result.exit_code != 0 and message in result.output, (arguments, result.output)
