@@ -28,9 +28,9 @@ from .defects import outcome
 NOTICEABLE = 0.005
 #: Points of the interpolation between two computed ones.
 FINE = 40
-#: Two elements are bonded in a crystal if no farther apart than this times the sum of their covalent radii.
+#: Two elements are neighbours in a crystal if no farther apart than this times the sum of their covalent radii.
 BONDED = 1.3
-#: The minimum of a dimer is looked for between these parts of the bond length (and below, if the energy still falls).
+#: The minimum of a dimer is looked for between these parts of the bond length.
 WINDOW = (0.75, 1.25)
 #: Å; atoms this far apart do not feel each other.
 APART = 15.0
@@ -97,8 +97,8 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Pairs) -> dict[st
 def plan_dimers(crystals: list[Atoms], elements: list[str], parameters: Pairs) -> list[Atoms]:
     """Return dimers of every pair of elements in vacuum, and each pair far apart; their info has `pair`, `distance`.
 
-    :param crystals: whose shortest distances are the bond lengths, where two elements are bonded in one; else the bond
-        length is the sum of the covalent radii.
+    :param crystals: whose shortest distances are the bond lengths of elements that are neighbours in one of them; of
+        others it is the sum of the covalent radii.
     """
     shortest = shortest_distances(crystals)
     parts = np.linspace(
@@ -204,8 +204,14 @@ def find_hole(points: np.ndarray, values: np.ndarray, begin: float) -> dict[str,
 
 
 def _minimum(points: np.ndarray, energies: np.ndarray, bond: float) -> float:
-    """Return the minimum of a dimer's curve: the lowest point of the window, and on from there if it still falls."""
+    """Return the minimum of a dimer's curve: the lowest within the window; without one, where its lowest point leads.
+
+    A molecule such as N2 has a far shorter bond than the sum of the covalent radii: its energy falls all the way.
+    """
     window = np.flatnonzero((points >= WINDOW[0] * bond) & (points <= WINDOW[1] * bond))
+    minima = window[1:-1][(np.diff(energies[window])[:-1] < 0) & (np.diff(energies[window])[1:] > 0)]
+    if len(minima):
+        return float(points[minima[np.argmin(energies[minima])]])
     lowest = int(window[np.argmin(energies[window])])
     while lowest > 0 and energies[lowest - 1] < energies[lowest]:
         lowest -= 1
