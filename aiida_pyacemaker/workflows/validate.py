@@ -8,6 +8,7 @@ from aiida.plugins import DataFactory, WorkflowFactory
 
 from aiida_pyacemaker.calculations.functions.judge import judge
 from aiida_pyacemaker.calculations.functions.make_requested import make_requested
+from aiida_pyacemaker.calculations.functions.validation_report import validation_report
 
 from .adopt import adopt_child
 from .deploy import deploy
@@ -55,11 +56,13 @@ class ValidateWorkChain(WorkChain):
                 cls.run_melting,
             ),
             cls.judge,
+            cls.write_report,
             cls.results,
         )
         spec.output('results', valid_type=orm.Dict, help='The verdict, every check, and what would cure what failed.')
         spec.output('content', valid_type=orm.Dict, help='Everything that was found.')
         spec.output('references', valid_type=orm.Dict, help='What it was compared with: DFT and experiment.')
+        spec.output('report', valid_type=orm.SinglefileData, required=False, help='The same for people: one HTML file.')
         spec.output(
             'predictions', valid_type=ConfigurationsData, required=False, help='The held-out set as it predicts it.'
         )
@@ -123,7 +126,11 @@ class ValidateWorkChain(WorkChain):
             )
         if self.validate['references']:
             children['references'] = WorkflowFactory('pyacemaker.reference').get_builder_from_protocol(
-                dict(self.inputs.codes), self.inputs.crystals, self.inputs.parameters['label'], options=options
+                dict(self.inputs.codes),
+                self.inputs.crystals,
+                self.inputs.parameters['label'],
+                parameters=self.validate,
+                options=options,
             )
         return ToContext(**{name: self.submit_step(builder, name) for name, builder in children.items()})
 
@@ -136,7 +143,8 @@ class ValidateWorkChain(WorkChain):
         builder = WorkflowFactory('pyacemaker.melting').get_builder_from_protocol(
             self.inputs.codes.lammps,
             self.inputs.potential,
-            self.inputs.crystals,
+            self.ctx.suite.outputs.crystals if 'suite' in self.ctx else self.inputs.crystals,
+            parameters={**self.validate[MELTING], 'seed': self.inputs.parameters['seed']},
             options=self.inputs.parameters['options']['lammps'],
         )
         return ToContext(melting=self.submit_step(builder, MELTING))
@@ -169,10 +177,23 @@ class ValidateWorkChain(WorkChain):
             self.out('requested', requested)
         return None
 
+    def write_report(self):
+        """Write the report; what goes wrong with it costs nothing but itself."""
+        measured = {}
+        if 'errors' in self.ctx:
+            measured = {'test_set': self.inputs.test_set, 'predictions': self.ctx.errors.outputs.predictions}
+            self.out('predictions', measured['predictions'])
+        judged = {name: self.outputs[name] for name in ('results', 'content', 'references')}
+        try:
+            report = validation_report(
+                **judged, **measured, provenance=orm.Dict(self.get_provenance()), metadata={'call_link_label': 'report'}
+            )
+            self.out('report', report)
+        except Exception as exception:
+            self.report(f'the report could not be written: {exception}')
+
     def results(self):
         """Deploy what has passed, and attach the rest."""
-        if 'errors' in self.ctx:
-            self.out('predictions', self.ctx.errors.outputs.predictions)
         verdict = self.outputs['results'].get_dict()
         if self.inputs.deploy and verdict['verdict'] != 'FAIL':
             name = deploy(self.inputs.potential, verdict)
@@ -190,7 +211,30 @@ class ValidateWorkChain(WorkChain):
             self.report(f'there is no {name}: {node.process_label}<{node.pk}> {node.exit_message}')
         return node.outputs.results if node.is_finished_ok else None
 
+    def get_provenance(self) -> dict:
+        """Return where the potential and the judgement are from, for people."""
+        potential, parameters = self.inputs.potential, self.inputs.parameters.get_dict()
+        nodes = {'judgement': describe_node(self.node), 'potential': describe_node(potential)}
+        if potential.creator is not None:
+            nodes['fit'] = describe_node(potential.creator)
+            nodes['training set'] = describe_node(potential.creator.inputs.configurations)
+        if 'test_set' in self.inputs:
+            nodes['held-out set'] = describe_node(self.inputs.test_set)
+        label = {key: value for key, value in parameters['label'].items() if isinstance(value, str | int | float)}
+        programs = {name: code.full_label for name, code in self.inputs.codes.items()}
+        return {
+            'AiiDA nodes': nodes,
+            'labels': label,
+            'codes': programs,
+            'cite': ['aiida', *{'qe': ['qe'], 'vasp': ['vasp']}.get(label.get('oracle'), [])],
+        }
+
     def submit_step(self, builder, name: str):
         """Submit a step, unless a worker that was killed has submitted it."""
         builder.metadata.call_link_label = name
         return adopt_child(self, name) or self.submit(builder)
+
+
+def describe_node(node: orm.Node) -> str:
+    """Return what names a node: in this profile, and everywhere."""
+    return f'{node.uuid} (PK {node.pk})'

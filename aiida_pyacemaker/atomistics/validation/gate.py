@@ -15,15 +15,13 @@ from typing import Any, NamedTuple
 
 from ase import units
 
+from .parameters import Gate
+
 #: From the best to the worst.
 VERDICTS = {'pass': 'PASS', 'warn': 'CONDITIONAL', 'fail': 'FAIL'}
 #: Criteria whose value should be large; all others should be small.
 AT_LEAST = ('born', 'pair_barrier', 'compression_barrier', 'vacancy', 'surface', 'stacking_fault')
-UNITS = {
-    'energy_rmse': 'eV/atom', 'force_rmse': 'eV/Å', 'stress_rmse': 'GPa', 'born': 'GPa', 'pair_barrier': 'eV',
-    'compression_barrier': 'eV/atom', 'vacancy': 'eV', 'surface': 'J/m²', 'stacking_fault': 'mJ/m²',
-    'drift': 'eV/atom/ns', 'volume_dft': '%', 'bulk_modulus_dft': '%', 'shear_modulus_dft': '%', 'melting': '%',
-}  # fmt: skip
+UNITS = {name: (field.json_schema_extra or {}).get('unit', '') for name, field in Gate.model_fields.items()}
 #: What a property that could not be had at all asks for.
 REMEDIES = {
     'equilibrium': 'rattle', 'eos': 'volume', 'elasticity': 'strain', 'phonons': 'rattle', 'vacancy': 'vacancy',
@@ -80,7 +78,7 @@ class Judgement:
         grounds = find_grounds(crystals)
         for index, crystal in enumerate(crystals):
             self.look_at_crystal(index, crystal, crystal.get('must_be_stable', index in grounds))
-        self.look_at_section(None, 'pairs', self.content.get('pairs'), look_at_pairs)
+        self.look_at_section(None, 'pairs', self.content.get('pairs'), self.look_at_dimers)
         self.look_at_section(None, 'melting', self.content.get('melting'), self.look_at_melting)
 
     def look_at_crystal(self, index: int, crystal: dict[str, Any], ground: bool) -> None:
@@ -123,6 +121,17 @@ class Judgement:
         else:
             for found in look(section):
                 self.check(index, found)
+
+    def look_at_dimers(self, section: dict[str, Any]) -> Iterator[Found]:
+        """Yield how deep holes are into which two atoms alone fall."""
+        for name, pair in section['pairs'].items():
+            hole = pair.get('hole')
+            if hole is None or compare(hole['energy'], self.criteria['pair_barrier'], True) == 'pass':
+                yield Found('dimer_hole', None)
+                continue
+            text = f'two atoms {name} alone fall into a hole of {hole["depth"]:.2g} eV below {hole["distance"]:.2f} Å'
+            request = {'kind': 'dimer', 'elements': name.split('-'), 'distances': span_of(pair)}
+            yield Found('dimer_hole', hole['depth'], text, (request,))
 
     def look_at_melting(self, section: dict[str, Any]) -> Iterator[Found]:
         """Yield how far the melting point is from experiment, where that is known."""
@@ -264,7 +273,7 @@ def look_at_eos(section: dict[str, Any]) -> Iterator[Found]:
     volumes = section['volumes']
     step = (max(volumes) - min(volumes)) / max(len(volumes) - 1, 1)
     requests = tuple({'kind': 'volume', 'volume': [kink - 2 * step, kink + 2 * step]} for kink in kinks)
-    number = max(len(kinks), int(not section.get('smooth', True)))
+    number = max(len(kinks), int(not section.get('smooth', True)), int(not section.get('monotone', True)))
     if number and not kinks:
         requests = ({'kind': 'volume', 'volume': [min(volumes), max(volumes)]},)
     where = ', '.join(f'{kink:.2f}' for kink in kinks)
@@ -299,15 +308,18 @@ def look_at_pairs(section: dict[str, Any]) -> Iterator[Found]:
         if hole is None:
             yield Found('pair_barrier', None, f'{name} repel each other down to {pair.get("shortest", 0):.2f} Å')
             continue
-        reach = max(pair['distances'])
-        farthest = min(reach, 1.35 * hole['distance'])
-        nearest = hole.get('bottom') or 0.8 * hole['distance']
-        request = {'kind': 'pair', 'elements': name.split('-'), 'distances': [nearest, farthest]}
+        request = {'kind': 'pair', 'elements': name.split('-'), 'distances': span_of(pair)}
         text = f'{name} fall into a hole below {hole["distance"]:.2f} Å, {hole["energy"]:.2g} eV up'
         yield Found('pair_barrier', hole['energy'], text, (request,))
     compression = section.get('compression')
     if compression and compression.get('status', 'ok') == 'ok':
         yield from look_at_compression(compression)
+
+
+def span_of(pair: dict[str, Any]) -> list[float]:
+    """Return between what distances (Å) a hole is to be filled: from inside of its bottom to outside of its rim."""
+    hole = pair['hole']
+    return [0.9 * hole['bottom'], min(max(pair['distances']), 1.35 * hole['distance'])]
 
 
 def look_at_compression(section: dict[str, Any]) -> Iterator[Found]:

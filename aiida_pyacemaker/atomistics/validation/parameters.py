@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ..parameters import Number, Positive, Section, parameter
+from .melting import Melting
 
 #: What can be looked at, in this order.
 PROPERTIES = (
@@ -54,6 +55,9 @@ class Gate(Section):
     compression_barrier: Criterion = parameter(
         'At least: energy of a compressed crystal from which it falls into a hole.', unit='eV/atom'
     )
+    dimer_hole: Criterion = parameter(
+        'At most: depth of a hole into which two atoms alone fall from where `pair_barrier` is not kept.', unit='eV'
+    )
     vacancy: Criterion = parameter('At least: formation energy of a vacancy.', unit='eV')
     surface: Criterion = parameter('At least: energy of a surface.', unit='J/m²')
     stacking_fault: Criterion = parameter(
@@ -90,4 +94,5 @@ class Validate(Section):
     max_requests: Number = parameter(
         'How often the loop labels what a failed judgement asks for, and goes on, before it gives up.', ge=0
     )
+    melting: Melting = parameter('How the melting point is found.', default=Melting())
     gate: Gate = parameter('The criteria of the verdict.')

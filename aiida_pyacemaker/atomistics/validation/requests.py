@@ -11,6 +11,7 @@ from ase import Atoms
 from ..checks.duplicates import Duplicates
 from ..checks.overlap import covalent_distance
 from ..generators.operations import NotApplicableError
+from ..generators.operations.clusters import SPACE
 from ..generators.operations.common import label, strain_in_place
 from ..generators.operations.defects import Vacancy, vacancy
 from ..generators.operations.rattle import Rattle, rattle
@@ -39,8 +40,8 @@ def make_structures(requests: list[dict[str, Any]], crystals: list[Atoms], seed:
     :param requests: of a verdict, see :func:`~aiida_pyacemaker.atomistics.validation.gate.judge`: `kind`, `crystal` (an
         index), `reason`, and what the kind takes: `mode` the `numbers`, `positions`, `cell` of a commensurate cell and
         the `displacements` of its atoms; `strain` perhaps `strain` (Voigt); `volume` perhaps `volume` (two, Å³/atom);
-        `pair` `elements` and `distances` (two, Å); `vacancy`; `surface` perhaps `miller`; `temperature` `temperature`
-        (K); `rattle`.
+        `pair` and `dimer` `elements` and `distances` (two, Å); `vacancy`; `surface` perhaps `miller`; `temperature`
+        `temperature` (K); `rattle`.
     :param crystals: the crystals that were judged, at their equilibrium.
     :param seed: of everything random.
     :returns: structures without labels, to be trained on; info `family` is 'request', `operation` the kind, and
@@ -143,6 +144,26 @@ def pushed(parent: Atoms, request: dict[str, Any], rng: np.random.Generator) -> 
     return [closer(supercell(parent, ATOMS), pair, distance, rng) for distance in np.linspace(near, far, NUMBER)]
 
 
+def paired(parent: Atoms, request: dict[str, Any], rng: np.random.Generator) -> list[Atoms]:
+    """Two atoms alone, at distances evenly in a range, and the same pushed together in the crystal."""
+    pair = tuple(request['elements'])
+    least = LEAST * covalent_distance(pair)
+    near, far = (max(distance, least) for distance in request['distances'])
+    alone = []
+    for distance in np.linspace(near, far, NUMBER):
+        cell = np.add(SPACE, [0.0, 0.0, distance])
+        atoms = Atoms(pair, [[0, 0, 0], [0, 0, distance]], cell=cell, pbc=True)
+        atoms.center()
+        atoms.info = {'phase': 'dimer', 'vacuum_axes': [0, 1, 2], 'parameters': {'distance': round(distance, 4)}}
+        alone.append(atoms)
+    return [*alone, *(pushed(parent, request, rng) if has_pair(parent, pair) else [])]
+
+
+def has_pair(parent: Atoms, pair: tuple[str, ...]) -> bool:
+    """Return whether a crystal holds the elements of a pair."""
+    return set(pair) <= set(parent.symbols)
+
+
 def without_atom(parent: Atoms, request: dict[str, Any], rng: np.random.Generator) -> list[Atoms]:
     """Cells with a vacancy, rattled."""
     number = NUMBER // 2
@@ -178,6 +199,7 @@ KINDS: dict[str, Make] = {
     'strain': strained,
     'volume': compressed,
     'pair': pushed,
+    'dimer': paired,
     'vacancy': without_atom,
     'surface': cut,
     'temperature': hot,
