@@ -20,10 +20,7 @@ COMMANDS = ('doctor', 'setup', 'generate', 'fit', 'validate', 'launch', 'status'
 @click.group(
     'aiida-pyacemaker',
     cls=LazyGroup,
-    lazy={
-        name: f'{__name__}.{name}:cmd_{name}'
-        for name in COMMANDS
-    },
+    lazy={name: f'{__name__}.{name}:cmd_{name}' for name in COMMANDS},
     context_settings={'help_option_names': ['-h', '--help']},
 )
 @click.version_option(__version__, '-v', '--version', prog_name='aiida-pyacemaker')

@@ -135,27 +135,31 @@ def read_potential(name: str) -> tuple[str, Any]:
 
     :raises ValueError: if there is no such potential.
     """
-    from aiida_pyacemaker.atomistics.validation.evaluator import identify
+    from aiida_pyacemaker.atomistics.labelling.teachers import read_teacher
+    from aiida_pyacemaker.atomistics.potential import METADATA, AcePotential
 
     path = Path(name).expanduser()
-    if path.is_file() and (path.parent / 'metadata.json').is_file():
+    if path.is_file() and (path.parent / METADATA).is_file():
         path = path.parent  # a file of a potential stands for all of them
-    if path.is_dir():
-        title, description = path.resolve().name, str(path.absolute())
-    elif path.is_file():
-        title, description = path.stem, read_teacher_file(path)
-    elif os.sep in name or path.suffix:
-        raise ValueError(f'there is neither a folder nor a file {name}')
-    else:
-        title, description = name, {'calculator': name}
-    try:
-        identify(description)
-    except ValueError as exception:
-        raise ValueError(
-            f'{name} is no potential ({exception}): give the folder of a fitted potential, a YAML file with a section '
-            '`label.teacher`, or the name of a calculator such as emt'
-        ) from None
-    return title, description
+    if (path / METADATA).is_file():
+        return path.resolve().name, str(AcePotential(path.absolute()).directory)
+    if path.is_file():
+        section = read_teacher_file(path)
+        read_teacher(section).model_file()
+        return path.stem, section
+    what = 'is a folder without a potential' if path.is_dir() else 'is neither a folder nor a file'
+    if not path.suffix and path.name == name:
+        try:
+            read_teacher({'calculator': name})
+            return name, {'calculator': name}
+        except ValueError as exception:
+            if 'cannot be a teacher' not in str(exception):
+                raise ValueError(f'{name}: {exception}') from None
+            what += ' nor a calculator'
+    raise ValueError(
+        f'{name} {what}: give the folder of a fitted potential, a YAML file with a section `label.teacher`, or the '
+        'name of a calculator such as emt'
+    )
 
 
 def read_teacher_file(path: Path) -> dict[str, Any]:
@@ -193,7 +197,10 @@ def get_crystals(structures: tuple[str, ...], elements: str | None, descriptions
     if structures and elements:
         raise ValueError('--structures and --elements: give one of them')
     if structures:
-        frames = read_structures(structures)
+        try:
+            frames = read_structures(structures)
+        except ValueError as exception:
+            raise ValueError(str(exception).replace('structures.files', '--structures', 1)) from None
         for atoms in frames:
             atoms.info['must_be_stable'] = True
         return frames
@@ -201,7 +208,10 @@ def get_crystals(structures: tuple[str, ...], elements: str | None, descriptions
     wanted = elements.replace(',', ' ').split() if elements else sorted(known[0]) if known else []
     if not wanted:
         raise ValueError('say what to look at: files with -s, or elements such as --elements Al')
-    check_elements(wanted)
+    try:
+        check_elements(wanted)
+    except ValueError as exception:
+        raise ValueError(str(exception).replace('system.elements', '--elements', 1)) from None
     return simple_crystals(wanted)
 
 
@@ -297,8 +307,9 @@ def format_tables(contents: dict[str, dict[str, Any]]) -> list[str]:
             + [digits((row['others'][title] or {}).get('value')) for title in columns]
             for row in compare(crystal, columns)
         ]
+        align = ('left', 'right', *('right' for _ in columns))
         lines += ['', f'{crystal["name"]}, {crystal["space_group"]}'.rstrip(', ')]
-        lines += tabulate(rows, ['', first, *columns], stralign='right', colalign=('left',)).splitlines()
+        lines += tabulate(rows, ['', first, *columns], disable_numparse=True, colalign=align).splitlines()
         lines += explain(index, contents)
     return lines
 

@@ -30,8 +30,8 @@ from aiida_pyacemaker.atomistics.fitting.posterior import add_uncertainty, with_
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.potential import AcePotential
-from aiida_pyacemaker.atomistics.validation.crystal import crystal_properties
 from aiida_pyacemaker.atomistics.validation.errors import BAND, error_metrics, force_errors, uncertainty_metrics
+from aiida_pyacemaker.atomistics.validation.suite import measure
 
 #: Training configurations of the small fits.
 FEW = 80
@@ -88,9 +88,7 @@ def judge_properties(potential: AcePotential, name: str, truth: dict[str, dict[s
     """Return rows of the second table."""
     rows = []
     for crystal, atoms in crystals(name).items():
-        found = with_error_bars(
-            potential, lambda calculator, atoms=atoms: crystal_properties(calculator, atoms), size=12
-        )
+        found = with_error_bars(potential, lambda calculator, atoms=atoms: measure(calculator, atoms), size=12)
         for key in PROPERTIES:
             value, bar = found[key]['value'], found[key]['std']
             error = value - truth[crystal][key]
@@ -118,7 +116,7 @@ def write_truth(name: str, directory: Path) -> None:
         calculator: Any = EAM(potential=str(potential_file('Cu_mishin1.eam.alloy')))
     else:
         calculator = DATA_SETS[name].label()
-    found = {crystal: crystal_properties(calculator, atoms) for crystal, atoms in crystals(name).items()}
+    found = {crystal: measure(calculator, atoms) for crystal, atoms in crystals(name).items()}
     (directory / f'{name}_crystals.json').write_text(json.dumps(found))
 
 

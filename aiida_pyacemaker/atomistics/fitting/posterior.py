@@ -312,7 +312,7 @@ def with_error_bars(
 
     `std` is None where more than half of the committee fails: then the data do not settle this property at all.
 
-    :param measure: such as `lambda calculator: crystal_properties(calculator, atoms)` of `validation.crystal`; a
+    :param measure: such as `lambda calculator: measure(calculator, atoms)` of `validation.suite`; a
         ValueError of it is a failure of that member.
     :raises ValueError: if it fails for the potential itself, or the potential has no posterior.
     """
@@ -320,9 +320,9 @@ def with_error_bars(
     for calculator in committee(potential, size, seed):
         with contextlib.suppress(ValueError):
             drawn.append(measure(calculator))
-    enough = 2 * len(drawn) > size
-    deviations = {name: np.array([found[name] - value[name] for found in drawn]) for name in value}
-    return {
-        name: {'value': float(value[name]), 'std': float(np.sqrt(np.mean(deviations[name] ** 2))) if enough else None}
-        for name in value
-    }
+    bars = {}
+    for name in value:
+        deviations = np.array([found[name] - value[name] for found in drawn if name in found])
+        known = 2 * len(deviations) > size
+        bars[name] = {'value': float(value[name]), 'std': float(np.sqrt(np.mean(deviations**2))) if known else None}
+    return bars

@@ -28,6 +28,7 @@ from ..potential import AcePotential
 from .crystals import check_crystals, describe, equilibrate, unique_names, why_not
 from .evaluator import Description, Evaluator, Report, plain
 from .parameters import PROPERTIES, Property
+from .references import quantities
 
 #: What needs no simulation program besides the potential.
 SUITE = tuple(name for name in PROPERTIES if name != 'melting')
@@ -103,6 +104,19 @@ def run_suite(
         report(f'done in {seconds["total"]:.0f} s on {processes} {"processes" if processes > 1 else "process"}')
         content = {'crystals': found, 'pairs': dimers, 'melting': None, 'errors': None, 'seconds': seconds}
         return plain({**content, 'potential': evaluator.metadata})
+
+
+def measure(calculator: Calculator, atoms: Atoms, properties: Sequence[str] = ('elasticity',)) -> dict[str, float]:
+    """Return the numbers of a crystal by name, see :func:`.references.quantities`: of what a committee is asked for.
+
+    :raises ValueError: if there is no equilibrium, or a property fails.
+    """
+    content = run_suite(calculator, [atoms], Suite(properties=list(properties)), report=lambda line: None)
+    crystal = content['crystals'][0]
+    for name in ('equilibrium', *properties):
+        if crystal[name]['status'] != 'ok':
+            raise ValueError(f'{name}: {crystal[name]["message"]}')
+    return quantities(crystal)
 
 
 def crystals_of(content: Result) -> list[Atoms]:

@@ -24,8 +24,8 @@ from aiida_pyacemaker.atomistics.fitting.posterior import (
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
 from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix, FrameRows
 from aiida_pyacemaker.atomistics.potential import POSTERIOR, AcePotential
-from aiida_pyacemaker.atomistics.validation.crystal import crystal_properties
 from aiida_pyacemaker.atomistics.validation.errors import BAND, uncertainty_metrics
+from aiida_pyacemaker.atomistics.validation.suite import measure
 
 from ..conftest import quiet
 
@@ -196,9 +196,7 @@ def test_committee_spreads_as_the_posterior_says(trained, testing):
 
 def test_error_bars_of_a_crystal(trained):
     potential, _ = trained
-    found = with_error_bars(
-        potential, lambda calculator: crystal_properties(calculator, bulk('Al', cubic=True)), size=4
-    )
+    found = with_error_bars(potential, lambda calculator: measure(calculator, bulk('Al', cubic=True)), size=4)
     assert found['a']['value'] == pytest.approx(3.99, abs=0.03)  # EMT
     assert 0 < found['a']['std'] < 0.1
     assert found['C11']['value'] == pytest.approx(53, rel=0.4) and found['C11']['std'] > 0
