@@ -20,11 +20,12 @@ from ase import Atoms, units
 from ..configurations import labels
 from ..generators.operations import NotApplicableError
 from ..generators.slabs import (
+    Crystal,
+    Miller,
     Stack,
     Termination,
     as_crystal,
     make_slab,
-    miller_label,
     proposed,
     stack_planes,
     surfaces_by_stability,
@@ -56,7 +57,7 @@ Parameters = Surfaces
 
 
 def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
-    """Return slabs, to be relaxed. Their info has `miller` (hkl, or hkil), `termination` and `area` (Å²).
+    """Return slabs, to be relaxed. Their info has `miller` (hkl, of hexagonal crystals hkil), `termination` and `area` (Å²).
 
     :raises NotApplicableError: for molecules and layers, and where no plane has a slab without a dipole.
     """
@@ -73,11 +74,9 @@ def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
             continue
         stack, termination = cut
         slab = with_vacuum(make_slab(stack, termination), parameters.vacuum)
-        # all permutations are equivalent in a cubic crystal: (001) is called (100)
-        miller = tuple(sorted(stack.miller, reverse=True)) if bulk.space_group >= CUBIC else stack.miller
         slab.info |= {
             'property': 'surfaces',
-            'miller': miller_label(miller, bulk.hexagonal),
+            'miller': _usual(stack.miller, bulk),
             'termination': termination.label,
             'area': stack.area,
         }
@@ -92,7 +91,7 @@ def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
 
 
 def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Surfaces) -> dict[str, Any]:
-    """Return `surfaces`: miller, energy and unrelaxed (J/m²), n_atoms, termination, thickness (Å).
+    """Return `surfaces`: miller (list), energy and unrelaxed (J/m²), n_atoms, termination, thickness (Å).
 
     :param crystal: labelled.
     :param relaxed: the slabs of :func:`plan`, relaxed.
@@ -120,6 +119,12 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Surfaces) -> dict[
 def run(crystal: Atoms, evaluator: Evaluator, parameters: Surfaces) -> dict[str, Any]:
     """Relax and analyse: see :func:`plan` and :func:`analyse`."""
     return analyse(crystal, evaluator.relax(plan(crystal, parameters), force=FORCE, steps=STEPS), parameters)
+
+
+def _usual(miller: Miller, bulk: Crystal) -> list[int]:
+    """Return the indices by which a plane goes: (100) for (001) of a cubic crystal, four of a hexagonal one."""
+    h, k, l = sorted(miller, reverse=True) if bulk.space_group >= CUBIC else miller  # noqa: E741
+    return [h, k, -h - k, l] if bulk.hexagonal else [h, k, l]
 
 
 def _cut(ranked: Stack, parameters: Surfaces) -> tuple[Stack, Termination] | None:
