@@ -57,7 +57,7 @@ Parameters = Surfaces
 
 
 def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
-    """Return slabs, to be relaxed. Their info has `miller` (hkl, of hexagonal crystals hkil), `termination` and `area` (Å²).
+    """Return slabs, to be relaxed. Their info has `miller` (hkl; hkil of hexagonal ones), `termination`, `area` (Å²).
 
     :raises NotApplicableError: for molecules and layers, and where no plane has a slab without a dipole.
     """
