@@ -152,3 +152,19 @@ def test_left_handed_cell(trained, training):
         calculator.calculate(frame)
     for name in ('energy', 'forces', 'stress', 'gamma'):
         np.testing.assert_allclose(calculators[0].results[name], calculators[1].results[name], atol=1e-10)
+
+
+def test_without_gamma_the_labels_are_the_same(alloy):
+    """The fast evaluator sums the same functions in another order."""
+    rng = np.random.default_rng(3)
+    slow, fast = alloy.calculator(), alloy.calculator(gamma=False)
+    for scale in (0.6, 0.8, 1.0, 1.3):
+        atoms = bulk('Cu', cubic=True).repeat((2, 1, 1))
+        atoms.symbols[rng.permutation(8)[:4]] = 'Al'
+        atoms.set_cell(scale * atoms.cell @ (np.eye(3) + 0.05 * rng.normal(size=(3, 3))), scale_atoms=True)
+        atoms.rattle(0.1, seed=1)
+        slow.calculate(atoms)
+        fast.calculate(atoms)
+        assert 'gamma' in slow.results and 'gamma' not in fast.results
+        for name in ('energy', 'forces', 'stress'):
+            np.testing.assert_allclose(fast.results[name], slow.results[name], rtol=1e-9, atol=1e-9)

@@ -57,7 +57,7 @@ def make_calculator(description: Description | Calculator) -> Calculator:
     if isinstance(description, dict):
         teacher = read_teacher(description)
         return make_teacher(teacher, teacher.model_file())
-    return AcePotential(Path(description)).calculator()
+    return AcePotential(Path(description)).calculator(gamma=False)
 
 
 class Evaluator:
