@@ -122,8 +122,7 @@ def flatten(crystal: dict[str, Any]) -> dict[str, float]:
         found['vacancy'] = crystal['vacancy']['sites'][0]['energy']
     if crystal['surfaces']['status'] == 'ok':
         for surface in crystal['surfaces']['surfaces']:
-            # of a cubic crystal these are the same
-            name = f'({surface["miller"]})'.replace('(001)', '(100)')
+            name = f'({"".join(map(str, surface["miller"]))})'
             found[name] = min(surface['energy'], found.get(name, surface['energy']))
     if crystal['stacking_fault']['status'] == 'ok':
         found |= {name: crystal['stacking_fault'][name] for name in ('intrinsic', 'unstable')}
