@@ -125,13 +125,16 @@ class ValidateWorkChain(WorkChain):
                 options=options['worker'],
             )
         if self.validate['references']:
-            children['references'] = WorkflowFactory('pyacemaker.reference').get_builder_from_protocol(
-                dict(self.inputs.codes),
-                self.inputs.crystals,
-                self.inputs.parameters['label'],
-                parameters=self.validate,
-                options=options,
-            )
+            try:
+                children['references'] = WorkflowFactory('pyacemaker.reference').get_builder_from_protocol(
+                    dict(self.inputs.codes),
+                    self.inputs.crystals,
+                    self.inputs.parameters['label'],
+                    parameters=self.validate,
+                    options=options,
+                )
+            except ValueError as exception:  # molecules have neither volume nor elastic constants
+                self.report(f'there are no references: {exception}')
         return ToContext(**{name: self.submit_step(builder, name) for name, builder in children.items()})
 
     def should_melt(self) -> bool:
