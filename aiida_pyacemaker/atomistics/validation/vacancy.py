@@ -10,6 +10,9 @@ atoms of X in a formula unit of :math:`n` atoms and the energy :math:`E_u`, the 
 In an element that is the usual :math:`E(N-1) - (N-1) E(N) / N`. In a compound it is what vacancies cost as long as the
 composition is kept (all sublattices have their share of them; none is bound to another), so the elements need no other
 phase as a reference, which a potential of the compound need not know.
+
+The volume is kept, so that energies come down as 1/N with the atoms of the supercell: with the default by 0.003 eV for
+copper (EAM, 108 atoms), 0.1 eV for silicon (Stillinger-Weber, 96 atoms), whose neighbours move far.
 """
 
 from __future__ import annotations

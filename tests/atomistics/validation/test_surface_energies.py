@@ -8,9 +8,12 @@ from ase import Atoms, units
 from ase.build import bulk, fcc100, fcc111, hcp0001
 from ase.calculators.emt import EMT
 
+from aiida_pyacemaker.atomistics.generators.elements import ground_state
 from aiida_pyacemaker.atomistics.generators.operations import NotApplicableError
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
 from aiida_pyacemaker.atomistics.validation.surfaces import Surfaces, plan, run
+from aiida_pyacemaker.atomistics.validation.vacancy import Vacancy
+from aiida_pyacemaker.atomistics.validation.vacancy import plan as plan_vacancies
 
 from .shipped import shipped
 
@@ -75,6 +78,15 @@ def test_layers_have_no_surfaces_of_their_own():
     layer.pbc = True
     with pytest.raises(NotApplicableError, match='surfaces: Mg2 is a slab'):
         plan(layer, Surfaces())
+
+
+def test_molecules_are_not_cut_through():
+    for plan_of in (plan, lambda crystal, _: plan_vacancies(crystal, Vacancy())):
+        with pytest.raises(NotApplicableError, match='made of molecules'):
+            plan_of(ground_state('N'), Surfaces())
+    # but atoms of a noble gas, and weakly bonded metals, are
+    assert len(plan(ground_state('Ar'), Surfaces())) == 3
+    assert len(plan(ground_state('Pb'), Surfaces())) == 3
 
 
 def test_slabs_that_are_too_large_are_left_out():
