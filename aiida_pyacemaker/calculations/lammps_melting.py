@@ -33,6 +33,7 @@ class LammpsMeltingCalculation(LammpsPaceCalculation):
         'atoms': at_least(1),
         'elongation': at_least(1),
         'reflections': lambda value: None if isinstance(value, list) else 'must be a list of pairs [h, k]',
+        'factor': at_least(0, strict=True),
         'coupling': one_of('iso', 'aniso', 'aniso_xy'),
         'tilted': one_of(True, False),
         'until': at_least(0, strict=True),
@@ -40,7 +41,7 @@ class LammpsMeltingCalculation(LammpsPaceCalculation):
         'order': at_least(0, strict=True),
     }
     #: The others belong to one program each.
-    REQUIRED_PARAMETERS = tuple(PARAMETERS)[:11]
+    REQUIRED_PARAMETERS = tuple(PARAMETERS)[:12]
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -56,7 +57,7 @@ class LammpsMeltingCalculation(LammpsPaceCalculation):
         spec.inputs['parameters'].help = (
             'What the simulation is to do, as `Search.next` says it: `program`, `temperature` (K), `pressure` (GPa), '
             '`timestep` (fs), `steps`, `seed`, what belongs to the box (`atoms`, `elongation`, `reflections`, '
-            '`coupling`, `tilted`), and `until` (K) of heat, `hot` of coexist, `order` of extend.'
+            '`factor`, `coupling`, `tilted`), and `until` (K) of heat, `hot` of coexist, `order` of extend.'
         )
         spec.inputs['metadata']['options']['parser_name'].default = 'pyacemaker.lammps_melting'
         spec.outputs['results'].help = 'What became of crystal and melt.'

@@ -143,7 +143,8 @@ class MeltingWorkChain(WorkChain):
             return None
         self.ctx.attempt = 0
         self.ctx.last = node.pk
-        track = node.outputs.track.get_arrays() if 'track' in node.outputs else {}
+        arrays = node.outputs.track if 'track' in node.outputs else None
+        track = {name: arrays.get_array(name) for name in arrays.get_arraynames()} if arrays else {}
         search = self.search
         search.done(self.ctx.run, Run(**node.outputs.results.get_dict(), track=track))
         self.report(search.last)

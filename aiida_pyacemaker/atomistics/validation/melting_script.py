@@ -3,7 +3,8 @@
 Solid is told from liquid by the long-range order of the crystal itself, so that nothing has to be known of its kind:
 the crystal stays in register with the sides of the box in the plane of the interface, and the amplitude of one of its
 reflections (h k 0), :math:`|\\sum_j \\exp(2 \\pi i (h x_j + k y_j))| / N` with fractional coordinates, is the share of
-atoms that are solid times the Debye-Waller factor, while a liquid of n atoms contributes about :math:`n^{1/2} / N`.
+atoms that are solid times the Debye-Waller factor and that of the structure, while a liquid of n atoms contributes about
+:math:`n^{1/2} / N`.
 """
 
 from __future__ import annotations
@@ -48,14 +49,14 @@ ELONGATION = 3.0
 LEAST_SOLID, MOST_SOLID = 0.1, 0.9
 #: This share of the crystal is held while the rest melts: as it cools a part of the melt freezes onto it.
 HELD = 0.45
-#: Steps of the parts that prepare a coexistence: solid, melting one half, cooling it, both together.
-PREPARE = {'solid': 3000, 'melt': 3000, 'cool': 1500, 'settle': 1500}
+#: Parts that prepare a coexistence, by the steps of the simulation: solid, melting one half, cooling it, both together.
+PREPARE = {'solid': 0.2, 'melt': 0.2, 'cool': 0.1, 'settle': 0.1}
 #: Shortest lattice planes (Å) and smallest structure factor by atom of a reflection that shows order.
 SHORTEST_SPACING, LEAST_FACTOR = 0.8, 0.3
 #: Mean displacement (by the width of the lattice planes) up to which a crystal holds, for the choice of reflections.
 DISPLACEMENT = 0.15
 #: By this factor the heating of a crystal goes from step to step; below this order it has melted.
-HEATING, MOLTEN = 1.08, 0.3
+HEATING, MOLTEN = 1.1, 0.4
 
 
 class NotApplicableError(ValueError):
@@ -97,7 +98,7 @@ def build_box(crystal: Atoms, atoms: int, elongation: float = 1.0) -> tuple[Atom
     :param crystal: any cell of it.
     :param elongation: how much longer than wide the box is, along the third side.
     :returns: the box, and what the input says of it: `atoms`, `elongation`, `reflections` (two [h, k] of the box),
-        `coupling` of the barostat, `tilted`.
+        their `factor` in the crystal at rest, `coupling` of the barostat, `tilted`.
     :raises NotApplicableError: if no side of the conventional cell is at right angles to the other two, or no
         reflection shows the order.
     """
@@ -107,10 +108,12 @@ def build_box(crystal: Atoms, atoms: int, elongation: float = 1.0) -> tuple[Atom
     repeats = [max(1, round(width / lengths[axis])) for axis in (0, 1)]
     layer = len(unit) * repeats[0] * repeats[1]
     repeats.append(max(2 if elongation > 1 else 1, round(atoms / layer)))
+    reflections = _reflections(unit)
     return unit.repeat(repeats), {
         'atoms': atoms,
         'elongation': elongation,
-        'reflections': [[h * repeats[0], k * repeats[1]] for h, k in _reflections(unit)],
+        'reflections': [[h * repeats[0], k * repeats[1]] for h, k in reflections],
+        'factor': float(np.mean([_factor(unit, index) for index in reflections])),
         'coupling': _coupling(unit),
         'tilted': bool(abs(unit.cell.angles()[2] - 90) > 0.01),
     }
@@ -139,7 +142,7 @@ def _upright(crystal: Atoms) -> Atoms:
 
 def _reflections(unit: Atoms) -> list[list[int]]:
     """Return two reflections (h k 0), not parallel, that show best whether the crystal is there."""
-    reciprocal, scaled = unit.cell.reciprocal()[:2], unit.get_scaled_positions()[:, :2]
+    reciprocal = unit.cell.reciprocal()[:2]
     most = [int(length / SHORTEST_SPACING) + 1 for length in unit.cell.lengths()[:2]]
     spacing = DISPLACEMENT * (unit.get_volume() / len(unit)) ** (1 / 3)
     scores = {}
@@ -148,7 +151,7 @@ def _reflections(unit: Atoms) -> list[list[int]]:
             q = 2 * np.pi * np.linalg.norm([h, k] @ reciprocal)
             if (h, k) <= (0, 0) or 2 * np.pi / q < SHORTEST_SPACING:
                 continue
-            factor = abs(np.exp(2j * np.pi * scaled @ [h, k]).mean())
+            factor = _factor(unit, [h, k])
             if factor > LEAST_FACTOR:
                 scores[h, k] = factor * np.exp(-0.5 * (q * spacing) ** 2 / 3)
     best = sorted(scores, key=lambda index: (-round(scores[index], 6), index))
@@ -156,6 +159,11 @@ def _reflections(unit: Atoms) -> list[list[int]]:
     if pair is None:
         raise NotApplicableError('no two reflections (h k 0) show the order of the crystal: look at another phase')
     return [list(index) for index in pair]
+
+
+def _factor(unit: Atoms, index: list[int]) -> float:
+    """Return the amplitude of a reflection [h, k] by atom, one where all atoms scatter in phase."""
+    return float(abs(np.exp(2j * np.pi * unit.get_scaled_positions()[:, :2] @ index).mean()))
 
 
 def _coupling(unit: Atoms) -> str:
@@ -189,8 +197,8 @@ def write_script(run: dict[str, Any], pair: str) -> str:
 
     :param run: what :meth:`~.melting.Search.next` says: `program` (heat, coexist, extend, superheat), `temperature`
         (K), `pressure` (GPa), `timestep` (fs), `steps`, `seed`, those of the box (`atoms`, `elongation`, `reflections`,
-        `coupling`, `tilted`), and `until` (K) for heat, `hot` (by the temperature) for coexist, `order` of the solid
-        for extend.
+        `factor`, `coupling`, `tilted`), and `until` (K) for heat, `hot` (by the temperature) for coexist, `order`
+        of the solid for extend.
     :param pair: the lines of the potential.
     """
     programs = {'heat': _heat, 'coexist': _coexist, 'extend': _extend, 'superheat': _superheat}
@@ -206,7 +214,7 @@ def write_script(run: dict[str, Any], pair: str) -> str:
         pair.rstrip('\n'),
         'neigh_modify every 1 delay 0 check yes',
         f'timestep {run["timestep"] * PS_PER_FS:.6g}',
-        *_order_lines(run['reflections']),
+        *_order_lines(run['reflections'], run['factor']),
         f'thermo {EVERY}',
         'thermo_style custom step temp pe press vol',
         'thermo_modify flush yes lost error',
@@ -216,8 +224,11 @@ def write_script(run: dict[str, Any], pair: str) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def _order_lines(reflections: list[list[int]]) -> list[str]:
-    """Return the lines of the variable `order`, the mean amplitude of the reflections by atom."""
+def _order_lines(reflections: list[list[int]], factor: float) -> list[str]:
+    """Return the lines of the variable `order`, the mean amplitude of the reflections by that of the crystal at rest.
+
+    :param factor: mean structure factor by atom.
+    """
     lines, terms = ['compute scaled all property/atom xs ys'], []
     for number, (h, k) in enumerate(reflections):
         phase = f'2*PI*({h}*c_scaled[1]+({k})*c_scaled[2])'
@@ -227,7 +238,7 @@ def _order_lines(reflections: list[list[int]]) -> list[str]:
     return [
         *lines,
         f'compute sums all reduce ave {names}',
-        f'variable order equal ({"+".join(terms)})/{len(reflections)}',
+        f'variable order equal ({"+".join(terms)})/{len(reflections) * factor:.10g}',
     ]
 
 
@@ -265,7 +276,8 @@ def _thermostat(run: dict[str, Any], temperature: float | str) -> str:
 def _heat(run: dict[str, Any]) -> list[str]:
     """Heat a crystal by a constant factor, step by step, until its order is gone."""
     number = int(np.ceil(np.log(run['until'] / run['temperature']) / np.log(HEATING)))
-    # Two thirds of the steps are for the new temperature, the last third is looked at.
+    # Two thirds of the steps are for the new temperature, the last third is looked at: all whole multiples of it, for
+    # only then has LAMMPS a mean at the end.
     look = run['steps'] // 3 // 10 * 10
     return [
         f'velocity all create {2 * run["temperature"]:.6f} {run["seed"]} mom yes rot no dist gaussian',
@@ -274,7 +286,7 @@ def _heat(run: dict[str, Any]) -> list[str]:
         'label heat',
         'variable upper equal ${heated}',
         f'fix dynamics all npt {_thermostat(run, "${upper}")} {_barostat(run, run["coupling"])}',
-        f'run {run["steps"] - look} post no',
+        f'run {2 * look} post no',
         f'fix look all ave/time 10 {look // 10} {look} v_order',
         f'run {look} post no',
         'variable found equal $(f_look:%.10g)',
@@ -298,7 +310,8 @@ def _coexist(run: dict[str, Any]) -> list[str]:
     """
     t, hot, seed = run['temperature'], run['hot'] * run['temperature'], run['seed']
     damping = THERMOSTAT_STEPS * run['timestep'] * PS_PER_FS
-    half = PREPARE['solid'] // 2 // 10 * 10
+    steps = {part: 10 * round(share * run['steps'] / 10) for part, share in PREPARE.items()}
+    half = 10 * round(steps['solid'] / 20)
     sides = ' '.join(f'v_{name}' for name in ('lx', 'ly', 'lz', 'order'))
     return [
         *(f'variable {name} equal {name}' for name in ('lx', 'ly', 'lz')),
@@ -322,15 +335,15 @@ def _coexist(run: dict[str, Any]) -> list[str]:
         # The lower edge of the box stays where it is, and with it the half that is held.
         f'fix dynamics liquid nph {_barostat(run, "z")} dilate liquid fixedpoint 0 0 $(zlo:%.12g)',
         f'fix heat liquid langevin {hot:.6f} {hot:.6f} {damping:.6g} {seed + 1}',
-        f'run {PREPARE["melt"]} post no',
+        f'run {steps["melt"]} post no',
         f'fix heat liquid langevin {hot:.6f} {t:.6f} {damping:.6g} {seed + 2}',
-        f'run {PREPARE["cool"]} post no',
+        f'run {steps["cool"]} post no',
         'unfix heat',
         'unfix dynamics',
         f'print "{MARK} solid_start $(v_order/v_solid_order:%.10g)"',
         'velocity all zero linear',
         f'fix dynamics all npt {_thermostat(run, t)} {_barostat(run, "z")}',
-        f'run {PREPARE["settle"]} post no',
+        f'run {steps["settle"]} post no',
         'unfix dynamics',
         'velocity all zero linear',
         f'velocity all scale {t:.6f}',
