@@ -181,6 +181,7 @@ def finish(node: WorkChainNode, target: Path) -> None:
     """Say how the run ended, export its project folder and say how to use the potential."""
     from aiida_pyacemaker.workflows.export import export_run
     from aiida_pyacemaker.workflows.story import get_status
+    from aiida_pyacemaker.workflows.summary import VALIDATION
 
     from .status import format_status
 
@@ -195,8 +196,11 @@ def finish(node: WorkChainNode, target: Path) -> None:
     else:
         export_run(node, target)
         click.echo(f'The project folder is {target}; export it again with:  aiida-pyacemaker export {node.pk} DIR')
-    generation = node.outputs.potential.generation or 0
-    click.echo(f'The potential: {target}/potentials/generation_{generation:03d}.yace (with .yaml and .asi for gamma)')
+    name = 'production' if (target / 'potentials' / 'production.yace').is_file() else None
+    name = name or f'generation_{node.outputs.potential.generation or 0:03d}'
+    click.echo(f'The potential: {target}/potentials/{name}.yace (with .yaml and .asi for gamma)')
+    if (target / VALIDATION).is_file():
+        click.echo(f'The verdict:   {target / VALIDATION}, for a browser')
     click.echo(f'Use it:        cd {target}/potentials && {lammps_command(node)} -in in.lammps')
     click.echo('               (or any other LAMMPS with ML-PACE)')
     if not node.is_finished_ok:

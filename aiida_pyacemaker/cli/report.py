@@ -24,8 +24,9 @@ def cmd_report(pk: str | None, directory: Path | None, profile: str | None) -> N
 
     report.md tells the story, with tables of simulations, errors and cost. dynamics.png shows gamma, temperature and
     halts of each walker over the simulated time, joined over its resumptions; learning.png errors and the cost of the
-    labels over the iterations; parity.png and uncertainty.png the newest potential on held-out labels. Files of an
-    earlier report are replaced.
+    labels over the iterations; parity.png and uncertainty.png the newest potential on held-out labels.
+    validation_report.html is the verdict of the gate and all that it stands on. Files of an earlier report are
+    replaced.
     """
     with attempt():
         from aiida_pyacemaker.workflows.report import find_run, while_unlocked

@@ -126,7 +126,17 @@ def format_head(status: dict[str, Any]) -> list[str]:
         indent = ' ' * 14
         text = str(status['exit_message'] or status['exception'])
         lines[2:2] = textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent)
-    return lines
+    return lines + format_verdict(status['validation'])
+
+
+def format_verdict(validation: dict[str, Any] | None) -> list[str]:
+    """Return the lines with the newest verdict of the gate, none without."""
+    from aiida_pyacemaker.workflows.story import tell_validation
+
+    if validation is None:
+        return []
+    text = f'{tell_validation(validation)} (iteration {validation["iteration"]})'
+    return textwrap.wrap(text, WIDTH, initial_indent='  verdict     ', subsequent_indent=' ' * 14)
 
 
 def format_labels(dft: dict[str, Any]) -> list[str]:

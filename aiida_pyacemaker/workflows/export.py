@@ -14,12 +14,13 @@ from aiida import orm
 from aiida.plugins import DataFactory
 
 from .report import get_batches, get_children, get_jobs, get_results, get_steps, while_unlocked
-from .story import get_status
+from .story import get_status, tell_validation
 from .summary import write_report
 from .trajectories import find_trajectories, read_frames
 
 README = """\
 Run {pk} of aiida-pyacemaker ({uuid}).
+{version}
 
 config.yaml                    the complete run file
 data/initial_train.extxyz      what the first potential was trained on
@@ -33,6 +34,7 @@ active_learning/iter_NNN/      the simulations, the candidates they left and the
 trajectories/                  each trajectory of each walker, joined over its resumptions
 report.json                    errors, gamma, counts and times of each iteration
 report.md                      the story of the run, with tables
+validation_report.html         the verdict on the potential and all that it stands on, if it was judged; for a browser
 dynamics.png                   gamma, temperature and halts of each walker over the simulated time
 learning.png, parity.png       errors and cost against the iteration, prediction against DFT
 uncertainty.png                true errors of forces against their predicted error bars and against gamma
@@ -111,7 +113,9 @@ def write_run(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.WorkChainNo
     status = get_status(run)
     config = yaml.safe_dump(run.inputs.parameters.get_dict(), sort_keys=False, allow_unicode=True)
     (folder / 'config.yaml').write_text(config, encoding='utf-8')
-    (folder / 'README.txt').write_text(README.format(pk=run.pk, uuid=run.uuid), encoding='utf-8')
+    (folder / 'README.txt').write_text(
+        README.format(pk=run.pk, uuid=run.uuid, version=tell_version(status)), encoding='utf-8'
+    )
     write_data(run, steps, folder / 'data')
     write_potentials(run, steps, folder / 'potentials')
     for iteration, children in steps.items():
@@ -120,6 +124,15 @@ def write_run(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.WorkChainNo
     (folder / 'report.json').write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     write_report(run, folder)
     write_trajectories(run, folder / 'trajectories')
+
+
+def tell_version(status: dict[str, Any]) -> str:
+    """Return the line of the README that says how far the potential can be trusted."""
+    validation = status['validation']
+    if validation is None:
+        return 'The potential has not been judged.'
+    version = validation['deployed'] or 'Not deployed'
+    return f'{version}: {tell_validation(validation)}.'
 
 
 def write_trajectories(run: orm.WorkChainNode, folder: Path) -> None:

@@ -37,7 +37,8 @@ def get_status(run: orm.WorkChainNode, live: bool | None = False) -> dict[str, A
         elsewhere too, to which a connection is opened.
     :returns: dictionary with ``state``, ``iteration``, ``stage`` (see :data:`STAGE`), ``waits``, ``running`` (tree of
         what runs now), ``dft`` (see :func:`~aiida_pyacemaker.workflows.report.count_labels`), ``generations`` (one row
-        per iteration), ``calibration`` (force errors where gamma halted and where not, once the run has ended),
+        per iteration), ``validation`` (the newest verdict, see :func:`get_validation`),
+        ``calibration`` (force errors where gamma halted and where not, once the run has ended),
         ``trajectories`` (see :func:`~aiida_pyacemaker.workflows.trajectories.find_trajectories`),
         ``walkers`` (of each the newest of them), ``potential`` (PK of the newest) and ``time``; energies in eV/atom,
         forces in eV/Å.
@@ -69,6 +70,7 @@ def get_status(run: orm.WorkChainNode, live: bool | None = False) -> dict[str, A
         'running': [] if run.is_terminated else get_running_tree(run),
         'dft': {**dft, 'budget': parameters.get('budget', {}).get('max_labels')},
         'criteria': parameters.get('validate', {}),
+        'validation': get_validation(steps),
         'calibration': run.outputs.report.get_dict().get('calibration') if 'report' in run.outputs else None,
         'generations': generations,
         'trajectories': [without_simulations(trajectory) for trajectory in trajectories],
@@ -92,6 +94,45 @@ def get_state(run: orm.WorkChainNode) -> str:
 def get_last_progress(run: orm.WorkChainNode) -> dict[str, Any]:
     """Return what a run that has ended noted of its iterations, for a copy that has lost its extras."""
     return {'history': run.outputs.report.get_dict().get('iterations') or []} if 'report' in run.outputs else {}
+
+
+def get_validation(steps: dict[int, dict[str, orm.WorkChainNode]]) -> dict[str, Any] | None:
+    """Return the newest verdict of the gate, None if there is none.
+
+    :returns: ``verdict``, ``summary``, ``failed`` and ``warned`` (names of the checks), ``weights``, ``iteration``, PKs
+        of the ``potential`` and of the ``report`` (None if it could not be written), ``requested`` (how many structures
+        would cure what failed) and ``deployed`` (name of the version, or None).
+    """
+    for iteration, children in reversed(steps.items()):
+        node = children.get('validate')
+        results = get_results(node)
+        if 'verdict' not in results:
+            continue
+        outputs = node.outputs
+        by_result = {
+            name: [row['name'] for row in results['checks'] if row['result'] == name] for name in ('fail', 'warn')
+        }
+        return {
+            **{key: results[key] for key in ('verdict', 'summary', 'weights')},
+            'failed': by_result['fail'],
+            'warned': by_result['warn'],
+            'iteration': iteration,
+            'potential': node.inputs.potential.pk,
+            'report': outputs.report.pk if 'report' in outputs else None,
+            'requested': len(outputs.requested) if 'requested' in outputs else 0,
+            'deployed': outputs.deployed.value if 'deployed' in outputs else None,
+        }
+    return None
+
+
+def tell_validation(validation: dict[str, Any]) -> str:
+    """Return the verdict in words, and what became of the potential."""
+    text = validation['summary'].rstrip('.')
+    if validation['deployed']:
+        return f'{text}; deployed as {validation["deployed"]}'
+    if validation['requested']:
+        return f'{text}; {validation["requested"]} structures would cure it'
+    return text
 
 
 def describe_iteration(iteration: int, children: dict[str, orm.WorkChainNode], notes: dict[str, Any]) -> dict[str, Any]:

@@ -10,15 +10,18 @@ from ase import Atoms
 
 from .pictures import draw_dynamics, draw_learning, draw_parity, draw_uncertainty
 from .report import dig, get_steps, while_unlocked
-from .story import get_status, tell_iteration, tell_reason, tell_surprise
+from .story import get_status, tell_iteration, tell_reason, tell_surprise, tell_validation
 from .trajectories import find_trajectories, read_series
 
 REPORT = 'report.md'
+#: What the gate says of the result, for people.
+VALIDATION = 'validation_report.html'
 #: What a state of a run means, for people.
 STATES = {
     'converged': 'Converged: the simulations of the last stage ran to their ends without a halt, and the errors on '
     'held-out configurations meet the criteria.',
     'budget_exhausted': 'Not converged: the budget is used up.',
+    'gate_failed': 'Not converged: the errors meet the criteria, and the physics does not.',
     'stalled': 'Not converged, and no longer getting better.',
     'failed': 'A step failed.',
     'killed': 'The run was killed: `aiida-pyacemaker launch --restart-from` continues it.',
@@ -32,14 +35,23 @@ STATES = {
 def write_report(run: orm.WorkChainNode, folder: Path) -> list[str]:
     """Write the report of a run, finished or not, into an existing folder.
 
-    :returns: the names of the files: `report.md`, `dynamics.png` (gamma, temperature and halts over the simulated
-        time), `learning.png` (errors and cost), `parity.png` and `uncertainty.png`; what has nothing to show is left
-        out.
+    :returns: the names of the files: `report.md`, `validation_report.html` (of the last judgement), `dynamics.png`
+        (gamma, temperature and halts over the simulated time), `learning.png` (errors and cost), `parity.png` and
+        `uncertainty.png`; what has nothing to show is left out.
     """
     status, trajectories = get_status(run), find_trajectories(run)
     pictures = draw_pictures(run, status, trajectories, folder)
     (folder / REPORT).write_text(format_report(status, pictures), encoding='utf-8')
-    return [REPORT, *pictures]
+    return [REPORT, *write_validation(status['validation'], folder), *pictures]
+
+
+def write_validation(validation: dict[str, Any] | None, folder: Path) -> list[str]:
+    """Write the report of the last judgement, if there was one; return its name."""
+    if validation is None or validation['report'] is None:
+        return []
+    node = orm.load_node(validation['report'])
+    (folder / VALIDATION).write_bytes(node.get_content(mode='rb'))
+    return [VALIDATION]
 
 
 def draw_pictures(
@@ -137,6 +149,9 @@ def format_verdict(status: dict[str, Any]) -> list[str]:
             f'- Errors of the {whose} on held-out configurations: {errors["energy"] * 1e3:.2f} meV/atom, '
             f'{errors["forces"] * 1e3:.1f} meV/Å{wanted}'
         )
+    if status['validation']:
+        where = f' (see {VALIDATION})' if status['validation']['report'] else ''
+        lines.append(f'- Verdict of the gate: {tell_validation(status["validation"])}{where}')
     atoms = sum(row['atoms_labelled'] or 0 for row in status['generations'])
     cost = f', {dft["core_hours"]:.3g} core-hours' if dft['core_hours'] else ''
     lines.append(f'- Labels: {dft["done"]} configurations, {atoms} atoms{cost}; {dft["failed"]} failed')
