@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 from scipy.interpolate import CubicHermiteSpline
 
 from ..checks.overlap import covalent_distance, element_pairs, shortest_distances
@@ -77,9 +77,9 @@ def plan(crystal: Atoms, parameters: Pairs) -> list[Atoms]:
 def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Pairs) -> dict[str, Any]:
     """Return `pairs`, see :func:`pair_curve`, relative to the crystal; and `compression`.
 
-    `compression`: scales (of all lengths), volumes (Å³/atom), energies (eV/atom, relative to the crystal), monotone,
-    hole: None, or scale and volume (Å³/atom) of its rim, energy (eV/atom) to reach it, bottom (Å³/atom), depth (eV/atom
-    below the rim).
+    `compression`: scales (of all lengths), volumes (Å³/atom), energies (eV/atom, relative to the crystal), pressures
+    (GPa), monotone, hole: None, or scale and volume (Å³/atom) of its rim, energy (eV/atom) to reach it, pressure (GPa,
+    the largest on the way there: under more, the crystal collapses), bottom (Å³/atom), depth (eV/atom below the rim).
 
     :param labelled: the frames of :func:`plan`.
     """
@@ -227,14 +227,17 @@ def _compression(frames: list[Atoms]) -> dict[str, Any]:
     # all lengths are proportional to the scale s, so that dE/ds = V tr(stress) / s
     traces = np.array([labels(frame)['stress'][:3].sum() for frame in frames])
     hole = find_hole(*interpolate(scales, energies, volumes * traces / scales), 1.0)
+    pressures = -traces / 3 / units.GPa
     if hole is not None:
         scale = hole.pop('distance')
         hole |= {'scale': scale, 'volume': scale**3 * float(volumes[-1])}
+        hole['pressure'] = float(pressures[scales >= scale].max())
         hole['bottom'] = hole['bottom'] ** 3 * float(volumes[-1])
     return {
         'scales': scales.tolist(),
         'volumes': volumes.tolist(),
         'energies': energies.tolist(),
+        'pressures': pressures.tolist(),
         'monotone': hole is None,
         'hole': hole,
     }

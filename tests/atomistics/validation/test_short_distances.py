@@ -92,6 +92,7 @@ def test_sound_potentials_repel(description, crystal):
     assert found['compression']['monotone']
     assert found['compression']['scales'][0] == 0.5
     assert found['compression']['energies'][-1] == 0
+    assert found['compression']['pressures'][-2] > 10
     assert found['compression']['volumes'][0] == pytest.approx(crystal.get_volume() / len(crystal) / 8)
 
 
@@ -111,6 +112,7 @@ def test_a_hole_that_is_put_in_is_found(distance):
     assert scale < hole['scale'] < scale + 0.15
     assert hole['volume'] == pytest.approx(crystal.get_volume() * hole['scale'] ** 3)
     assert hole['bottom'] < hole['volume']
+    assert hole['pressure'] > 50
 
 
 def test_the_minimum_of_a_dimer_is_no_hole():
