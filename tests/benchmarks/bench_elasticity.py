@@ -18,7 +18,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.build import bulk, make_supercell
 from ase.calculators.calculator import Calculator
-from ase.filters import FrechetCellFilter
+from ase.filters import UnitCellFilter
 from ase.optimize import BFGS
 from ase.spacegroup import crystal
 from tabulate import tabulate
@@ -70,7 +70,7 @@ def settle(atoms: Atoms, calculator: Calculator, force: float = 1e-5) -> Atoms:
     """Return a crystal at its equilibrium, turned anyhow."""
     relaxed = atoms.copy()
     relaxed.calc = calculator
-    BFGS(FrechetCellFilter(relaxed), logfile=None).run(fmax=force, steps=300)
+    BFGS(UnitCellFilter(relaxed), logfile=None).run(fmax=force, steps=300)
     turned = relaxed.copy()
     turned.rotate(37, (1, -2, 3), rotate_cell=True)
     return turned
