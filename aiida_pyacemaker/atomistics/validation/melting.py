@@ -68,6 +68,8 @@ HOT, HOTTER = 1.6, 2.2
 STEP = 1.15
 #: Between these shares of solid atoms the two interfaces are far from each other.
 BOTH = (0.25, 0.75)
+#: This part of a coexistence is not looked at; its halves agree if they differ by no more standard errors than this.
+SETTLING, STANDING = 0.2, 2.5
 #: The temperature is known when so many independent values stand behind its mean.
 LEAST_SAMPLES = 6
 #: The Z-method ends when the lowest start that melts and the highest that does not differ by this share.
@@ -302,9 +304,10 @@ class Search:
 
     def _look(self) -> None:
         """End the search if the temperature stands and is known well enough."""
-        mean, error, first, samples = equilibrium(np.array(self.temperatures))
+        values = np.array(self.temperatures)
+        mean, error, samples, stands = equilibrium(values, fluctuation(values.mean(), self.n_atoms))
         wanted = self.settings.precision * mean
-        if samples >= LEAST_SAMPLES and error <= wanted and first <= len(self.times) / 2:
+        if stands and samples >= LEAST_SAMPLES and error <= wanted:
             self.state, self.melting_point, self.uncertainty = 'found', mean, error
 
     def _check_temperature(self) -> None:
@@ -365,7 +368,8 @@ def _describe(run: dict[str, Any], left: Run) -> dict[str, Any]:
         described |= {
             name: float(last[name].mean()) for name in ('temperature', 'solid', 'pressure', 'lateral_pressure')
         }
-        described['error'] = standard_error(last['temperature'])[1]
+        least = fluctuation(described['temperature'], left.n_atoms)
+        described['error'] = standard_error(last['temperature'], least)[1]
     return described
 
 
@@ -385,19 +389,20 @@ def _thinned(columns: dict[str, list[float]], most: int = 200) -> dict[str, list
 # Statistics -----------------------------------------------------------------------------------------------------------
 
 
-def standard_error(values: np.ndarray) -> tuple[float, float, float]:
+def standard_error(values: np.ndarray, least: float = 0.0) -> tuple[float, float, float]:
     """Return mean, its standard error and the number of independent values of a correlated series.
 
     The correlation time is the sum of the autocorrelation up to its first value below zero (Chodera et al., J. Chem.
-    Theory Comput. 3, 26 (2007)); but at least two blocks' worth.
+    Theory Comput. 3, 26 (2007)).
 
     :param values: shape (n,).
+    :param least: variance that the values are known to have: a short series sees less of it.
     """
     number, mean = len(values), float(np.mean(values))
     deviations = np.asarray(values) - mean
     variance = float((deviations**2).mean())
     if number < 4 or variance == 0:
-        return mean, float(np.sqrt(variance / max(1, number - 1))), float(number)
+        return mean, float(np.sqrt(max(variance, least) / max(1, number - 1))), float(number)
     inefficiency = 1.0
     for lag in range(1, number - 1):
         correlation = float((deviations[:-lag] * deviations[lag:]).mean()) / variance
@@ -405,21 +410,31 @@ def standard_error(values: np.ndarray) -> tuple[float, float, float]:
             break
         inefficiency += 2 * correlation * (1 - lag / number)
     samples = number / inefficiency
-    return mean, float(np.sqrt(variance / max(samples - 1, 0.5))), samples
+    return mean, float(np.sqrt(max(variance, least) / max(samples - 1, 0.5))), samples
 
 
-def equilibrium(values: np.ndarray) -> tuple[float, float, int, float]:
-    """Return mean, standard error, first index and number of independent values of the part of a series that stands.
+def equilibrium(values: np.ndarray, least: float = 0.0) -> tuple[float, float, float, bool]:
+    """Return mean, standard error, number of independent values, and whether the series stands: its halves agree.
 
-    What is left out at the beginning is that which leaves the most independent values (Chodera, J. Chem. Theory Comput.
-    12, 1799 (2016)).
+    The first part, :data:`SETTLING`, is left out.
 
     :param values: shape (n,).
+    :param least: see :func:`standard_error`.
     """
-    starts = range(0, max(1, int(0.8 * len(values))), max(1, len(values) // 40))
-    found = [(*standard_error(values[first:]), first) for first in starts]
-    mean, error, samples, first = max(found, key=lambda entry: entry[2])
-    return mean, error, first, samples
+    rest = values[int(SETTLING * len(values)) :]
+    mean, error, samples = standard_error(rest, least)
+    (first, first_error, _), (last, last_error, _) = (standard_error(half, least) for half in np.array_split(rest, 2))
+    return mean, error, samples, bool(abs(first - last) <= STANDING * np.hypot(first_error, last_error))
+
+
+def fluctuation(temperature: float, n_atoms: int) -> float:
+    """Return the variance (K²) of the temperature of a closed system, :math:`T^2 k / (N c)` with c = 3.5 k per atom.
+
+    That is the fluctuation theorem of a system without thermostat (Landau, Lifshitz, Statistical Physics, § 112), and
+    about the heat capacity of crystals at their melting point. Where two phases are side by side it takes as long as
+    the interfaces need to move.
+    """
+    return temperature**2 / (3.5 * max(1, n_atoms))
 
 
 # Driver ---------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 Solid is told from liquid by the long-range order of the crystal itself, so that nothing has to be known of its kind:
 the crystal stays in register with the sides of the box in the plane of the interface, and the amplitude of one of its
 reflections (h k 0), :math:`|\\sum_j \\exp(2 \\pi i (h x_j + k y_j))| / N` with fractional coordinates, is the share of
-atoms that are solid times the Debye-Waller factor and that of the structure, while a liquid of n atoms contributes about
+atoms that are solid times the Debye-Waller factor and that of the structure; a liquid of n atoms adds about
 :math:`n^{1/2} / N`.
 """
 
