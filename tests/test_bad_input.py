@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from aiida_pyacemaker.atomistics.configurations import labels, set_labels
 from aiida_pyacemaker.calculations.pace_train import PaceTrainCalculation
 from aiida_pyacemaker.cli.launch import cmd_launch
+from aiida_pyacemaker.cli.validate import cmd_validate
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.workflows.preflight import (
     check_code,
@@ -312,3 +313,29 @@ def test_no_daemon(tmp_path):
     assert 'the daemon of the profile `fresh` is not running; run `verdi -p fresh daemon start`' in lines[-1]
     assert sum('codes.' in line for line in lines) == 3
     assert sum('pseudo' in line for line in lines) == 1
+
+
+# Validation -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ('nosuch --elements Cu', 'nosuch is neither a folder nor a file nor a calculator: give the folder of a fitted'),
+        ('. --elements Cu', 'is a folder without a potential: give the folder of a fitted potential'),
+        ('emt', 'say what to look at: files with -s, or elements such as --elements Al'),
+        ('emt --elements Xe', 'No EMT-potential for Xe'),
+        ('emt -s none.cif', '--structures: structure file none.cif does not exist'),
+        ('emt --elements Cu --properties fly', '--properties: there is no property fly; known are eos, elasticity'),
+        ('emt --elements Cu --protocol quick', '--protocol: there is no protocol quick; known are balanced'),
+        ('broken.yaml --elements Cu', "`label.teacher.calculator`: 'emmt' cannot be a teacher"),
+    ],
+)
+def test_validate(tmp_path, monkeypatch, arguments, message):
+    """No potential, one for other elements, nothing to look at, unknown properties."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'broken.yaml').write_text('label: {teacher: {calculator: emmt}}')
+    result = CliRunner().invoke(cmd_validate, [*arguments.split(), '--processes', '1'])
+    assert result.exit_code == 1, result.output
+    errors = [line for line in result.output.splitlines() if line.startswith('Error: ')]
+    assert len(errors) == 1 and message in errors[0]

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 WORK_CHAINS = (
-    'active_learning', 'label', 'label_tiered', 'pw_base', 'teach', 'train', 'explore', 'embed', 'validate'
+    'active_learning', 'label', 'label_tiered', 'pw_base', 'teach', 'train', 'explore', 'embed', 'evaluate',
+    'validate', 'suite', 'reference', 'melting',
 )  # fmt: skip
-CALCULATIONS = ('pace_train', 'pace_select', 'pace_evaluate', 'lammps_pace', 'teacher')
-COMMANDS = ('doctor', 'setup', 'generate', 'launch', 'status', 'export', 'lineage')
+CALCULATIONS = (
+    'pace_train', 'pace_select', 'pace_evaluate', 'pace_validate', 'lammps_pace', 'lammps_melting', 'teacher'
+)  # fmt: skip
+COMMANDS = ('doctor', 'setup', 'generate', 'fit', 'launch', 'status', 'validate', 'export', 'lineage')
 
 
 def setup(app) -> dict[str, Any]:
