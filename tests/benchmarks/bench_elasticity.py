@@ -9,7 +9,6 @@ Second table: the bulk modulus at equilibrium by the stress, and by how much tho
 when they are fitted to 5, 10 and 20 % of the volume; the roughness of the curve as it is, with a jump of 1 % of the
 bulk modulus put into its pressure, and with a step of 0.3 meV/atom put into its energy. The limits in
 `validation/eos.py` are chosen by it.
-`validation/eos.py` are chosen by it.
 
 Run as `python tests/benchmarks/bench_elasticity.py [POTENTIAL...]`, with folders of ACE potentials of one element or of
 NaCl for the second table; with `--quick` for three classes and four potentials.

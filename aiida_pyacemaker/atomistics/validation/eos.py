@@ -63,7 +63,7 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Eos | None = None
     :param labelled: the frames of :func:`plan` with energy and stress.
     :returns: `volumes` (Å³/atom), `energies` (eV/atom), `pressures` (GPa, of the stress); `birch_murnaghan` and `vinet`
         with `v0` (Å³/atom), `e0` (eV/atom), `b0` (GPa), `b0_prime`, `rms` (eV/atom); `monotone` (whether the energy
-        rises from the minimum to both ends: else there is a hole); `smooth`, `kinks` (Å³/atom, where it is not) and
+        rises from the minimum to both ends) and `holes` (Å³/atom, volumes at which it falls instead); `smooth`, `kinks` (Å³/atom, where it is not) and
         `roughness` (of the pressure and of the energy against it, in parts of what a smooth curve may have: see `JUMP`
         and `MISMATCH`); `pressure_check` (GPa: largest difference between the mean pressure from one volume to the
         next by the energies and by the stresses).
@@ -75,7 +75,8 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Eos | None = None
     forms = {'birch_murnaghan': 'birchmurnaghan', 'vinet': 'vinet'}
     fits = {name: _fit(volumes, energies, volumes[lowest], form) for name, form in forms.items()}
     bulk = fits['birch_murnaghan']['b0']
-    steps = np.diff(energies)
+    falls = np.r_[np.diff(energies[: lowest + 1]) > 0, False, np.diff(energies[lowest:]) < 0]
+    holes = volumes[falls].tolist()
     difference = _pressure_difference(volumes, energies, pressures)
     kinks, roughness = _kinks(volumes, pressures / bulk, difference / bulk)
     return {
@@ -85,7 +86,8 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Eos | None = None
         'energies': energies.tolist(),
         'pressures': pressures.tolist(),
         **fits,
-        'monotone': bool((steps[:lowest] < 0).all() and (steps[lowest:] > 0).all()),
+        'monotone': not holes,
+        'holes': holes,
         'smooth': not kinks,
         'kinks': kinks,
         'roughness': roughness,

@@ -121,7 +121,8 @@ def test_a_fitted_potential_is_smooth(trained):
 @pytest.mark.parametrize('depth', [0.05, 1.0])
 def test_a_hole_is_seen_and_does_not_move_the_minimum(copper, labelled, depth):
     found = analyse(copper, with_fault(labelled, 0.84 * COPPER, -depth, 0))
-    assert not found['monotone'] and analyse(copper, labelled)['monotone']
+    assert not found['monotone'] and found['holes'] == [pytest.approx(0.835 * COPPER, abs=0.01 * COPPER)]
+    assert analyse(copper, labelled)['monotone'] and analyse(copper, labelled)['holes'] == []
     assert found['birch_murnaghan'] == analyse(copper, labelled)['birch_murnaghan']
 
 
