@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 REPORT, NUMBERS = 'validation_report.html', 'validation.json'
+#: Folder of the potentials of an exported run, and what their files are called in the folder of a potential.
+POTENTIALS = 'potentials'
+EXPORTED = {'.yaml': 'potential.yaml', '.yace': 'potential.yace', '.asi': 'potential.asi', '.json': 'metadata.json'}
 #: Exit status where a potential fails.
 FAILED = 3
 #: How many crystals are looked at where only elements are known.
@@ -55,9 +59,9 @@ def cmd_validate(
 ) -> None:
     """Judge potentials as a physicist would: elastic constants, phonons, defects, stability and more.
 
-    POTENTIAL is the folder of a fitted or exported potential, a YAML file with a section `label.teacher` (any ASE
-    calculator, LAMMPS pair styles, universal potentials), or the name of a calculator such as emt. Several are judged
-    side by side. The exit status is 3 if one of them fails, 1 if the input is bad.
+    POTENTIAL is the folder of a fitted potential or of an exported run, a YAML file with a section `label.teacher`
+    (any ASE calculator, LAMMPS pair styles, universal potentials), or the name of a calculator such as emt. Several are
+    judged side by side. The exit status is 3 if one of them fails, 1 if the input is bad.
     """
     for name in THREADS:
         os.environ.setdefault(name, '1')
@@ -143,6 +147,11 @@ def read_potential(name: str) -> tuple[str, Any]:
         path = path.parent  # a file of a potential stands for all of them
     if (path / METADATA).is_file():
         return path.resolve().name, str(AcePotential(path.absolute()).directory)
+    exported = find_exported(path)
+    if exported is not None:
+        project = exported.parent.resolve()
+        project = project.parent if project.name == POTENTIALS else project
+        return f'{project.name}-{exported.name}', str(gather(exported))
     if path.is_file():
         section = read_teacher_file(path)
         read_teacher(section).model_file()
@@ -160,6 +169,33 @@ def read_potential(name: str) -> tuple[str, Any]:
         f'{name} {what}: give the folder of a fitted potential, a YAML file with a section `label.teacher`, or the '
         'name of a calculator such as emt'
     )
+
+
+def find_exported(path: Path) -> Path | None:
+    """Return the stem of a potential of an exported run, None if there is none: the production one, or the newest.
+
+    :param path: the folder of the export, its folder `potentials`, or one of the files in there.
+    """
+    if path.is_file():
+        return path.with_suffix('') if path.with_suffix('.asi').is_file() and has_all(path.with_suffix('')) else None
+    for folder in (path / POTENTIALS, path):
+        stems = sorted(file.with_suffix('') for file in folder.glob('*.asi') if has_all(file.with_suffix('')))
+        if stems:
+            return next((stem for stem in stems if stem.name == 'production'), stems[-1])
+    return None
+
+
+def has_all(stem: Path) -> bool:
+    """Return whether all files of an exported potential are there."""
+    return all(stem.with_suffix(suffix).is_file() for suffix in EXPORTED)
+
+
+def gather(stem: Path) -> Path:
+    """Return a folder with the files of an exported potential under their own names, there until the command ends."""
+    folder = Path(click.get_current_context().with_resource(tempfile.TemporaryDirectory()))
+    for suffix, name in EXPORTED.items():
+        (folder / name).symlink_to(stem.with_suffix(suffix).absolute())
+    return folder
 
 
 def read_teacher_file(path: Path) -> dict[str, Any]:
@@ -252,6 +288,8 @@ def look_at(
     content['potential']['name'] = title
     if 'melting' in suite.properties:
         content['melting'] = melt(description, content)
+        if suite.properties == ['melting'] and content['melting']['status'] != 'ok':
+            raise ValueError(content['melting']['message'])
     if not frames:
         return content, None
     pair = predict_data(description, frames, processes)
@@ -261,8 +299,6 @@ def look_at(
 
 def melt(description: Any, content: dict[str, Any]) -> dict[str, Any]:
     """Return the melting point of the first crystal."""
-    import tempfile
-
     from aiida_pyacemaker.atomistics.validation.melting import run_melting
     from aiida_pyacemaker.atomistics.validation.suite import attempt as attempt_property
     from aiida_pyacemaker.atomistics.validation.suite import crystals_of
@@ -330,6 +366,9 @@ def explain(index: int, contents: dict[str, dict[str, Any]]) -> list[str]:
             section = crystal.get(name) or {}
             if section.get('message') and 'not looked at' not in section['message']:
                 lines.append(f'  {title}: {name}: {section["message"]}')
+        melting = content['melting'] or {}
+        if index == 0 and melting.get('message'):
+            lines.append(f'  {title}: melting: {melting["message"]}')
     return lines
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
+import click
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
@@ -11,7 +14,9 @@ from ase.io import write
 from click.testing import CliRunner
 
 from aiida_pyacemaker.atomistics.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.validation.evaluator import identify
 from aiida_pyacemaker.cli import cmd_root
+from aiida_pyacemaker.cli.validate import read_potential
 
 TEACHER = """
 label:
@@ -103,6 +108,29 @@ def test_bad_input_is_one_line(arguments, message):
     found = invoke(*arguments)
     assert found.exit_code == 1
     assert message in found.output and 'Traceback' not in found.output
+
+
+def test_exported_run(al_potential_directory, tmp_path):
+    """The production potential of an exported run, else the newest generation, else the file that is named."""
+    folder = tmp_path / 'aluminium' / 'potentials'
+    folder.mkdir(parents=True)
+    suffixes = {'yaml': 'potential.yaml', 'yace': 'potential.yace', 'asi': 'potential.asi', 'json': 'metadata.json'}
+    for stem in ('generation_000', 'generation_001', 'production'):
+        for suffix, name in suffixes.items():
+            shutil.copy(al_potential_directory / name, folder / f'{stem}.{suffix}')
+    context = click.Context(cmd_root)
+    with context:
+        assert read_potential(str(tmp_path / 'aluminium'))[0] == 'aluminium-production'
+        assert read_potential(str(folder / 'generation_000.yace'))[0] == 'aluminium-generation_000'
+        (folder / 'production.asi').unlink()
+        title, description = read_potential(str(folder))
+        assert title == 'aluminium-generation_001' and identify(description)['elements'] == ['Al']
+    assert not Path(description).exists()
+
+
+def test_melting_of_what_lammps_cannot_do(tmp_path):
+    found = invoke('emt', '--elements', 'Al', '--properties', 'melting', '-o', tmp_path)
+    assert found.exit_code == 1 and 'melting is simulated by LAMMPS' in found.output
 
 
 def test_wrong_elements(al_potential_directory):

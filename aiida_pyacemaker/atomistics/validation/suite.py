@@ -235,7 +235,8 @@ def evaluate_all(
     groups = {key: value for key, value in batch.items() if isinstance(value, list)}
     counts = {name: sum(len(group) for (_, own), group in groups.items() if own == name) for name in STATIC}
     listed = ', '.join(f'{name} {number}' for name, number in counts.items() if number)
-    report(f'{sum(counts.values())} single points ({listed})')
+    if listed:
+        report(f'{sum(counts.values())} single points ({listed})')
     return batch | evaluate_groups(evaluator, groups, report)
 
 
