@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ase import units
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader, Undefined
 from markupsafe import Markup
 
 from . import figures
@@ -108,10 +108,12 @@ def format_report(
     from plotly.offline import get_plotlyjs
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=ChainableUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {'number': number, 'measure': measure, 'percent': percent, 'plain': plain}
+    environment.filters |= {
+        function.__name__: function for function in (number, measure, percent, plain, times, places, cell)
+    }
     collected: list[dict[str, Any]] = []
     view = {
         'title': f'Validation of {name_system(content)}',
@@ -122,7 +124,7 @@ def format_report(
         'crystals': describe_crystals(content, references, _collector(collected)),
         'errors': describe_errors(content.get('errors'), errors_arrays, _collector(collected)),
         'dimers': describe_dimers(content.get('pairs'), _collector(collected)),
-        'melting': describe_melting(content.get('melting')),
+        'melting': describe_melting(content.get('melting'), _collector(collected)),
         'sources': find_sources(references),
         'seconds': content.get('seconds') or {},
         'provenance': describe_provenance(content, provenance),
@@ -155,7 +157,7 @@ Collect = Callable[[dict[str, Any] | None, str], dict[str, Any] | None]
 
 def number(value: Any, digits: int = 4) -> str:
     """Return a number with so many digits that count, a dash where there is none."""
-    if value is None:
+    if value is None or isinstance(value, Undefined):
         return '–'
     if isinstance(value, bool):
         return 'yes' if value else 'no'
@@ -179,6 +181,21 @@ def measure(value: Any, unit: str) -> str:
     if unit in thousandths and isinstance(value, (int, float)) and abs(value) < 1:
         value, unit = 1e3 * value, thousandths[unit]
     return f'{number(value)} {unit}'.strip() if value is not None else '–'
+
+
+def times(value: Any, factor: float) -> float | None:
+    """Return a number in another unit, None where there is none."""
+    return factor * value if isinstance(value, (int, float)) else None
+
+
+def places(value: Any, digits: int) -> float | None:
+    """Return a number without what is only noise about zero, None where there is none."""
+    return round(value, digits) if isinstance(value, (int, float)) else None
+
+
+def cell(value: float | None) -> str:
+    """Return an entry of the elastic tensor (GPa): a dot where symmetry or noise makes it zero."""
+    return '–' if value is None else '·' if abs(value) < 0.05 else f'{value:.1f}'.replace('-', '−')
 
 
 def percent(value: float | None) -> str:
@@ -360,7 +377,7 @@ def describe_dimers(found: dict[str, Any] | None, collect: Collect) -> dict[str,
     return {'pairs': shown, 'message': found.get('message', ''), 'figures': [drawn] if drawn else []}
 
 
-def describe_melting(found: dict[str, Any] | None) -> dict[str, Any] | None:
+def describe_melting(found: dict[str, Any] | None, collect: Collect) -> dict[str, Any] | None:
     """Return the melting temperature, and of each run what is a number or a word."""
     if not found:
         return None
@@ -369,7 +386,9 @@ def describe_melting(found: dict[str, Any] | None) -> dict[str, Any] | None:
         for run in found.get('runs') or []
     ]
     columns = list(dict.fromkeys(key for run in runs for key in run))
-    return {'found': found, 'ok': found.get('status', 'ok') == 'ok', 'runs': runs, 'columns': columns}
+    drawn = collect(figures.melting(found), 'Solid and liquid side by side: the temperature at which both stay.')
+    ok = found.get('status', 'ok') == 'ok'
+    return {'found': found, 'ok': ok, 'runs': runs, 'columns': columns, 'figures': [drawn] if drawn else []}
 
 
 def find_sources(references: dict[str, list[dict[str, Any] | None]]) -> list[dict[str, str]]:
