@@ -70,7 +70,9 @@ def standard_cell(crystal: Atoms) -> Atoms:
     :raises ValueError: if the structure is no crystal.
     """
     if not crystal.pbc.all():
-        raise ValueError(f'{crystal.get_chemical_formula()} is not periodic in three directions: only a crystal is strained')
+        raise ValueError(
+            f'{crystal.get_chemical_formula()} is not periodic in three directions: only a crystal is strained'
+        )
     kinds, first = _kinds(crystal)
     cell = (crystal.cell.array, crystal.get_scaled_positions(), kinds)
     dataset = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
@@ -120,10 +122,9 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Elasticity | None
         difference of the derivatives by the small and by the large strain), `residual_stress` (six, Voigt);
         `residual_force` (eV/Å), `unstable_modes` (how many zone-centre modes lower the energy), `laue_class`,
         `n_points`.
-    :raises ValueError: if a label is missing.
+    :raises ValueError: if a cell or a label is missing.
     """
-    del crystal, parameters
-    _check(labelled)
+    _check(plan(crystal, parameters), labelled)
     reference, volume = labelled[0], labelled[0].get_volume()
     symmetry = find_symmetry(reference)
     responses, curvatures, coarse = _responses(labelled)
@@ -233,7 +234,11 @@ def _deformation(index: int, amount: float) -> np.ndarray:
     return (vectors * np.sqrt(values)) @ vectors.T
 
 
-def _check(labelled: list[Atoms]) -> None:
+def _check(planned: list[Atoms], labelled: list[Atoms]) -> None:
+    if [atoms.info['elasticity'] for atoms in planned] != [atoms.info.get('elasticity') for atoms in labelled]:
+        raise ValueError(
+            f'elastic constants need all of the {len(planned)} cells, in their order: {len(labelled)} came'
+        )
     for atoms in labelled:
         missing = {'energy', 'forces', 'stress'} - set(labels(atoms))
         if missing:

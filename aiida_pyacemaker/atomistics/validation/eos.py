@@ -63,10 +63,10 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Eos | None = None
     :param labelled: the frames of :func:`plan` with energy and stress.
     :returns: `volumes` (Å³/atom), `energies` (eV/atom), `pressures` (GPa, of the stress); `birch_murnaghan` and `vinet`
         with `v0` (Å³/atom), `e0` (eV/atom), `b0` (GPa), `b0_prime`, `rms` (eV/atom); `monotone` (whether the energy
-        rises from the minimum to both ends) and `holes` (Å³/atom, volumes at which it falls instead); `smooth`, `kinks` (Å³/atom, where it is not) and
-        `roughness` (of the pressure and of the energy against it, in parts of what a smooth curve may have: see `JUMP`
-        and `MISMATCH`); `pressure_check` (GPa: largest difference between the mean pressure from one volume to the
-        next by the energies and by the stresses).
+        rises from the minimum to both ends) and `holes` (Å³/atom, volumes at which it falls instead); `smooth`, `kinks`
+        (Å³/atom, where it is not) and `roughness` (of the pressure and of the energy against it, in parts of what a
+        smooth curve may have: see `JUMP` and `MISMATCH`); `pressure_check` (GPa: largest difference between the mean
+        pressure from one volume to the next by the energies and by the stresses).
     :raises ValueError: if a label is missing, or there is no minimum within the range.
     """
     del parameters

@@ -122,6 +122,8 @@ def test_what_cannot_be_done_is_said(copper):
     with pytest.raises(ValueError, match='H2O is not periodic in three directions'):
         plan(molecule('H2O'))
     labelled = [evaluate(EMT(), atoms) for atoms in plan(copper)]
+    with pytest.raises(ValueError, match='need all of the 9 cells, in their order: 8 came'):
+        analyse(copper, labelled[:-1])
     labelled[3] = set_labels(labelled[3].copy(), energy=1.0)
     with pytest.raises(ValueError, match='has no forces and no stress'):
         analyse(copper, labelled)
