@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -9,6 +11,9 @@ from ase.build import bulk
 
 from aiida_pyacemaker.atomistics.configurations import set_labels
 from aiida_pyacemaker.atomistics.validation.errors import (
+    MAX_POINTS,
+    WORST,
+    error_arrays,
     error_metrics,
     gamma_against_error,
     surprise,
@@ -40,6 +45,9 @@ def test_metrics():
     assert metrics['energy']['mae'] == pytest.approx(0.15) and metrics['energy']['max'] == pytest.approx(0.2)
     assert metrics['forces']['rmse'] == pytest.approx(np.sqrt(9 * 0.2**2 / 27))
     assert metrics['stress']['mae'] == pytest.approx(0.01)
+    assert {axis: found['max'] for axis, found in metrics['force_components'].items()} == dict.fromkeys('xyz', 0.2)
+    assert metrics['force_magnitude']['max'] == pytest.approx(0.2 * np.sqrt(3))
+    assert metrics['by_element'] == {'Al': metrics['forces']}
     assert set(metrics['by_family']) == {'rattled', 'eos', 'halted'}
     assert metrics['by_family']['halted']['energy'] is None
     assert metrics['by_family']['halted']['forces']['max'] == 0.0
@@ -51,6 +59,44 @@ def test_nothing_to_compare():
     assert gamma_against_error([], []) == []
     with pytest.raises(ValueError, match='cannot be compared'):
         error_metrics([bulk('Al')], [])
+
+
+def test_elements_apart():
+    """A force is counted for the element that it acts on."""
+    frame = Atoms('AlCuAl', np.eye(3), cell=[9] * 3, pbc=True)
+    predicted = frame.copy()
+    forces = np.array([[0.1, 0, 0], [0, 0.4, 0], [0, 0, 0.3]])
+    set_labels(frame, 0.0, np.zeros((3, 3)))
+    set_labels(predicted, 0.0, forces)
+    metrics = error_metrics([frame], [predicted])
+    assert {element: found['max'] for element, found in metrics['by_element'].items()} == {'Al': 0.3, 'Cu': 0.4}
+    assert [metrics['force_components'][axis]['max'] for axis in 'xyz'] == [0.1, 0.4, 0.3]
+
+
+def test_arrays():
+    """What is drawn: masked labels are not, the worst are, and the distribution is that of the statistics."""
+    pairs = [pair(0.4, 0.2, 'rattled'), pair(-0.8, 0.0, 'eos'), pair(99.0, 50.0, 'halted', mask=True)]
+    frames, predictions = map(list, zip(*pairs, strict=True))
+    arrays, metrics = error_arrays(frames, predictions), error_metrics(frames, predictions)
+    assert arrays['energy']['group'] == ['rattled', 'eos'] and arrays['forces']['group'] == ['Al'] * 27
+    assert arrays['energy']['reference'] == pytest.approx([0, 0], abs=1e-12)  # less what is common to the element
+    assert arrays['energy']['predicted'] == pytest.approx([0.1, -0.2])
+    assert arrays['gamma']['error'] == pytest.approx([0, *[0.2 * np.sqrt(3)] * 3, *[0] * 5])
+    for key in ('energy', 'forces', 'stress', 'force_magnitude'):
+        found = arrays['cdf'][key]
+        assert np.interp(0.95, found['fraction'], found['error']) == pytest.approx(metrics[key]['p95'])
+        assert found['error'][-1] == pytest.approx(metrics[key]['max'])
+    json.dumps(arrays)
+    assert error_arrays([], [])['cdf'] == {}
+
+
+def test_thousands_of_arrows():
+    """Of many labels the worst are drawn, and the rest evenly."""
+    pairs = [pair(0.0, 0.001 * index, 'rattled') for index in range(400)]
+    arrays = error_arrays(*map(list, zip(*pairs, strict=True)))
+    errors = np.abs(np.subtract(arrays['forces']['predicted'], arrays['forces']['reference']))
+    assert len(errors) == MAX_POINTS and arrays['forces']['total'] == 4800
+    assert np.sum(errors > 0.3765) >= WORST and np.median(errors) == pytest.approx(0.15, abs=0.03)
 
 
 def test_gamma_against_error():
