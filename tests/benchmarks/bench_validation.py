@@ -80,6 +80,11 @@ PUBLISHED = {
     'Si Stillinger-Weber': ('Cowley, Phys. Rev. Lett. 60, 2379 (1988)', {'C11': 151.4, 'C12': 76.4, 'C44': 56.4}),
     'Si Tersoff': ('Tersoff, Phys. Rev. B 37, 6991 (1988)', {'C11': 121, 'C12': 86, 'C44': 10}),
 }
+#: Columns of the short tables: of the crystals, and of their defects.
+SHORT = (
+    ('a', 'bulk_modulus', 'C11', 'C12', 'C44', 'X lowest', 'X highest', 'N lowest', 'N highest'),
+    ('vacancy', '(111)', '(100)', '(110)', 'intrinsic', 'unstable'),
+)
 QUICK = ('Cu EMT', 'Cu EAM Mishin', 'Si Stillinger-Weber')
 PROPERTIES = ('eos', 'elasticity', 'phonons', 'vacancy', 'surfaces', 'stacking_fault')
 
@@ -143,17 +148,35 @@ def compare(system: System, found: dict[str, float], truth: dict[str, dict[str, 
     published = PUBLISHED.get(system.name, ('', {}))[1]
     rows = []
     for name, (unit, digits) in QUANTITIES.items():
-        methods = [method for method in ORDER if name in truth.get(method, {})]
-        if name not in found or not methods:
+        value = best(name, truth)
+        if name not in found or value is None:
             continue
-        others = {method: truth[method][name] for method in methods}
-        value = others[methods[0]]
+        others = {method: truth[method][name] for method in ORDER if name in truth.get(method, {})}
         spread = [f'{method} {other:.{digits}f}' for method, other in others.items()]
         difference = 100 * (found[name] / value - 1)
         known = published.get(name, '')
         rows.append(
             [system.name, f'{name} ({unit})', f'{found[name]:.{digits}f}', '; '.join(spread), difference, known]
         )
+    return rows
+
+
+def best(name: str, truth: dict[str, dict[str, float]]) -> float | None:
+    """Return a quantity by the first of the methods that has it."""
+    return next((truth[method][name] for method in ORDER if name in truth.get(method, {})), None)
+
+
+def short_table(names: tuple[str, ...], kept: dict[str, dict[str, float]], truth: dict[str, Any]) -> list[list[str]]:
+    """Return a row for each potential: ours / the others' / what was published."""
+    rows = []
+    for system, found in kept.items():
+        published = PUBLISHED.get(system, ('', {}))[1]
+        row = [system]
+        for name in names:
+            values = (found.get(name), best(name, truth[system]), published.get(name))
+            known = [f'{value:.{QUANTITIES[name][1]}f}' for value in values if value is not None]
+            row.append(' / '.join(known) if len(known) > 1 else '')
+        rows.append(row)
     return rows
 
 
@@ -164,19 +187,23 @@ def main() -> None:
     parser.add_argument('--quick', action='store_true', help=f'only {", ".join(QUICK)}')
     parser.add_argument('--only', nargs='*', default=None)
     parser.add_argument('--processes', type=int, default=1)
-    parser.add_argument('--out', type=Path, default=None, help='what the validator finds, as JSON')
+    parser.add_argument('--out', type=Path, default=None, help='what the validator finds, as JSON; kept')
     options = parser.parse_args()
     truth = json.loads(options.truth.read_text())
     only = options.only or (QUICK if options.quick else [system.name for system in SYSTEMS])
-    rows, kept = [], {}
+    rows, kept = [], json.loads(options.out.read_text()) if options.out and options.out.exists() else {}
     for system in SYSTEMS:
         if system.name in only:
-            kept[system.name] = ours(system, options.processes)
+            if system.name not in kept:
+                kept[system.name] = ours(system, options.processes)
             rows += compare(system, kept[system.name], truth[system.name])
             if options.out:
                 options.out.write_text(json.dumps(kept, indent=1))
     headers = ('potential', 'quantity', 'here', 'others', 'difference (%)', 'published')
     print(tabulate(rows, headers, tablefmt='github', floatfmt='.2f', disable_numparse=[2, 3, 5]))
+    for names in SHORT:
+        units = [f'{name} ({QUANTITIES[name][0]})' for name in names]
+        print(tabulate(short_table(names, kept, truth), ('', *units), tablefmt='github', disable_numparse=True))
     worst = {}
     for row in rows:
         worst[row[1]] = max(worst.get(row[1], ('', 0.0)), (row[0], row[4]), key=lambda pair: abs(pair[1]))

@@ -296,6 +296,7 @@ def vacancy(system: System, a: float, repeat: int) -> dict[str, float]:
         found.append(minimised(system, start))
     return {
         'vacancy': min(found) - reference * len(defect),
+        'vacancy from the sites': found[0] - reference * len(defect),
         'vacancy unrelaxed': energy(system, defect) - reference * len(defect),
         'vacancy atoms': len(perfect),
     }
