@@ -59,9 +59,9 @@ from .melting_script import (
 )
 
 #: The crystal that is heated has so many atoms; from this temperature (K), so many steps at each.
-HEATED, COLD, HEATING_STEPS = 250, 100.0, 1000
+HEATED, COLD, HEATING_STEPS = 200, 100.0, 1000
 #: A crystal without surface, heated so quickly, holds out to about this many times its melting point.
-OVERHEATED = 1.3
+OVERHEATED = 1.35
 #: The half that is to melt is heated to this many times the temperature; once more if that was not enough.
 HOT, HOTTER = 1.6, 2.2
 #: Factor between two temperatures as long as there is a bound on one side only and no better guess.

@@ -56,7 +56,7 @@ SHORTEST_SPACING, LEAST_FACTOR = 0.8, 0.3
 #: Mean displacement (by the width of the lattice planes) up to which a crystal holds, for the choice of reflections.
 DISPLACEMENT = 0.15
 #: By this factor the heating of a crystal goes from step to step; below this order it has melted.
-HEATING, MOLTEN = 1.1, 0.4
+HEATING, MOLTEN = 1.15, 0.4
 
 
 class NotApplicableError(ValueError):
