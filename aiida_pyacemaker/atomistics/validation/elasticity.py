@@ -143,8 +143,8 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Elasticity | None
     return {
         'status': 'ok',
         'message': _message(np.abs(residual).max(), force, unstable),
-        'tensor': tensor.tolist(),
-        'clamped': symmetrise(hessian[:6, :6] / scale, symmetry.rotations).tolist(),
+        'tensor': _rounded(tensor),
+        'clamped': _rounded(symmetrise(hessian[:6, :6] / scale, symmetry.rotations)),
         'laue_class': symmetry.laue,
         **{name: float(value / volume / units.GPa) for name, value in checks.items()},
         'residual_stress': [float(value) for value in residual],
@@ -303,6 +303,10 @@ def _eliminate_ions(hessian: np.ndarray) -> tuple[np.ndarray, int]:
     stiff = np.abs(values) > SOFT
     coupling = hessian[:6, 6:] @ modes[:, stiff]
     return hessian[:6, :6] - (coupling / values[stiff]) @ coupling.T, int((values < -SOFT).sum())
+
+
+def _rounded(tensor: np.ndarray) -> list[list[float]]:
+    return (np.round(tensor, 6) + 0.0).tolist()
 
 
 def _message(stress: float, force: float, unstable: int) -> str:
