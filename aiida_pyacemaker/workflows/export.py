@@ -14,7 +14,7 @@ from aiida import orm
 from aiida.plugins import DataFactory
 
 from .report import get_batches, get_children, get_jobs, get_results, get_steps, while_unlocked
-from .story import get_status, tell_validation
+from .story import get_status
 from .summary import write_report
 from .trajectories import find_trajectories, read_frames
 
@@ -131,8 +131,7 @@ def tell_version(status: dict[str, Any]) -> str:
     validation = status['validation']
     if validation is None:
         return 'The potential has not been judged.'
-    version = validation['deployed'] or 'Not deployed'
-    return f'{version}: {tell_validation(validation)}.'
+    return f'{validation["deployed"] or "Not deployed"}: {validation["summary"]}'
 
 
 def write_trajectories(run: orm.WorkChainNode, folder: Path) -> None:
