@@ -63,7 +63,7 @@ HEATED, COLD, HEATING_STEPS = 200, 100.0, 1000
 #: A crystal without surface, heated so quickly, holds out to about this many times its melting point.
 OVERHEATED = 1.35
 #: The half that is to melt is heated to this many times the temperature; once more if that was not enough.
-HOT, HOTTER = 1.6, 2.2
+HOT, HOTTER = 1.45, 2.0
 #: Factor between two temperatures as long as there is a bound on one side only and no better guess.
 STEP = 1.15
 #: Between these shares of solid atoms the two interfaces are far from each other.
@@ -242,9 +242,7 @@ class Search:
         """Bisect the starts between the highest that stays solid and the lowest that melts."""
         start = run['temperature']
         if left.outcome == 'molten':
-            self.upper = start
-            last = left.track['temperature'][-max(2, len(left.track['time']) // 3) :]
-            self.melting_point = float(last.mean())
+            self.upper, self.melting_point = start, self.runs[-1]['temperature']
         else:
             self.lower = start
         if self.lower is None or self.upper is None:
@@ -374,8 +372,8 @@ def _describe(run: dict[str, Any], left: Run) -> dict[str, Any]:
 
 
 def _between(lower: float | None, upper: float | None) -> str:
-    if lower and upper:
-        return f'between {lower:.0f} and {upper:.0f} K'
+    if lower and upper:  # few atoms fluctuate, and may cross them
+        return f'between {min(lower, upper):.0f} and {max(lower, upper):.0f} K'
     return f'above {lower:.0f} K' if lower else f'below {upper:.0f} K'
 
 

@@ -425,7 +425,8 @@ def _judge(run: dict[str, Any], track: dict[str, np.ndarray], marks: dict[str, f
     if not len(solid):
         raise ValueError(f'{TRACK} is empty: {run["steps"]} steps are too few')
     if run['program'] == 'superheat':
-        return 'molten' if solid[-max(1, len(solid) // 4) :].mean() < 0.8 else 'solid'
+        # early enough that the last third tells the temperature to which it has come
+        return 'molten' if solid[len(solid) // 2 :].mean() < 0.7 else 'solid'
     if marks.get('solid_start', 0.0) > 0.75:
         return 'not_melted'
     return 'molten' if solid[-1] < LEAST_SOLID else 'frozen' if solid[-1] > MOST_SOLID else 'coexists'
