@@ -341,10 +341,7 @@ def describe_errors(errors: dict[str, Any] | None, arrays: dict[str, Any], colle
          'forces': _scaled(found, 'forces', 1e3), 'stress': _scaled(found, 'stress', 1 / units.GPa)}
         for name, found in (errors.get('by_family') or {}).items()
     ]  # fmt: skip
-    captions = {
-        key: f'{name}: prediction against label, on configurations never trained on.'
-        for key, name, *_ in figures.LABELS
-    }
+    captions = {key: f'{name}: prediction against label.' for key, name, *_ in figures.LABELS}
     drawn = [collect(figures.parity(arrays, key), captions[key]) for key in captions]
     drawn.append(collect(figures.distribution(arrays), 'Which part of the labels is met how well.'))
     text = 'Error of the force on each atom against gamma: beyond 1 the potential extrapolates.'
