@@ -118,8 +118,8 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Elasticity | None
     :param labelled: the cells of :func:`plan` with energy, forces and stress, in their order.
     :returns: see :func:`.stiffness.describe_tensor`; in GPa `tensor` and `clamped` (6, 6), `asymmetry` (largest
         difference of a measured stress derivative from the symmetrised one), `energy_check` (largest difference of the
-        second derivative of the energy by a strain from that by the stress, ions clamped), `nonlinearity` (largest
-        difference of the derivatives by the small and by the large strain), `residual_stress` (six, Voigt);
+        second derivative of the energy by a strain from that by the stress, ions clamped), `nonlinearity` (by
+        how much derivatives by the large strain alone differ at most), `residual_stress` (six, Voigt);
         `residual_force` (eV/Å), `unstable_modes` (how many zone-centre modes lower the energy), `laue_class`,
         `n_points`.
     :raises ValueError: if a cell or a label is missing.
