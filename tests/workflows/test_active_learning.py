@@ -13,6 +13,7 @@ from aiida.plugins import CalculationFactory, DataFactory, WorkflowFactory
 
 from aiida_pyacemaker.atomistics.dynamics.progress import Progress
 from aiida_pyacemaker.workflows.active_learning import get_restart_inputs
+from aiida_pyacemaker.workflows.deploy import find_version
 
 ActiveLearningWorkChain = WorkflowFactory('pyacemaker.active_learning')
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -24,8 +25,15 @@ def test_tiny_loop(aiida_profile_clean, tiny_runfile):
     outputs, node = run_get_node(builder)
 
     report = outputs['report'].get_dict()
-    assert report['state'] in ('converged', 'budget_exhausted'), report
-    assert node.exit_status == (0 if report['state'] == 'converged' else 500)
+    ends = {'converged': 0, 'budget_exhausted': 500, 'gate_failed': 502}
+    assert node.exit_status == ends[report['state']], report
+
+    # The result was judged, and is in production only if it passed.
+    verdict = outputs['validation'].get_dict()
+    assert report['validation']['verdict'] == verdict['verdict']
+    passed = report['state'] == 'converged'
+    assert (find_version(outputs['potential']) is not None) == passed == (report['validation']['deployed'] is not None)
+    assert verdict['verdict'] in outputs['validation_report'].get_content()
 
     # It halted, learned from that, and resumed from the restart file with the new generation.
     assert any(entry.get('number_halted') for entry in report['iterations'])
@@ -207,6 +215,59 @@ def test_production_fit_that_fails(loop, al_potential):
     loop.attach_outputs()
     assert 'exploring_potential' not in loop.outputs
     assert loop.outputs['report']['production'] is None
+
+
+def judged(loop, verdict, potential, **outputs):
+    """Return what a finished ValidateWorkChain looks like to the loop."""
+    results = {'verdict': verdict, 'summary': f'{verdict}: a hole.', 'checks': [], 'requests': [], 'weights': {}}
+    node = ended(results=orm.Dict(results).store(), content=orm.Dict({}).store(), **outputs)
+    return AttributeDict({**node, 'inputs': AttributeDict({'potential': potential})})
+
+
+@pytest.fixture
+def at_the_gate(loop):
+    """Return the loop when its result is to be judged."""
+    loop.ctx.explore = explored(walker('completed', 1000))
+    loop.inspect_explore()
+    progress = loop.progress
+    progress.labelled(1, 1)
+    progress.production_failed('no production fit')
+    loop.keep(progress)
+    loop.ctx.new_test = False
+    assert loop.should_validate()
+    return loop
+
+
+def test_the_gate_asks_and_the_loop_follows(at_the_gate, al_potential, al_frames):
+    """What a failed judgement asks for is labelled in the next iteration, which simulates nothing."""
+    requested = ConfigurationsData(al_frames[:2]).store()
+    loop = at_the_gate
+    assert [atoms.info['phase'] for atoms in loop.get_crystals().get_frames()]
+    loop.ctx.validate = judged(loop, 'FAIL', al_potential, requested=requested)
+    loop.inspect_validate()
+    assert not loop.should_validate()
+    assert loop.should_iterate()
+    assert not loop.should_explore() and not loop.should_embed()
+    assert loop.should_label() and loop.ctx.to_label.uuid == requested.uuid
+    assert 'gate' in loop.node.base.extras.get('progress')['history'][-1]['why']
+
+
+def test_the_gate_fails_for_good(at_the_gate, al_potential):
+    """A result that fails and asks for nothing ends the loop with an exit code of its own, and everything it has."""
+    loop = at_the_gate
+    loop.ctx.validate = judged(loop, 'FAIL', al_potential)
+    loop.inspect_validate()
+    assert not loop.should_iterate()
+    exit_code = loop.results()
+    assert exit_code.status == loop.exit_codes.ERROR_GATE_FAILED.status == 502
+    assert 'a hole' in exit_code.message
+    assert loop.outputs['validation']['verdict'] == 'FAIL'
+    assert loop.outputs['report']['validation'] == {
+        'verdict': 'FAIL',
+        'summary': 'FAIL: a hole.',
+        'structures': 0,
+        'deployed': None,
+    }
 
 
 def test_corrupt_potential(loop):

@@ -467,7 +467,7 @@ class Progress:
         """
         if not self.parameters['validate'].get('gate') or self.test is None or self.fit_due:
             return False
-        if self.batches_judged == self.batches:
+        if self.batches_judged == self.batches or self.production_due or self.proof_due:
             return False
         return (self._at_the_end() and self._result_passes()) or self.state in ENDS_EARLY
 

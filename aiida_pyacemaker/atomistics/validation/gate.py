@@ -328,9 +328,8 @@ def look_at_compression(section: dict[str, Any]) -> Iterator[Found]:
     if hole is None:
         yield Found('compression_barrier', None, 'the crystal resists compression')
         return
-    volume = hole.get('volume') or min(section['volumes'])
-    text = f'compressed below {volume:.2f} Å³/atom it collapses, {hole["energy"]:.2g} eV/atom up'
-    request = {'kind': 'volume', 'volume': [volume, max(section['volumes'])]}
+    text = f'compressed below {hole["volume"]:.2f} Å³/atom it collapses, {hole["energy"]:.2g} eV/atom up'
+    request = {'kind': 'volume', 'volume': [0.8 * hole['bottom'], 1.2 * hole['volume']]}
     yield Found('compression_barrier', hole['energy'], text, (request,))
 
 

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from ..checks.duplicates import Duplicates
 from ..checks.overlap import covalent_distance
+from ..checks.vacuum import detect_vacuum
 from ..generators.operations import NotApplicableError
 from ..generators.operations.clusters import SPACE
 from ..generators.operations.common import label, strain_in_place
@@ -67,7 +68,7 @@ def prepare(crystal: Atoms) -> Atoms:
     """Return a crystal as operations take parents: bare, with a family and a phase."""
     parent = Atoms(crystal.numbers, crystal.positions, cell=crystal.cell, pbc=True)
     phase = crystal.info.get('name', crystal.get_chemical_formula(empirical=True))
-    parent.info = {'family': 'request', 'phase': phase}
+    parent.info = {'family': 'request', 'phase': phase, 'vacuum_axes': list(detect_vacuum(parent).axes)}
     return parent
 
 

@@ -406,3 +406,126 @@ def test_continued_run():
     other = Progress.continued(changed(train={'number_of_functions': 60}), {**content, 'functions': 160})
     assert other.functions == 60
     assert Progress.continued(PARAMETERS, {**content, 'functions': 160}).functions == 160
+
+
+# The gate -------------------------------------------------------------------------------------------------------------
+
+GATED = changed(validate={'gate': {'born': {}}, 'max_requests': 2})
+FAILED = {'verdict': 'FAIL', 'summary': 'FAIL: a hole.', 'weights': {}}
+
+
+def to_the_gate(progress: Progress) -> None:
+    """Pass the last stage and the production fit: the result is to be judged."""
+    last_stage(progress)
+    assert not progress.gate_due
+    progress.produced(fitted(test=(0.0005, 0.02)))
+    progress.proven([walker(0), walker(1)])
+    assert progress.gate_due and progress.may_deploy
+
+
+def gated(parameters: dict = GATED) -> Progress:
+    """Return the progress when the result is to be judged for the first time."""
+    progress = start(parameters)
+    to_the_last_stage(progress)
+    to_the_gate(progress)
+    return progress
+
+
+@pytest.mark.parametrize('verdict', ['PASS', 'CONDITIONAL'])
+def test_what_passes_the_gate_converges(verdict):
+    progress = gated()
+    progress.judged({'verdict': verdict, 'summary': 'a warning', 'weights': {'stress': 2.0}}, 0)
+    assert not progress.gate_due
+    assert not progress.advance(50)
+    assert progress.state == 'converged'
+    assert ('a warning' in progress.warning) == (verdict == 'CONDITIONAL')
+
+
+def test_what_the_gate_asks_for_is_learned():
+    """A failed judgement is followed by labels, a fit, and the last stage; then it judges again."""
+    progress = gated()
+    progress.judged(FAILED, 12)
+    assert progress.advance(50)
+    assert progress.requested and not progress.explores and 'gate' in progress.why
+    assert progress.production_holds and not progress.production_due
+    progress.labelled(12, 0)
+    assert progress.fit_due and not progress.gate_due
+    progress.trained(fitted())
+    progress.validated(errors(*GOOD))
+    assert not progress.gate_due
+    to_the_gate(progress)
+    progress.judged({**FAILED, 'verdict': 'PASS'}, 0)
+    assert not progress.advance(60) and progress.state == 'converged'
+
+
+def test_the_gate_gives_up():
+    """At most so many rounds of requests; the reason says what is wrong and what may help."""
+    progress = gated()
+    for number in range(2):
+        progress.judged(FAILED, 12)
+        assert progress.advance(50) and progress.requests == number + 1
+        progress.labelled(12, 0)
+        progress.trained(fitted())
+        progress.validated(errors(*GOOD))
+        to_the_gate(progress)
+    progress.judged(FAILED, 12)
+    assert not progress.advance(50)
+    assert progress.state == 'gate_failed'
+    assert 'a hole' in progress.reason and 'validate.max_requests' in progress.reason
+
+
+def test_requests_that_come_to_nothing():
+    """If none of the structures can be labelled, the loop explores once more, and does not hang."""
+    progress = gated()
+    progress.judged(FAILED, 12)
+    assert progress.advance(50) and progress.requested
+    progress.labelled(0, 0)
+    assert progress.advance(50)
+    assert progress.explores and not progress.requested and progress.in_last_stage
+
+
+def test_nothing_is_asked_for():
+    progress = gated()
+    progress.judged(FAILED, 0)
+    assert not progress.advance(50) and progress.state == 'gate_failed'
+
+
+def test_the_budget_holds_for_requests():
+    progress = gated()
+    progress.judged(FAILED, 12)
+    assert not progress.advance(100)
+    assert progress.state == 'budget_exhausted'
+    assert 'max_labels' in progress.reason and 'a hole' in progress.reason
+
+
+def test_what_ended_early_is_judged_but_not_deployed():
+    progress = start(GATED)
+    to_the_last_stage(progress)
+    assert not progress.advance(100) and progress.state == 'budget_exhausted'
+    progress.produced(fitted())
+    assert progress.gate_due and not progress.may_deploy
+    progress.judged(FAILED, 3)
+    assert not progress.gate_due and not progress.advance(100)
+
+
+def test_weights_of_the_next_fit():
+    """The gate's factors multiply what the fit chose by itself, once, and nothing that the user has fixed."""
+    progress = gated()
+    chosen = fitted()
+    chosen['chosen']['hyperparameters'] = {'energy_weight': 10.0, 'stress_weight': 4.0}
+    progress.trained(chosen)
+    progress.judged({**FAILED, 'weights': {'stress': 2.0}}, 12)
+    assert progress.fit_parameters(4000)['stress_weight'] == 8.0
+    assert progress.production_parameters()['stress_weight'] == 8.0
+    chosen['chosen']['hyperparameters']['stress_weight'] = 8.0
+    progress.trained(chosen)
+    assert progress.fit_parameters(4000)['stress_weight'] == 8.0
+    fixed = changed(validate=GATED['validate'], train={'stress_weight': 3.0})
+    assert 'stress_weight' not in Progress.from_dict(fixed, progress.to_dict()).fit_parameters(4000)
+
+
+def test_a_continued_run_judges_again():
+    progress = gated()
+    progress.judged(FAILED, 12)
+    again = Progress.continued(GATED, progress.to_dict())
+    assert again.judgement is None and again.requests == 0
