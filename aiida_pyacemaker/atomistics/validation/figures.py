@@ -16,7 +16,7 @@ Figure = dict[str, Any]
 #: Points of a curve that is drawn from its formula.
 FINE = 100
 #: How far above the lowest energy the curves of pairs and compressions are shown at first (eV).
-HEIGHT = 20.0
+HEIGHT = 10.0
 
 
 def figure(traces: list[Figure], x: str, y: str, height: int = 340, **layout: Any) -> Figure | None:
@@ -249,38 +249,51 @@ def thermal(found: dict[str, Any]) -> Figure | None:
 def pairs(found: dict[str, dict[str, Any]]) -> Figure | None:
     """Draw the energy of pairs of atoms against their distance.
 
-    :param found: pair -> `distances` (Å), `energies` (eV), and `hole`, which is marked.
+    :param found: pair -> `distances` (Å), `energies` (eV), and `hole`, whose rim is marked.
     """
-    traces = []
+    traces, rims = [], []
     for index, (name, pair) in enumerate(found.items()):
         traces.append(line(pair['distances'], pair['energies'], name, index % 6, mode='lines+markers'))
         if pair.get('hole'):
             where = pair['hole']['distance']
-            place = int(np.argmin(np.abs(np.array(pair['distances']) - where)))
-            look = {'symbol': 'x', 'size': 12}
-            point = [pair['distances'][place]], [pair['energies'][place]]
-            traces.append(dots(*point, f'{name}: hole below {where:.2f} Å', index % 6, marker=look))
-    return figure(traces, 'distance (Å)', 'energy (eV)', yaxis={'range': _from_below(traces)}) if traces else None
+            rims.append(
+                (mark(traces[-1], where, f'{name}: hole below {where:.2f} Å'), pair['hole'].get('depth') or 0.0)
+            )
+            traces.append(rims[-1][0])
+    return figure(traces, 'distance (Å)', 'energy (eV)', yaxis={'range': _view(traces, rims)}) if traces else None
 
 
 def compression(found: dict[str, Any]) -> Figure | None:
-    """Draw the energy of the crystal as it is compressed to half its bond length."""
+    """Draw the energy of the crystal as it is compressed to half its bond length; the rim of a hole is marked."""
     if not found.get('energies'):
         return None
-    traces = [line(found['scales'], found['energies'], 'crystal', 0, mode='lines+markers')]
+    traces, rims = [line(found['scales'], found['energies'], 'crystal', 0, mode='lines+markers')], []
     if found.get('hole'):
-        place = int(np.argmax(found['energies']))
-        look = {'symbol': 'x', 'size': 12}
-        traces.append(dots([found['scales'][place]], [found['energies'][place]], 'hole', 1, marker=look))
+        rims.append((mark(traces[0], found['hole']['scale'], 'rim of the hole'), found['hole'].get('depth') or 0.0))
+        traces.append(rims[0][0])
     title = 'bond length / that of the crystal'
-    return figure(traces, title, 'energy (eV/atom)', yaxis={'range': _from_below(traces)}, showlegend=False)
+    return figure(traces, title, 'energy (eV/atom)', yaxis={'range': _view(traces, rims)}, showlegend=bool(rims))
 
 
-def _from_below(traces: list[Figure]) -> list[float]:
-    """Range of energies that shows the minimum and the onset of the repulsion, which goes on beyond all scales."""
+def mark(curve: Figure, where: float, name: str) -> Figure:
+    """Return a cross on the point of a curve that is nearest to a place."""
+    place = int(np.argmin(np.abs(np.array(curve['x']) - where)))
+    look = {'symbol': 'x', 'size': 12, 'color': curve['line']['color']}
+    return dots([curve['x'][place]], [curve['y'][place]], name, marker=look)
+
+
+def _view(traces: list[Figure], rims: list[tuple[Figure, float]]) -> list[float]:
+    """Return the range of energies with the minimum and the onset of the repulsion, or the holes as far as they go.
+
+    :param rims: mark and depth of each hole.
+    """
     values = np.array([value for trace in traces for value in trace['y']])
     low, high = float(values.min()), float(values.max())
     top = min(high, low + HEIGHT)
+    if rims:
+        edges = [rim['y'][0] for rim, _ in rims]
+        top = min(high, max(edge + min(max(depth, 0.5), HEIGHT) for edge, (_, depth) in zip(edges, rims, strict=True)))
+        low = max(low, min(edges) - HEIGHT)
     return [low - 0.05 * (top - low), top + 0.05 * (top - low)]
 
 

@@ -179,6 +179,21 @@ def test_birch_murnaghan():
     assert np.gradient(modulus, pressures)[2000] == pytest.approx(5.0, rel=1e-3)
 
 
+def test_a_hole_is_seen():
+    """However shallow beside the repulsion, and however deep: its rim is marked and the range shows it."""
+    distances = [1.0, 1.5, 1.7, 2.0, 2.5]
+    for depth, bottom in ((0.2, 0.8), (500.0, -499.0)):
+        pair = {'distances': distances, 'energies': [900.0, bottom, 1.0, 0.9, 0.0], 'hole': {'distance': 1.7}}
+        pair['hole']['depth'] = depth
+        drawn = figures.pairs({'Cu-Cu': pair})
+        assert (drawn['data'][1]['x'], drawn['data'][1]['y']) == ([1.7], [1.0])
+        low, high = drawn['layout']['yaxis']['range']
+        assert low < 0 and 1.0 < high and high - low < 25
+    squeezed = {'scales': [0.5, 0.6, 0.8, 1.0], 'energies': [99.0, 1.0, 5.0, 0.0], 'hole': {'scale': 0.8, 'depth': 4.0}}
+    drawn = figures.compression(squeezed)
+    assert drawn['data'][1]['y'] == [5.0] and drawn['layout']['yaxis']['range'][1] < 10
+
+
 def test_little_to_show(tmp_path):
     """Nothing was judged, nothing was found: the page still says so."""
     write_report({'crystals': []}, None, None, None, None, tmp_path / 'empty.html')
