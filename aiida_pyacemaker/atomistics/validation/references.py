@@ -82,9 +82,10 @@ def quantities(crystal: dict[str, Any]) -> dict[str, float]:
 def find_experiment(crystal: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what was measured of a crystal: `{name: {'value', 'unit', 'source'}}`, empty if it is not in the table.
 
-    The bulk modulus is the Voigt average of the measured constants, which for a cubic crystal is exact.
+    The bulk modulus is the Voigt average of the measured constants, which for a cubic crystal is exact; the volume is
+    that of the crystal with the measured lengths.
 
-    :param crystal: with `numbers` and `space_group` ('Fm-3m (225)').
+    :param crystal: with `numbers`, `space_group` ('Fm-3m (225)') and, for the volume, `equilibrium`.
     """
     counts = Counter(chemical_symbols[number] for number in crystal['numbers'])
     divisor = math.gcd(*counts.values())
@@ -95,6 +96,11 @@ def find_experiment(crystal: dict[str, Any]) -> dict[str, dict[str, Any]]:
         name: {'value': value, 'unit': label(name)[1], 'source': source} for name, (value, source) in measured.items()
     }
     values = {name: entry['value'] for name, entry in found.items()}
+    cell = _ok(crystal, 'equilibrium')
+    if 'a' in values and {'a', 'c', 'volume'} <= cell.keys():
+        stretch = values['a'] / cell['a']
+        volume = cell['volume'] * stretch**2 * (values['c'] / cell['c'] if 'c' in values else stretch)
+        found['volume'] = {'value': round(volume, 2), 'unit': 'Å³/atom', 'source': found['a']['source']}
     bulk = voigt_bulk(values)
     if bulk is not None:
         found['bulk_modulus'] = {'value': round(bulk, 1), 'unit': 'GPa', 'source': found['C11']['source']}

@@ -349,6 +349,7 @@ def describe_errors(errors: dict[str, Any] | None, arrays: dict[str, Any], colle
     return {
         'rows': [row for row in rows if row],
         'families': families,
+        'coverage': ((errors.get('uncertainty') or {}).get('forces') or {}).get('coverage'),
         'n_frames': errors.get('n_frames'),
         'n_atoms': errors.get('n_atoms'),
         'figures': [figure for figure in drawn if figure],

@@ -81,6 +81,18 @@ def test_find(atoms, group, known):
     assert all(entry['source'] for entry in found.values())
 
 
+def test_volume():
+    """That of the measured lengths, of a cubic and of a hexagonal crystal."""
+    for symbol, group in (('Al', 'Fm-3m (225)'), ('Mg', 'P6_3/mmc (194)')):
+        atoms = bulk(symbol, a=3.0)
+        conventional = bulk(symbol, a=3.0, cubic=symbol == 'Al')
+        lengths = dict(zip('abc', conventional.cell.lengths(), strict=True))
+        cell = {**lengths, 'volume': atoms.get_volume() / len(atoms)}
+        crystal = {'numbers': atoms.numbers.tolist(), 'space_group': group, 'equilibrium': cell}
+        known = {'Al': 4.05**3 / 4, 'Mg': 3.209**2 * 5.211 * np.sqrt(3) / 4}[symbol]
+        assert find_experiment(crystal)['volume']['value'] == pytest.approx(known, abs=0.01)
+
+
 CRYSTAL = {
     'name': 'Al fcc',
     'numbers': [13],
@@ -111,6 +123,8 @@ def test_compare():
     assert by_name['a']['others']['DFT']['difference'] == pytest.approx(4.0 / 4.1 - 1)
     assert by_name['C11']['value'] is None and by_name['C11']['others']['DFT']['difference'] is None
     assert by_name['C11']['others']['experiment']['value'] == 106.8
-    assert by_name['volume']['others'] == {'DFT': None, 'experiment': None}
+    assert by_name['volume']['others']['DFT'] is None
+    assert by_name['volume']['others']['experiment']['value'] == pytest.approx(4.05**3 / 4, abs=0.01)
+    assert by_name['b0_prime']['others'] == {'DFT': None, 'experiment': None}
     assert not {'b', 'gamma', 'C44', 'melting_temperature'} & by_name.keys()
     assert (by_name['vacancy Al']['label'], by_name['vacancy Al']['unit']) == ('vacancy, Al', 'eV')
