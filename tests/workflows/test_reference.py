@@ -45,3 +45,12 @@ def test_bad_inputs(worker_code):
     water = ConfigurationsData([molecule('H2O', vacuum=5)])
     with pytest.raises(ValueError, match='has no volume of its own'):
         ReferenceWorkChain.get_builder_from_protocol({'teacher': worker_code}, water, LABEL)
+
+
+def test_tiers(worker_code):
+    """Of two tiers the expensive one is the reference."""
+    tiers = {'expensive': 'teacher', 'reference': {'calculator': 'emt'}}
+    label = {**LABEL, 'oracle': 'tiered', 'teacher': {'calculator': 'lj'}, 'tiers': tiers}
+    crystals = ConfigurationsData([bulk('Cu')])
+    builder = ReferenceWorkChain.get_builder_from_protocol({'teacher': worker_code}, crystals, label)
+    assert (builder.label['oracle'], builder.label['teacher']['calculator']) == ('teacher', 'emt')
