@@ -1,4 +1,4 @@
-"""The verdict of the gate in `status`, `report` and `export`."""
+"""The verdict of the gate in `status`, in `report`, and in the project folder with which `launch --wait` ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from run_graph import RunGraph, build_first_iteration
 
 from aiida_pyacemaker.atomistics.validation.gate import judge
 from aiida_pyacemaker.atomistics.validation.report import write_report
-from aiida_pyacemaker.cli.export import cmd_export
+from aiida_pyacemaker.cli.launch import finish
 from aiida_pyacemaker.cli.report import cmd_report
 from aiida_pyacemaker.cli.status import cmd_status
 from aiida_pyacemaker.data.configurations import ConfigurationsData
@@ -62,7 +62,7 @@ def squeezed(text: str) -> str:
     return ' '.join(text.split())
 
 
-def test_verdict(graph, tmp_path):
+def test_verdict(graph, tmp_path, capsys):
     """What has failed and what would cure it; then, of a better potential, that it is deployed and as what."""
     pk = graph.run.pk
     text = squeezed(invoke(cmd_status, pk))
@@ -75,7 +75,11 @@ def test_verdict(graph, tmp_path):
     invoke(cmd_report, pk, '-o', tmp_path / 'report')
     told = 'Verdict of the gate: PASS: all 1 checks are met; deployed as Al-v3 (see validation_report.html)'
     assert told in (tmp_path / 'report' / 'report.md').read_text()
-    invoke(cmd_export, pk, tmp_path / 'export')
+    report = orm.Dict({'state': 'converged', 'reason': '', 'iterations': []})
+    graph.finish(graph.run, {'potential': graph.potential, 'report': report})
+    finish(graph.run, tmp_path / 'export')
+    printed = capsys.readouterr().out
+    assert 'Al-v3' in printed and f'The verdict:   {tmp_path}/export/validation_report.html' in printed
     for folder in ('report', 'export'):
         assert '<strong>PASS</strong>' in (tmp_path / folder / 'validation_report.html').read_text(encoding='utf-8')
     readme = (tmp_path / 'export' / 'README.txt').read_text()
