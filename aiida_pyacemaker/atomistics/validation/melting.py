@@ -62,7 +62,7 @@ from .melting_script import (
 HEATED, COLD, HEATING_STEPS = 200, 100.0, 1000
 #: A crystal without surface, heated so quickly, holds out to about this many times its melting point.
 OVERHEATED = 1.35
-#: The half that is to melt is heated to this many times the temperature; once more if that was not enough.
+#: The half that is to melt is heated to this many times the temperature; if that was not enough, to more.
 HOT, HOTTER = 1.45, 2.0
 #: Factor between two temperatures as long as there is a bound on one side only and no better guess.
 STEP = 1.15
@@ -258,10 +258,9 @@ class Search:
     def _coexisted(self, run: dict[str, Any], left: Run) -> None:
         """Go on with a coexistence, or start another one between the bounds."""
         if left.outcome == 'not_melted':
-            if self.hot >= HOTTER:
-                self._fail(
-                    f'half of the crystal does not melt at {self.hot * run["temperature"]:.0f} K: give temperature'
-                )
+            if self.hot == HOTTER:
+                self.temperature *= OVERHEATED
+                self._check_temperature()
             self.hot = HOTTER
             return
         if run['program'] == 'coexist':

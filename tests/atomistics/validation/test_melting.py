@@ -11,7 +11,6 @@ from ase import Atoms
 from ase.build import bulk, fcc111
 
 from aiida_pyacemaker.atomistics.validation.melting import (
-    HOT,
     HOTTER,
     LEAST_SAMPLES,
     Search,
@@ -169,8 +168,10 @@ def test_extension():
 def test_failures():
     """A search that cannot end says why, and what it knows."""
     search = follow(Search({'temperature': 1300.0}, COPPER), left('not_melted'))
-    assert search.next()['hot'] == HOTTER > HOT
-    assert 'does not melt at' in follow(search, left('not_melted')).result()['message']
+    assert (search.next()['hot'], search.next()['temperature']) == (HOTTER, 1300.0)
+    assert follow(search, left('not_melted')).next()['temperature'] > 1500
+    far = follow(Search({'temperature': 900.0, 'max_temperature': 1000.0}, COPPER), *2 * [left('not_melted')])
+    assert 'give temperature' in far.result()['message']
     assert 'not stable' in follow(Search({}, COPPER), left('molten', heated=108.0)).reason
     assert 'raise max_temperature' in follow(Search({}, COPPER), left('solid', heated=6000.0)).reason
     broken = follow(Search({'temperature': 900.0}, COPPER), Run('broken', message='ERROR: Lost atoms: 9 to 8'))
