@@ -14,13 +14,14 @@ returned as `border`.
 interpolated, and next to Γ, where the acoustic ones go to zero, an error of the force constants appears as a frequency
 below zero. The square of a frequency is linear in the force constants: a relative error `e` of these moves a frequency
 near zero by at most `sqrt(e)` times the highest one. `e` is what can be seen to be wrong with the force constants: how
-far they violate the acoustic sum rule before it is imposed, and what they have not lost where the supercell ends, but
-at least 1e-4, the accuracy of finite displacements. So the tolerance is `sqrt(e)` of the highest frequency, 1 % of it
-at least (and 5 % at most, a real instability of that size shall not be excused). A mode is imaginary below minus that.
+far they violate the acoustic sum rule before it is imposed, and what is left of them where the supercell ends, but at
+least 1e-4, the accuracy of finite displacements. So the tolerance is `sqrt(e)` of the highest frequency, 1 % of it at
+least (and 5 % at most, a real instability of that size shall not be excused). A mode is imaginary below minus that.
 """
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise, product
 from typing import Any
 
@@ -96,7 +97,7 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters)
         `q`, `frequencies` in THz by wave vector and band); `dos` (`frequencies`, `density` in states per THz and
         primitive cell); `thermal` per atom (`temperatures` in K, `free_energy` in eV, `entropy` and `heat_capacity` in
         k_B, of the modes above the tolerance); `min_frequency`, `max_frequency`, `tolerance` in THz (imaginary ones are
-        negative); `sum_rule` (relative violation before it is imposed), `border` (see the module); `stable`; and
+        negative); `sum_rule` and `border`, the relative errors of the force constants (see the module); `stable`; and
         `imaginary`, the worst modes that fit into small cells: `q`, `frequency`, and a cell that holds the mode:
         `supercell` (3x3, rows in units of the primitive cell), `numbers`, `positions`, `cell`, `displacements` ((n, 3),
         the largest atom by 1 Å, in the same order). What is worth labelling because of them,
@@ -136,12 +137,7 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters)
 
 def _phonopy(crystal: Atoms, parameters: PhononParameters) -> Phonopy:
     """The displacements of a crystal: the same for the same crystal and parameters."""
-    try:
-        found = seekpath.get_path(
-            (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers), symprec=SYMPREC
-        )
-    except Exception as exception:
-        raise ValueError(f'the symmetry of the crystal is not found: {exception}; relax it, or look at it') from None
+    found = _seekpath(crystal)
     conventional = Atoms(found['conv_types'], cell=found['conv_lattice'], pbc=True)
     conventional.set_scaled_positions(found['conv_positions'])
     phonon = Phonopy(
@@ -153,6 +149,17 @@ def _phonopy(crystal: Atoms, parameters: PhononParameters) -> Phonopy:
     )
     phonon.generate_displacements(distance=parameters.displacement)
     return phonon
+
+
+def _seekpath(atoms: Atoms) -> dict[str, Any]:
+    """What seekpath says of a crystal: standard cell, primitive cell, path."""
+    with warnings.catch_warnings():
+        # of spglib, about how seekpath calls it
+        warnings.simplefilter('ignore', DeprecationWarning)
+        try:
+            return seekpath.get_path((atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers), symprec=SYMPREC)
+        except Exception as exception:
+            raise ValueError(f'the symmetry of the crystal is not found ({exception}): look at the crystal') from None
 
 
 def _repeats(cell: Atoms, parameters: PhononParameters) -> np.ndarray:
@@ -230,9 +237,7 @@ def _path(phonon: Phonopy) -> tuple[dict[str, np.ndarray], list[tuple[str, str]]
         path = primitive.cell.bandpath(pbc=[axis not in vacuum for axis in range(3)], npoints=2)
         corners = [list(part) for part in parse_path_string(path.path)]
         return path.special_points, [pair for part in corners for pair in pairwise(part)]
-    found = seekpath.get_path(
-        (primitive.cell.array, primitive.get_scaled_positions(), primitive.numbers), symprec=SYMPREC
-    )
+    found = _seekpath(primitive)
     return {name: np.array(point) for name, point in found['point_coords'].items()}, found['path']
 
 
@@ -256,7 +261,9 @@ def _mesh(phonon: Phonopy, length: float) -> list[int]:
 
 
 def _dos(phonon: Phonopy) -> dict[str, list[float]]:
-    phonon.run_total_dos(freq_pitch=np.ptp(phonon.mesh.frequencies) / (DOS_POINTS - 1))
+    frequencies = phonon.mesh.frequencies
+    ends = min(0.0, frequencies.min()), 1.02 * frequencies.max()
+    phonon.run_total_dos(freq_min=ends[0], freq_max=ends[1], freq_pitch=(ends[1] - ends[0]) / (DOS_POINTS - 1))
     return {
         'frequencies': phonon.total_dos.frequency_points.tolist(),
         'density': phonon.total_dos.dos.tolist(),

@@ -71,7 +71,7 @@ class StabilityParameters(Section):
         'Of the run at constant volume. Without it, twice that melting temperature.', unit='K', default=None
     )
     atoms: Number = parameter('Atoms at least.', default=32, ge=1)
-    steps: Number = parameter('Of each run.', default=1000, ge=100)
+    steps: Number = parameter('Of each run.', default=600, ge=100)
     timestep: Positive | None = parameter('Without it, by the lightest atom.', unit='fs', default=None)
     seconds: Positive = parameter('A run ends after this time, however many steps it has made.', unit='s', default=60.0)
     seed: Number = parameter('Of the velocities.', default=1, ge=0)
@@ -87,7 +87,7 @@ def run(crystal: Atoms, evaluator: Evaluator, parameters: StabilityParameters) -
     :returns: `runs`, each with `ensemble`, `temperature` (K, asked for), `n_atoms`, `steps` (made), `timestep` (fs),
         `completed`, `reason` (`completed`, `time`, or one of those of the module), `message`, `drift` and its
         standard error `drift_error` (eV/atom/ns; of NVE, else None), `mean_temperature` (K), `volume_ratio` (mean, to
-        the start), `shortest` (Å, of all looks), `gamma_max` (None where the potential has no gamma), `displacement`
+        the start), `shortest` (Å, of all looks), `displacement`
         (Å, root of the mean square, at the end), and the total energies `energies` (eV/atom) at `times` (ps).
     """
     start, melting = _supercell(crystal, parameters.atoms), _melting_temperature(crystal, evaluator)
@@ -173,14 +173,12 @@ class _Watch:
         self.contact = {(i, j): CLOSEST * contact_distance((i, 0), (j, 0)) for i in kinds for j in kinds}
         self.table: list[tuple[float, ...]] = []
         self.noted: list[tuple[float, ...]] = []
-        self.shortest, self.gamma, self.detail = np.inf, None, ''
+        self.shortest, self.detail = np.inf, ''
 
     def look(self, step: int) -> str | None:
         """Note where the run is; return the reason for which it must end, if there is one."""
         atoms = self.atoms
         potential = atoms.get_potential_energy() / len(atoms)
-        if 'gamma' in atoms.calc.results:
-            self.gamma = max(self.gamma or 0.0, float(atoms.calc.results['gamma'].max()))
         temperature = atoms.get_temperature()
         ratio = atoms.get_volume() / self.volume
         if not np.isfinite([potential, temperature, ratio]).all() or not np.isfinite(atoms.positions).all():
@@ -248,7 +246,6 @@ class _Watch:
             'mean_temperature': float(settled[:, 2].mean()) if len(settled) else None,
             'volume_ratio': float(settled[:, 3].mean()) if len(settled) else None,
             'shortest': self.shortest if np.isfinite(self.shortest) else None,
-            'gamma_max': self.gamma,
             'displacement': self._displacement(),
             'energies': chosen[:, 1].tolist(),
             'times': (chosen[:, 0] * self.timestep / 1000).tolist(),
