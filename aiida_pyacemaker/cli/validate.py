@@ -46,7 +46,12 @@ COLORS = {'PASS': 'green', 'CONDITIONAL': 'yellow', 'FAIL': 'red'}
 @click.option('--data', metavar='FILE', help='Labelled configurations to measure the errors on.')
 @click.option('--protocol', metavar='NAME', help='Protocol whose criteria judge. [default: balanced]')
 @click.option('--processes', type=click.IntRange(1), help='How many work side by side. [default: one per core]')
-@click.option('-o', '--output', type=click.Path(file_okay=False, path_type=Path), help='Folder for report and numbers.')
+@click.option(
+    '-o',
+    '--output',
+    type=click.Path(file_okay=False, path_type=Path),
+    help='Folder for report and numbers. [default: NAME-validation]',
+)
 def cmd_validate(
     potentials: tuple[str, ...],
     structures: tuple[str, ...],
@@ -328,9 +333,7 @@ def references_of(content: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def format_tables(contents: dict[str, dict[str, Any]]) -> list[str]:
-    """Return the lines of a table for each crystal: the potentials, and experiment where it is known."""
-    from tabulate import tabulate
-
+    """Return the lines of a table for each crystal, of the potentials and experiment, and of one for the errors."""
     from aiida_pyacemaker.atomistics.validation.references import compare, find_experiment, quantities
 
     (first, content), *others = contents.items()
@@ -343,11 +346,32 @@ def format_tables(contents: dict[str, dict[str, Any]]) -> list[str]:
             + [digits((row['others'][title] or {}).get('value')) for title in columns]
             for row in compare(crystal, columns)
         ]
-        align = ('left', 'right', *('right' for _ in columns))
         lines += ['', f'{crystal["name"]}, {crystal["space_group"]}'.rstrip(', ')]
-        lines += tabulate(rows, ['', first, *columns], disable_numparse=True, colalign=align).splitlines()
-        lines += explain(index, contents)
-    return lines
+        lines += tabulated(rows, [first, *columns]) + explain(index, contents)
+    rows = error_rows([its['errors'] for its in contents.values()])
+    return lines + (['', 'Errors on the data', *tabulated(rows, list(contents))] if rows else [])
+
+
+def tabulated(rows: list[list[str]], titles: list[str]) -> list[str]:
+    """Return the lines of a table, its first column names."""
+    from tabulate import tabulate
+
+    align = ('left', *('right' for _ in titles))
+    return tabulate(rows, ['', *titles], disable_numparse=True, colalign=align).splitlines() if rows else []
+
+
+def error_rows(errors: list[dict[str, Any] | None]) -> list[list[str]]:
+    """Return the root mean square errors of the potentials, in the units that people read."""
+    from ase import units
+
+    kinds = (('energy', 'meV/atom', 1e3), ('forces', 'meV/Å', 1e3), ('stress', 'GPa', 1 / units.GPa))
+    rows = []
+    for key, unit, factor in kinds:
+        values = [((found or {}).get(key) or {}).get('rmse') for found in errors]
+        if any(value is not None for value in values):
+            cells = [digits(None if value is None else factor * value) for value in values]
+            rows.append([f'{key} RMSE ({unit})', *cells])
+    return rows
 
 
 def digits(value: float | None) -> str:

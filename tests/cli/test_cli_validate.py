@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 from ase import Atoms
-from ase.build import bulk, fcc111
+from ase.build import bulk, fcc111, molecule
 from ase.io import write
 from click.testing import CliRunner
 
@@ -44,6 +44,7 @@ def test_several_side_by_side(al_potential_directory, al_frames, tmp_path):
     assert found.exit_code in (0, 3), found.output
     name = al_potential_directory.name
     assert 'bulk modulus (GPa)' in found.output and 'experiment' in found.output
+    assert 'energy RMSE (meV/atom)' in found.output
     verdicts = {}
     for title in (name, 'emt'):
         numbers = json.loads((target / title / 'validation.json').read_text())
@@ -77,6 +78,12 @@ def test_layer_asked_for_a_bulk_modulus(tmp_path):
     write(tmp_path / 'layer.extxyz', fcc111('Cu', (1, 1, 3), vacuum=6))
     found = invoke('emt', '-s', tmp_path / 'layer.extxyz', '--properties', 'eos,elasticity', '-o', tmp_path / 'out')
     assert 'is a layer, which has no volume of its own' in found.output
+
+
+def test_molecule_asked_for_phonons(tmp_path):
+    write(tmp_path / 'co.xyz', molecule('CO'))
+    found = invoke('emt', '-s', tmp_path / 'co.xyz', '--properties', 'phonons,eos', '-o', tmp_path / 'out')
+    assert 'CO molecule is a molecule' in found.output and 'Error' not in found.output
 
 
 def test_teacher_file(tmp_path):
