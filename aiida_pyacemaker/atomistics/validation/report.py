@@ -200,7 +200,7 @@ def cell(value: float | None) -> str:
 
 def percent(value: float | None) -> str:
     """Return a relative difference."""
-    return '' if value is None else f'{100 * value:+.1f} %'.replace('-', '−')
+    return '' if value is None else f'{round(100 * value, 1) + 0:+.1f}\u00a0%'.replace('-', '−')
 
 
 def plain(value: Any) -> str:

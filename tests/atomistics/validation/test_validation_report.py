@@ -224,5 +224,5 @@ def test_number(value, text):
 def test_measure():
     assert measure(0.0031, 'eV/atom') == '3.1 meV/atom' and measure(2.5, 'eV/atom') == '2.5 eV/atom'
     assert measure(None, 'GPa') == '–' and measure(1.5, '') == '1.5'
-    assert percent(-0.0123) == '−1.2 %' and percent(None) == ''
+    assert percent(-0.0123) == '−1.2\u00a0%' and percent(-1e-5) == '+0.0\u00a0%' and percent(None) == ''
     assert len({key for key, _ in CITATIONS}) == len(CITATIONS)
