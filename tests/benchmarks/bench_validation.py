@@ -34,6 +34,8 @@ QUANTITIES = {
     'H lowest': ('THz', 2),
     'N lowest': ('THz', 2),
     'N highest': ('THz', 2),
+    'heat capacity': ('k_B at 300 K', 3),
+    'entropy': ('k_B at 300 K', 3),
     'vacancy': ('eV', 3),
     '(111)': ('J/m²', 3),
     '(100)': ('J/m²', 3),
@@ -122,7 +124,7 @@ def flatten(crystal: dict[str, Any]) -> dict[str, float]:
     if crystal['elasticity']['status'] == 'ok':
         found |= crystal['elasticity']['constants'] | {'shear_modulus': crystal['elasticity']['shear']['hill']}
     if crystal['phonons']['status'] == 'ok':
-        found |= special_points(crystal['phonons'])
+        found |= special_points(crystal['phonons']) | thermal(crystal['phonons']['thermal'])
     if crystal['vacancy']['status'] == 'ok':
         found['vacancy'] = crystal['vacancy']['sites'][0]['energy']
     if crystal['surfaces']['status'] == 'ok':
@@ -141,6 +143,12 @@ def special_points(phonons: dict[str, Any]) -> dict[str, float]:
         for label, frequencies in zip(part['labels'], (part['frequencies'][0], part['frequencies'][-1]), strict=True):
             found |= {f'{label} lowest': min(frequencies), f'{label} highest': max(frequencies)}
     return found
+
+
+def thermal(values: dict[str, list[float]]) -> dict[str, float]:
+    """Return heat capacity and entropy of an atom at 300 K in k_B."""
+    index = values['temperatures'].index(300)
+    return {name.replace('_', ' '): values[name][index] for name in ('heat_capacity', 'entropy')}
 
 
 def compare(system: System, found: dict[str, float], truth: dict[str, dict[str, float]]) -> list[list[Any]]:
@@ -202,8 +210,8 @@ def main() -> None:
     headers = ('potential', 'quantity', 'here', 'others', 'difference (%)', 'published')
     print(tabulate(rows, headers, tablefmt='github', floatfmt='.2f', disable_numparse=[2, 3, 5]))
     for names in SHORT:
-        units = [f'{name} ({QUANTITIES[name][0]})' for name in names]
-        print(tabulate(short_table(names, kept, truth), ('', *units), tablefmt='github', disable_numparse=True))
+        headers = [f'{name} ({QUANTITIES[name][0]})' for name in names]
+        print(tabulate(short_table(names, kept, truth), ('', *headers), tablefmt='github', disable_numparse=True))
     worst = {}
     for row in rows:
         worst[row[1]] = max(worst.get(row[1], ('', 0.0)), (row[0], row[4]), key=lambda pair: abs(pair[1]))

@@ -268,6 +268,12 @@ def phonons_by_hand(system: System, a: float, repeat: int) -> dict[str, float]:
         phonon.run_qpoints([q])
         frequencies = phonon.get_qpoints_dict()['frequencies'][0]
         found |= {f'{point} lowest': float(frequencies.min()), f'{point} highest': float(frequencies.max())}
+    phonon.run_mesh(60.0)
+    phonon.run_thermal_properties(t_min=300, t_max=300, t_step=1)
+    gas_constant = 8.314462618
+    thermal = phonon.get_thermal_properties_dict()
+    for name in ('heat_capacity', 'entropy'):
+        found[name.replace('_', ' ')] = float(thermal[name][0]) / gas_constant / len(cell)
     return found
 
 
