@@ -710,6 +710,7 @@ class ActiveLearningWorkChain(WorkChain):
             self.get_crystals(),
             self.ctx.parameters,
             test_set=self.ctx.test_set,
+            dataset=self.ctx.dataset,
             deploy=self.progress.may_deploy,
         )
         return ToContext(validate=self.submit_step(builder, 'validate', 'the verdict on the physics of the potential'))

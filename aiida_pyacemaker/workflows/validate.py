@@ -43,6 +43,12 @@ class ValidateWorkChain(WorkChain):
         spec.input(
             'test_set', valid_type=ConfigurationsData, required=False, help='Labelled configurations that are held out.'
         )
+        spec.input(
+            'dataset',
+            valid_type=ConfigurationsData,
+            required=False,
+            help='What it was trained on: its labels of unstable modes may say that these are no fault.',
+        )
         spec.input('parameters', valid_type=orm.Dict, help='The resolved run file: every section with every value.')
         spec.input(
             'deploy',
@@ -76,7 +82,9 @@ class ValidateWorkChain(WorkChain):
         spec.exit_code(402, 'ERROR_ERRORS_FAILED', message='The errors could not be measured: {message}')
 
     @classmethod
-    def get_builder_from_protocol(cls, codes, potential, crystals, parameters, test_set=None, deploy=False):
+    def get_builder_from_protocol(
+        cls, codes, potential, crystals, parameters, test_set=None, dataset=None, deploy=False
+    ):
         """Return a builder that judges ``potential``.
 
         :param codes: mapping of ``worker`` (and ``lammps``, ``pw``...) to codes.
@@ -84,6 +92,7 @@ class ValidateWorkChain(WorkChain):
         :param crystals: ideal structures; info ``must_be_stable`` says which have to be stable.
         :param parameters: dictionary, a resolved run file.
         :param test_set: labelled configurations that are held out.
+        :param dataset: what the potential was trained on.
         :param deploy: whether a potential that passes is put in the group of production.
         """
         builder = cls.get_builder()
@@ -94,6 +103,8 @@ class ValidateWorkChain(WorkChain):
         builder.deploy = orm.Bool(deploy)
         if test_set is not None:
             builder.test_set = test_set
+        if dataset is not None:
+            builder.dataset = dataset
         return builder
 
     # Outline ----------------------------------------------------------------------------------------------------------
@@ -165,6 +176,7 @@ class ValidateWorkChain(WorkChain):
         judged = judge(
             orm.Dict(self.validate),
             crystals=self.inputs.crystals,
+            **({'dataset': self.inputs.dataset} if 'dataset' in self.inputs else {}),
             **{name: results for name, results in measured.items() if results is not None},
             metadata={'call_link_label': 'judge'},
         )

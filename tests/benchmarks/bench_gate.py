@@ -1,6 +1,7 @@
 """Does the gate fail bad potentials for the right reason, and does what it asks for cure them?
 
-The teacher is the EAM of copper that LAMMPS ships (Mishin 2001). Four potentials are fitted to it: to five
+The teacher is an EAM of aluminium that LAMMPS ships (Angelo, Moody and Baskes 1995), smooth and without a hole down to
+half the bond length, as others are not. Four potentials are fitted to it: to five
 structures; to crystals without a short distance, and without the prior that keeps ACE quiet there (a hole); to unit
 cells alone, in which no phonon but those at Γ exists (an imaginary mode); and to what the protocol generates (a good
 one). Each is judged by the protocol's own criteria; what the judgement asks for is labelled by the teacher and learned,
@@ -33,14 +34,24 @@ from aiida_pyacemaker.atomistics.validation.requests import make_structures
 from aiida_pyacemaker.atomistics.validation.suite import SUITE, Suite, crystals_of, run_suite
 from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
 
-EAM = Path(lammps.__file__).parent / 'share' / 'lammps' / 'potentials' / 'Cu_mishin1.eam.alloy'
+EAM = Path(lammps.__file__).parent / 'share' / 'lammps' / 'potentials' / 'NiAlH_jea.eam.alloy'
 TEACHER = {
     'calculator': 'lammps',
     'model': str(EAM),
-    'parameters': {'elements': ['Cu'], 'pair_style': 'eam/alloy', 'pair_coeff': [f'* * {EAM.name} Cu']},
+    'parameters': {'elements': ['Al'], 'pair_style': 'eam/alloy', 'pair_coeff': [f'* * {EAM.name} Al']},
+}
+#: What the protocol generates and, beside it, what its loop would add: more volumes, pairs, and rattled cells.
+GOOD = {
+    'eos': {'number': 12, 'range': 0.3},
+    'strain': {'number': 12, 'amplitude': 0.05},
+    'shear': {'number': 6, 'amplitude': 0.05},
+    'rattle': {'number': 40, 'amplitude': [0.05, 0.1, 0.2], 'atoms': 16},
+    'squeeze': {'number': 8},
+    'vacancy': {'number': 4, 'atoms': 32},
+    'dimer': {'number': 6},
 }
 NOTHING = {name: {'number': 0} for name in ('eos', 'strain', 'shear', 'rattle', 'squeeze', 'vacancy')}
-FIT = {'elements': ['Cu'], 'cutoff': 6.0, 'number_of_functions': 60, 'seed': 1, 'processes': 1}
+FIT = {'elements': ['Al'], 'cutoff': 6.0, 'number_of_functions': 60, 'seed': 1, 'processes': 1}
 #: Simulations take most of the time, and only of the good potential it matters that they come to their end.
 STATIC = tuple(name for name in SUITE if name != 'stability')
 
@@ -69,7 +80,7 @@ CASES = (
         'hole',
         {'eos': {'number': 7, 'range': 0.06}, 'rattle': {'number': 12, 'amplitude': [0.05, 0.1], 'atoms': 16}},
         'pair_barrier',
-        {'core_weight': 0.0},
+        {'core_weight': 0.0, 'cutoff': 5.0, 'number_of_functions': 100},
     ),
     Case(
         'imaginary mode',
@@ -80,7 +91,7 @@ CASES = (
         },
         'imaginary_modes',
     ),
-    Case('good', {}, None, properties=tuple(SUITE)),
+    Case('good', GOOD, None, {'number_of_functions': 120}, properties=tuple(SUITE)),
 )
 
 
@@ -89,9 +100,9 @@ class Bench:
 
     def __init__(self, arguments: argparse.Namespace, folder: Path):
         self.arguments, self.folder = arguments, folder
-        run_file = resolve_runfile({'protocol': arguments.protocol, 'system': {'elements': ['Cu']}}).to_dict()
+        run_file = resolve_runfile({'protocol': arguments.protocol, 'system': {'elements': ['Al']}}).to_dict()
         self.validate, self.structures = run_file['validate'], run_file['structures']
-        self.crystals = [bulk('Cu', cubic=True)]
+        self.crystals = [bulk('Al', cubic=True)]
 
     def label(self, frames: Sequence[Atoms]) -> list[Atoms]:
         """Return the frames with the teacher's labels."""
@@ -102,7 +113,7 @@ class Bench:
         """Return labelled structures of some sections of the run file, without single atoms."""
         given = {key: value for key, value in self.structures.items() if key not in ('files', 'nodes')}
         chosen = Structures(**{**given, **(NOTHING if sections else {}), **sections})
-        return self.label(generate(['Cu'], chosen, seed).frames)
+        return self.label(generate(['Al'], chosen, seed).frames)
 
     def run(self, case: Case) -> list[dict[str, Any]]:
         """Judge a potential, and cure it as often as allowed; return a row per round."""

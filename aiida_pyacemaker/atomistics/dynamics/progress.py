@@ -108,7 +108,7 @@ class Progress:
     idle: int = 0
     violated: int = 0
     missed: int = 0
-    #: What is missing when the errors miss the criteria: nothing (empty), `learn` or `grow`; or `request`, if the gate has
+    #: What is missing when the errors miss the criteria: nothing (empty), `learn` or `grow`; `request` if the gate has
     #: asked for structures.
     cure: str = ''
     #: Whether there are labels that the exploring potential has not learned, because it has passed without.

@@ -11,6 +11,7 @@ from ase import Atoms
 from ..checks.duplicates import Duplicates
 from ..checks.overlap import covalent_distance
 from ..checks.vacuum import detect_vacuum
+from ..configurations import labels
 from ..generators.operations import NotApplicableError
 from ..generators.operations.clusters import SPACE
 from ..generators.operations.common import label, strain_in_place
@@ -27,6 +28,8 @@ NUMBER = 6
 ATOMS = 16
 #: Largest displacement (Å) along an unstable mode: from where it is a perturbation to where it is another structure.
 AMPLITUDES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6)
+#: eV/atom that the labels of displaced cells may scatter.
+NOISE = 1e-3
 #: Largest component of a strain along a soft direction.
 STRAINS = (0.01, 0.02, 0.04)
 #: Displacements (Å) of the rattled cells of a simulation that broke off at this temperature (K).
@@ -89,10 +92,27 @@ def displaced(parent: Atoms, request: dict[str, Any], rng: np.random.Generator) 
     frames = []
     for index, amplitude in enumerate(AMPLITUDES):
         atoms = ideal.copy()
-        atoms.info = {**parent.info, 'parameters': {'amplitude': amplitude}}
+        atoms.info = {**parent.info, 'parameters': {'amplitude': amplitude, 'q': request.get('q')}}
         atoms.positions += (-1) ** index * amplitude * direction
         frames.append(atoms)
     return frames
+
+
+def find_confirmed(frames: list[Atoms]) -> set[str]:
+    """Return the names of crystals of which the labels themselves say that a mode is unstable.
+
+    A mode that was asked for and labelled is unstable in truth if the energy falls with the amplitude.
+
+    :param frames: labelled, those of requests among others.
+    """
+    modes: dict[tuple, list[tuple[float, float]]] = {}
+    for atoms in frames:
+        energy = labels(atoms).get('energy')
+        if atoms.info.get('family') == 'request' and atoms.info.get('operation') == 'mode' and energy is not None:
+            own = atoms.info['parameters']
+            key = (atoms.info['phase'], len(atoms), str(own.get('q')), round(atoms.get_volume(), 3))
+            modes.setdefault(key, []).append((own['amplitude'], energy / len(atoms)))
+    return {key[0] for key, curve in modes.items() if min(energy for _, energy in curve) < min(curve)[1] - NOISE}
 
 
 def strained(parent: Atoms, request: dict[str, Any], rng: np.random.Generator) -> list[Atoms]:

@@ -16,6 +16,7 @@ def judge(
     errors: orm.Dict | None = None,
     melting: orm.Dict | None = None,
     references: orm.Dict | None = None,
+    dataset: ConfigurationsData | None = None,
 ) -> dict:
     """Put everything that was found of a potential together, and judge it.
 
@@ -25,15 +26,20 @@ def judge(
     :param errors: results of ``pyacemaker.evaluate``.
     :param melting: results of ``pyacemaker.melting``.
     :param references: results of ``pyacemaker.reference``, with the list ``crystals``.
+    :param dataset: what the potential was trained on; labels of unstable modes may say that these are no fault.
     :returns: ``results``, the verdict; ``content``, all that was found; ``references``, what it was compared with.
     """
     from aiida_pyacemaker.atomistics.validation.gate import judge as find_verdict
     from aiida_pyacemaker.atomistics.validation.references import find_experiment
+    from aiida_pyacemaker.atomistics.validation.requests import find_confirmed
 
     content = {'crystals': [], **(suite.get_dict() if suite is not None else {})}
     frames = crystals.get_frames() if crystals is not None else []
     for crystal, atoms in zip(content['crystals'], frames, strict=False):
         crystal['must_be_stable'] = atoms.info.get('must_be_stable', True)
+    confirmed = find_confirmed(dataset.get_frames()) if dataset is not None else set()
+    for crystal in content['crystals']:
+        crystal['confirmed_unstable'] = crystal['name'] in confirmed
     content['errors'] = errors.get_dict() if errors is not None else None
     if melting is not None:
         content['melting'] = melting.get_dict()

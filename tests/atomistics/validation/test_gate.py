@@ -157,6 +157,15 @@ def test_only_the_ground_state_has_to_be_stable():
     assert set(failed(judge(found, None, PARAMETERS))) == {'imaginary_modes', 'born'}
 
 
+def test_a_mode_that_is_unstable_in_truth():
+    """If the labels say the same, it is no fault."""
+    found = content(phonons={'stable': False, 'imaginary': [MODE]})
+    found['crystals'][0]['confirmed_unstable'] = True
+    verdict = judge(found, None, PARAMETERS)
+    assert verdict['verdict'] == 'PASS'
+    assert 'the labels themselves' in str(verdict['checks'])
+
+
 def test_against_dft():
     """The potential has to say what its own DFT says."""
     near = {'eos': {'birch_murnaghan': {'v0': 16.1, 'b0': 82.0}}, 'elasticity': {'shear': {'hill': 26.0}}}

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, graphene, make_supercell
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.neighborlist import neighbor_list
 
 from aiida_pyacemaker.atomistics.checks.overlap import covalent_distance
-from aiida_pyacemaker.atomistics.validation.requests import AMPLITUDES, STRAINS, make_structures
+from aiida_pyacemaker.atomistics.validation.requests import AMPLITUDES, STRAINS, find_confirmed, make_structures
 
 CRYSTALS = [bulk('Al', cubic=True), bulk('NiAl', 'cesiumchloride', a=2.9)]
 
@@ -33,6 +34,19 @@ def test_mode():
     assert [np.abs(move).max() for move in moved] == pytest.approx(AMPLITUDES)
     assert {np.sign(move[0, 0]) for move in moved} == {1.0, -1.0}
     assert all(np.allclose(move[:, 1:], 0) for move in moved)
+
+
+def test_labels_may_confirm_a_mode():
+    """A mode along which the labelled energies fall is unstable in truth; one along which they rise is not."""
+    cell = CRYSTALS[0]
+    mode = {'numbers': cell.numbers, 'positions': cell.positions, 'cell': cell.cell, 'displacements': np.eye(4)[:, :3]}
+    for sign, expected in ((-1, {'Al4'}), (1, set())):
+        frames = make('mode', **mode, q=[0.5, 0, 0])
+        for atoms in frames:
+            atoms.info['phase'] = 'Al4'
+            energy = sign * atoms.info['parameters']['amplitude'] ** 2
+            atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=0 * atoms.positions)
+        assert find_confirmed(frames) == expected
 
 
 def test_strain_along_a_soft_direction():
