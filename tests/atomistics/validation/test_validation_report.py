@@ -142,6 +142,7 @@ def test_needs_nothing_else(page):
     """No style, script, picture or font comes from anywhere else."""
     assert not re.findall(r'(?:src|href)\s*=\s*["\']?(?:https?:)?//', strip(page))
     assert not re.findall(r'@import|url\((?!["\']?data:)', strip(page))
+    assert "content=\"default-src 'none'; script-src 'unsafe-inline'" in page  # nor may it be asked for
     assert '<meta name="viewport"' in page and '@media print' in page and 'prefers-color-scheme: dark' in page
 
 
