@@ -24,7 +24,6 @@ from ase.calculators.calculator import Calculator
 from ase.md.bussi import Bussi
 from ase.md.md import MolecularDynamics
 from ase.md.nose_hoover_chain import IsotropicMTKNPT
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 
 from ..checks.pairs import periodic_pairs
@@ -130,8 +129,7 @@ def simulate(
     )
     watch = _Watch(atoms, ensemble, temperature, timestep)
     rng = np.random.default_rng(parameters.seed)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=2 * temperature, force_temp=True, rng=rng)
-    Stationary(atoms, preserve_temperature=True)
+    _heat(atoms, 2 * temperature, rng)
     dynamics = _dynamics(atoms, ensemble, temperature, timestep * units.fs, rng)
     if ensemble == 'nve':
         dynamics.attach(watch.note)
@@ -147,6 +145,14 @@ def simulate(
     except Exception as exception:  # whatever an engine raises when atoms overlap or are lost
         reason, watch.detail = 'crash', f'the calculator failed: {exception}'[:200]
     return watch.result(steps, reason or 'completed')
+
+
+def _heat(atoms: Atoms, temperature: float, rng: np.random.Generator) -> None:
+    """Give the atoms velocities of exactly this temperature (K), their centre of mass at rest."""
+    masses = atoms.get_masses()[:, None]
+    momenta = rng.normal(size=(len(atoms), 3)) * np.sqrt(masses)
+    atoms.set_momenta(momenta - masses * momenta.sum(axis=0) / masses.sum())
+    atoms.set_momenta(atoms.get_momenta() * np.sqrt(temperature / atoms.get_temperature()))
 
 
 def _dynamics(
