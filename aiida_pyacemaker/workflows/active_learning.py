@@ -894,7 +894,10 @@ def get_restart_inputs(restart_from) -> dict:
     checkpoint = node.base.extras.get('checkpoints', {}).get(f'{iteration:02d}')
     if checkpoint is not None:
         stalled = node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_STALLED.status
-        inputs['progress'] = orm.Dict(forget_failures(checkpoint) if stalled else checkpoint)
+        content = forget_failures(checkpoint) if stalled else checkpoint
+        if 'validation' in node.outputs:  # what the gate has asked the next fit to weigh more
+            content = {**content, 'weights': node.outputs.validation['weights']}
+        inputs['progress'] = orm.Dict(content)
     for name, port in (('dataset', 'configurations'), ('test_set', 'test')):
         if port in last.inputs.job:
             inputs[name] = get_batches(last.inputs.job[port])

@@ -225,7 +225,7 @@ def summarise(verdict: str, checks: list[dict[str, Any]]) -> str:
     worst = next(result for result, name in VERDICTS.items() if name == verdict)
     bad = [describe(check) for check in judged if check['result'] == worst]
     rest = f', and {len(bad) - 3} more' if len(bad) > 3 else ''
-    text = 'deployed with a warning' if verdict == 'CONDITIONAL' else 'not to be trusted'
+    text = 'to be used with care' if verdict == 'CONDITIONAL' else 'not to be trusted'
     return f'{verdict}, {text}: {"; ".join(bad[:3])}{rest}.'
 
 
@@ -339,7 +339,8 @@ def look_at_compression(section: dict[str, Any]) -> Iterator[Found]:
     if hole is None:
         yield Found('compression_barrier', None, 'the crystal resists compression')
         return
-    text = f'compressed below {hole["volume"]:.2f} Å³/atom it collapses, {hole["energy"]:.2g} eV/atom up'
+    where = f'compressed by {hole["pressure"]:.0f} GPa, to {hole["volume"]:.2f} Å³/atom'
+    text = f'{where}, it collapses, {hole["energy"]:.2g} eV/atom up'
     request = {'kind': 'volume', 'volume': [0.8 * hole['bottom'], 1.2 * hole['volume']]}
     yield Found('compression_barrier', hole['energy'], text, (request,))
 

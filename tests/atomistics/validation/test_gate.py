@@ -86,7 +86,7 @@ ELASTIC = {'born': {'stable': False, 'min_eigenvalue': -3.0, 'violated': ["C' > 
         ({'phonons': {'stable': False, 'imaginary': [MODE]}}, 'imaginary_modes', {'kind': 'mode', **MODE}),
         ({'pairs': {'pairs': {'Al-Al': HOLE}}}, 'pair_barrier', {'kind': 'pair', 'elements': ['Al', 'Al']}),
         (
-            {'pairs': {'compression': {'hole': {'volume': 10.0, 'bottom': 8.0, 'energy': 0.4}}}},
+            {'pairs': {'compression': {'hole': {'volume': 10.0, 'bottom': 8.0, 'energy': 0.4, 'pressure': 19.0}}}},
             'compression_barrier',
             {'kind': 'volume', 'volume': [6.4, 12.0]},
         ),
