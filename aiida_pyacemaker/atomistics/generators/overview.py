@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import plotly.graph_objects as graph
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.data.colors import jmol_colors
 
 from ..checks.overlap import closest_ratios
-from ..parameters import require
 from ..selection.descriptors import soap_features
 from ..selection.farthest_point import farthest_point
 from .spread import spread
@@ -41,15 +41,14 @@ def write_overview(generation: Generation, path: Path, title: str) -> None:
     """Write the page: table, volume-distance map, SOAP map, and the structures most unlike each other in 3D.
 
     :param path: the HTML file; it is there whole or not at all.
-    :raises MissingLibraryError: without plotly or dscribe.
+    :raises MissingLibraryError: without dscribe.
     """
-    graph = require('plotly.graph_objects', 'The overview page')
     frames = [atoms for atoms in generation.frames if len(atoms) > 1]
     step = max(1, -(-len(frames) // MAX_POINTS))
     shown = frames[::step]
     vectors = _evened(soap_features(shown))
     views = [shown[index] for index in farthest_point(vectors, min(VIEWS, len(shown)))]
-    maps = [volume_distance_map(graph, shown), soap_map(graph, shown, vectors)]
+    maps = [volume_distance_map(shown), soap_map(shown, vectors)]
     parts = [
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
@@ -65,7 +64,7 @@ def write_overview(generation: Generation, path: Path, title: str) -> None:
         ),
         '<h2>Those most unlike each other</h2><p class="note">By farthest point on SOAP; turn them with the mouse.</p>',
         '<div class="views">',
-        *(view(graph, atoms, index) for index, atoms in enumerate(views)),
+        *(view(atoms, index) for index, atoms in enumerate(views)),
         '</div></body></html>',
     ]
     part = path.with_name(f'.{path.name}.part')
@@ -103,11 +102,11 @@ def table(generation: Generation) -> str:
     return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><ul>{text}</ul>'
 
 
-def volume_distance_map(graph: Any, frames: list[Atoms]) -> Any:
+def volume_distance_map(frames: list[Atoms]) -> Any:
     """Volume per atom against the shortest distance in units of the contact distance of its pair."""
     x = [atoms.get_volume() / len(atoms) for atoms in frames]
     y = closest_ratios(frames).tolist()
-    figure = scatter(graph, frames, x, y)
+    figure = scatter(frames, x, y)
     figure.update_layout(
         title='Volume and shortest distance',
         xaxis={'title': 'volume per atom, vacuum included (Å³)', 'type': 'log'},
@@ -116,14 +115,14 @@ def volume_distance_map(graph: Any, frames: list[Atoms]) -> Any:
     return figure
 
 
-def soap_map(graph: Any, frames: list[Atoms], vectors: np.ndarray) -> Any:
+def soap_map(frames: list[Atoms], vectors: np.ndarray) -> Any:
     """The two principal components of SOAP."""
     centred = vectors - vectors.mean(axis=0)
     left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
     scores = (left * sizes)[:, :2]
     scores = np.pad(scores, ((0, 0), (0, 2 - scores.shape[1])))
     share = 100 * sizes[:2] ** 2 / max(float((sizes**2).sum()), 1e-300)
-    figure = scatter(graph, frames, scores[:, 0].tolist(), scores[:, 1].tolist())
+    figure = scatter(frames, scores[:, 0].tolist(), scores[:, 1].tolist())
     figure.update_layout(
         title='SOAP',
         xaxis={'title': f'first principal component ({share[0]:.0f} % of the variance)'},
@@ -132,7 +131,7 @@ def soap_map(graph: Any, frames: list[Atoms], vectors: np.ndarray) -> Any:
     return figure
 
 
-def scatter(graph: Any, frames: list[Atoms], x: list[float], y: list[float]) -> Any:
+def scatter(frames: list[Atoms], x: list[float], y: list[float]) -> Any:
     """Points by family and operation, with what each is when pointed at."""
     figure = graph.Figure()
     names = [f'{atoms.info.get("family")} {atoms.info.get("operation", "")}'.strip() for atoms in frames]
@@ -153,7 +152,7 @@ def scatter(graph: Any, frames: list[Atoms], x: list[float], y: list[float]) -> 
     return figure
 
 
-def view(graph: Any, atoms: Atoms, index: int) -> str:
+def view(atoms: Atoms, index: int) -> str:
     """One structure in three dimensions, with its cell, as HTML."""
     positions = atoms.get_positions(wrap=False)
     colors = [f'rgb({",".join(str(round(255 * value)) for value in jmol_colors[number])})' for number in atoms.numbers]
