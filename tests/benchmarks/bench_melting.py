@@ -58,7 +58,7 @@ SYSTEMS: dict[str, tuple[Atoms, Any, float | None]] = {
     'al': (bulk('Al', a=4.045), shipped('Al', 'eam/fs', 'Al_mm.eam.fs'), 933.5),
     'mg': (bulk('Mg', a=3.184, c=5.185), shipped('Mg', 'eam/fs', 'Mg_mm.eam.fs'), 923.0),
 }
-QUICK = {'steps': 4000, 'precision': 0.05, 'max_runs': 4}
+QUICK = {'steps': 4000, 'precision': 0.05, 'max_runs': 8}
 
 
 def measure(name: str, keys: dict[str, Any], directory: Path) -> str:

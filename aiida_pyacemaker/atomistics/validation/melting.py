@@ -70,8 +70,9 @@ STEP = 1.15
 BOTH = (0.25, 0.75)
 #: This part of a coexistence is not looked at; its halves agree if they differ by no more standard errors than this.
 SETTLING, STANDING = 0.2, 2.5
-#: The temperature is known when so many independent values stand behind its mean.
-LEAST_SAMPLES = 6
+#: The temperature is known when so many independent values stand behind its mean, and after so many ps: interfaces need
+#: 10 to 20 ps to move, which a shorter simulation cannot see.
+LEAST_SAMPLES, LEAST_TIME = 6, 40.0
 #: The Z-method ends when the lowest start that melts and the highest that does not differ by this share.
 BRACKET = 0.04
 SOURCES = ('potential.yaml', 'potential.asi')
@@ -304,7 +305,8 @@ class Search:
         values = np.array(self.temperatures)
         mean, error, samples, stands = equilibrium(values, fluctuation(values.mean(), self.n_atoms))
         wanted = self.settings.precision * mean
-        if stands and samples >= LEAST_SAMPLES and error <= wanted:
+        enough = samples >= LEAST_SAMPLES and self.times[-1] >= LEAST_TIME
+        if stands and enough and error <= wanted:
             self.state, self.melting_point, self.uncertainty = 'found', mean, error
 
     def _check_temperature(self) -> None:
