@@ -39,12 +39,18 @@ Report = Callable[[str], None]
 FORCE, STEPS = 1e-4, 500
 #: Å; longest step of an atom. That of a cell of one atom is the same as a strain, of which symmetry allows no more.
 STEP = 0.1
+#: Volume over that of the start, or the inverse: beyond, a crystal is lost, and its neighbours would fill the memory.
+LOST = 2.0
 #: Seconds between two lines of progress.
 REPORT_SECONDS = 10.0
 #: Packages whose versions the numbers may depend on.
 PACKAGES = ('aiida-pyacemaker', 'python-ace', 'numpy', 'scipy', 'ase', 'spglib', 'phonopy', 'pymatgen')
 
 _purpose: ContextVar[str] = ContextVar('purpose', default='other')
+
+
+class ProcessDiedError(RuntimeError):
+    """A process of the pool died, and all that the pool had not finished is lost."""
 
 
 def make_calculator(description: Description | Calculator) -> Calculator:
@@ -118,7 +124,7 @@ class Evaluator:
 
         :param function: of a module, so that other processes find it.
         :param report: is told the progress.
-        :raises RuntimeError: if a process dies.
+        :raises ProcessDiedError: if a process dies.
         """
         results, last = [], perf_counter()
         for result, purpose, seconds in self._run(function, items):
@@ -159,14 +165,16 @@ class Evaluator:
                 yield result, purpose, seconds
             return
         futures: list[Future] = []
+        pool = self._start()
         try:
-            futures += [self._start().submit(_call, function, item) for item in items]
+            for item in items:
+                futures.append(pool.submit(_call, function, item))
             for future, purpose in zip(futures, purposes, strict=True):
                 result, seconds = future.result()
                 yield result, purpose, seconds
         except BrokenProcessPool as exception:
-            self.close()
-            raise RuntimeError(
+            self._forget(pool)
+            raise ProcessDiedError(
                 'a process of the potential died, most often because memory ran out or its engine aborted: use fewer '
                 'processes, or look at what it was asked'
             ) from exception
@@ -181,6 +189,13 @@ class Evaluator:
                     self.processes, get_context('spawn'), initializer=_prepare, initargs=(self.description, os.getpid())
                 )
             return self._pool
+
+    def _forget(self, pool: ProcessPoolExecutor) -> None:
+        """Let the next call start new processes; another thread may have done so already."""
+        with self._lock:
+            if self._pool is pool:
+                self._pool = None
+        pool.shutdown(wait=False)
 
 
 def purpose_of(item: tuple[Any, ...]) -> str:
@@ -229,6 +244,7 @@ def relax(calculator: Calculator, atoms: Atoms, cell: bool, options: dict[str, A
     :param cell: whether the cell relaxes, too.
     :param options: `force` (eV/Å) at which it ends, the largest number of `steps`, `symmetry`: keep that of the start
         (within 0.01 Å) and make it exact, `mask`: which of the six components of the strain (Voigt) are free.
+    :raises ValueError: if its volume doubles or halves.
     """
     copy = atoms.copy()
     copy.calc = calculator
@@ -237,6 +253,7 @@ def relax(calculator: Calculator, atoms: Atoms, cell: bool, options: dict[str, A
         copy.set_constraint([*copy.constraints, FixSymmetry(copy)])
     if cell:
         optimiser = BFGS(FrechetCellFilter(copy, mask=options.get('mask')), logfile=None, maxstep=STEP)
+        optimiser.attach(check_volume, 1, copy, copy.get_volume())
     else:
         optimiser = LBFGS(copy, logfile=None, maxstep=STEP)
     converged = optimiser.run(fmax=options.get('force', FORCE), steps=options.get('steps', STEPS))
@@ -244,6 +261,13 @@ def relax(calculator: Calculator, atoms: Atoms, cell: bool, options: dict[str, A
     relaxed = label_frame(copy, calculator)
     relaxed.info |= {'relaxed': bool(converged), 'unrelaxed_energy': float(unrelaxed)}
     return relaxed
+
+
+def check_volume(atoms: Atoms, start: float) -> None:
+    """:raises ValueError: if the volume is far from that of the start (Å³)."""
+    ratio = atoms.get_volume() / start
+    if not 1 / LOST < ratio < LOST:
+        raise ValueError(f'its volume became {ratio:.2g} of what it was')
 
 
 def identify(description: Description | Calculator) -> dict[str, Any]:

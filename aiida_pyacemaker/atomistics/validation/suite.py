@@ -26,7 +26,7 @@ from ..labelling.teachers import describe as explain
 from ..parameters import Number, Section, parameter
 from ..potential import AcePotential
 from .crystals import check_crystals, describe, equilibrate, unique_names, why_not
-from .evaluator import Description, Evaluator, Report, plain
+from .evaluator import Description, Evaluator, ProcessDiedError, Report, plain
 from .parameters import PROPERTIES, Property
 from .references import quantities
 
@@ -178,6 +178,8 @@ def attempt(function: Callable[..., Result], *arguments: Any) -> Result:
         return {'status': 'ok', 'message': '', **function(*arguments)}
     except NotApplicableError as exception:
         return {'status': 'not_applicable', 'message': explain(exception)}
+    except ProcessDiedError:  # perhaps not by this one
+        raise
     except Exception as exception:  # a property that fails costs itself
         return {'status': 'failed', 'message': explain(exception)}
 
@@ -256,7 +258,7 @@ def evaluate_groups(
     """Evaluate all in one batch; where that kills a process, group by group, so that only the guilty one fails."""
     try:
         labelled = iter(evaluator.try_evaluate([frame for group in groups.values() for frame in group], report))
-    except RuntimeError as exception:
+    except ProcessDiedError as exception:
         if len(groups) == 1:
             return {key: {'status': 'failed', 'message': explain(exception)} for key in groups}
         parts = [evaluate_groups(evaluator, {key: group}, report) for key, group in groups.items()]
@@ -305,23 +307,30 @@ def finish(
 ) -> None:
     """Relax, simulate and analyse all crystals side by side, and put the results where they belong."""
     jobs = [(index, name) for name in (*RUNS, *STATIC) if name in sections for index in range(len(frames))]
+    again: list[tuple[int, str]] = []
 
     def work(job: tuple[int, str]) -> None:
         index, name = job
         began = perf_counter()
-        with evaluator.purpose(name):
-            result = look_at(evaluator, name, frames[index], sections[name], batch.get(job))
+        try:
+            with evaluator.purpose(name):
+                result = look_at(evaluator, name, frames[index], sections[name], batch.get(job))
+        except ProcessDiedError as exception:
+            # all who share the processes are told so: one after the other they are found guilty or not
+            if job not in again:
+                again.append(job)
+                return
+            result = {'status': 'failed', 'message': explain(exception)}
+        result['message'] = result['message'].removeprefix(f'{name}: ')
         found[index][name] = result
         message = f': {result["message"]}' if result['message'] else ''
         report(f'{found[index]["name"]}: {name} {result["status"]}{message} ({perf_counter() - began:.0f} s)')
 
-    if evaluator.processes == 1:
-        for job in jobs:
-            work(job)
-        return
-    with ThreadPoolExecutor(THREADS) as threads:
-        for _ in threads.map(work, jobs):
-            pass
+    if evaluator.processes > 1:
+        with ThreadPoolExecutor(THREADS) as threads:
+            list(threads.map(work, jobs))
+    for job in again if evaluator.processes > 1 else jobs:
+        work(job)
 
 
 def look_at(

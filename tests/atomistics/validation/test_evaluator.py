@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from aiida_pyacemaker.atomistics.configurations import labels
-from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, identify, plain
+from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, ProcessDiedError, identify, plain
 
 EMT_SECTION = {'calculator': 'emt'}
 
@@ -46,11 +47,20 @@ def test_processes_do_not_change_the_results(al_potential_directory):
     assert isinstance(found[0][-1], str)
 
 
-def test_a_dead_process_is_an_error_and_not_the_end():
+def test_threads_share_the_processes():
+    """One kills a process: the others are told so, and succeed when asked again."""
     with Evaluator(EMT_SECTION, 2) as evaluator:
-        with pytest.raises(RuntimeError, match='process of the potential died'):
-            evaluator.map(die, [(1,)])
-        assert evaluator.map(double, [(1,)]) == [2]
+
+        def ask(function):
+            try:
+                return evaluator.map(function, [(k,) for k in range(3)])
+            except ProcessDiedError:
+                return 'died'
+
+        with ThreadPoolExecutor(3) as threads:
+            found = list(threads.map(ask, [double, die, double]))
+        assert found[1] == 'died' and all(result in ([0, 2, 4], 'died') for result in found)
+        assert ask(double) == [0, 2, 4]
 
 
 def test_relaxation_keeps_the_symmetry_and_the_start():

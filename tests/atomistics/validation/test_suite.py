@@ -11,15 +11,18 @@ from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 
 from aiida_pyacemaker.atomistics.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.validation.crystals import equilibrate
 from aiida_pyacemaker.atomistics.validation.errors import error_metrics
-from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
+from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, ProcessDiedError
 from aiida_pyacemaker.atomistics.validation.suite import (
     SUITE,
     Suite,
     crystals_of,
     evaluate_groups,
+    finish,
     measure,
     predict_data,
+    read_sections,
     read_suite,
     run_suite,
 )
@@ -120,7 +123,7 @@ class Fragile(Evaluator):
 
     def try_evaluate(self, frames, report=None):
         if any('Si' in atoms.symbols for atoms in frames):
-            raise RuntimeError('a process of the potential died')
+            raise ProcessDiedError('a process of the potential died')
         return super().try_evaluate(frames)
 
 
@@ -128,6 +131,26 @@ def test_what_kills_a_process_costs_only_itself():
     found = evaluate_groups(Fragile(SECTION), {'good': [bulk('Al')], 'bad': [bulk('Si')]}, quiet)
     assert 'energy' in labels(found['good'][0])
     assert found['bad']['status'] == 'failed' and 'died' in found['bad']['message']
+
+
+def test_who_was_only_nearby_is_asked_again():
+    """A process dies while a vacancy relaxes; at the second time it does not."""
+
+    class Once(Evaluator):
+        deaths = 1
+
+        def relax(self, frames, **options):
+            if self.deaths:
+                self.deaths -= 1
+                raise ProcessDiedError('a process of the potential died')
+            return super().relax(frames, **options)
+
+    crystal, _ = equilibrate(Evaluator(SECTION), [bulk('Al', cubic=True)])[0]
+    with Once(SECTION, 2) as evaluator:
+        for evaluator.deaths, status in ((1, 'ok'), (2, 'failed')):
+            found = [{'name': 'Al fcc'}]
+            finish(evaluator, [crystal], read_sections(['vacancy'], {}), {}, found, quiet)
+            assert found[0]['vacancy']['status'] == status
 
 
 def test_errors_of_any_calculator(al_frames, al_potential_directory):
