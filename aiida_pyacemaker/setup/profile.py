@@ -22,10 +22,12 @@ OPTIONS = {
     'runner.poll.interval': 10,
     'caching.enabled_for': [
         'aiida.calculations:quantumespresso.pw',
+        'aiida.calculations:pyacemaker.lammps_melting',
         'aiida.calculations:pyacemaker.lammps_pace',
         'aiida.calculations:pyacemaker.pace_evaluate',
         'aiida.calculations:pyacemaker.pace_select',
         'aiida.calculations:pyacemaker.pace_train',
+        'aiida.calculations:pyacemaker.pace_validate',
         'aiida.calculations:pyacemaker.teacher',
     ],
 }
