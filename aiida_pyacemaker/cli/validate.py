@@ -72,12 +72,7 @@ def cmd_validate(
         os.environ.setdefault(name, '1')
     warnings.simplefilter('ignore', DeprecationWarning)  # of libraries, nothing that people could change
     with attempt():
-        from aiida_pyacemaker.workflows.protocols.runfile import load_protocols, protocol_defaults
-
-        known = load_protocols()['protocols']
-        if protocol is not None and protocol not in known:
-            raise ValueError(f'--protocol: there is no protocol {protocol}; known are {", ".join(known)}')
-        criteria = protocol_defaults(protocol)['validate']
+        defaults = read_protocol(protocol)
         suite = read_properties(properties)
         described = read_potentials(potentials)
         crystals = get_crystals(structures, elements, list(described.values()))
@@ -88,22 +83,25 @@ def cmd_validate(
             title: look_at(title, description, crystals, suite, frames, number)
             for title, description in described.items()
         }
-        verdicts = judge_all(found, criteria)
+        verdicts = judge_all(found, defaults['validate'])
         for line in format_tables({title: content for title, (content, _) in found.items()}):
             click.echo(line)
-        settings = {
-            'criteria': f'protocol {criteria_name(protocol)}',
-            'structures': ', '.join(structures) or 'automatic',
-        }
+        settings = {'criteria': defaults['protocol'], 'structures': ', '.join(structures) or 'automatic'}
         write_all(found, verdicts, {'Run': settings}, target)
         sys.exit(FAILED if any(verdict['verdict'] == 'FAIL' for verdict in verdicts.values()) else 0)
 
 
-def criteria_name(protocol: str | None) -> str:
-    """Return the name of the protocol whose criteria judge."""
-    from aiida_pyacemaker.workflows.protocols.runfile import load_protocols
+def read_protocol(name: str | None) -> dict[str, Any]:
+    """Return the defaults of a protocol, the criteria of the verdict among them.
 
-    return protocol or load_protocols()['default_protocol']
+    :raises ValueError: if there is no such protocol.
+    """
+    from aiida_pyacemaker.workflows.protocols.runfile import load_protocols, protocol_defaults
+
+    known = load_protocols()['protocols']
+    if name is not None and name not in known:
+        raise ValueError(f'--protocol: there is no protocol {name}; known are {", ".join(known)}')
+    return protocol_defaults(name)
 
 
 def read_properties(text: str | None) -> Any:
