@@ -4,11 +4,11 @@ phonopy displaces and does the lattice dynamics, seekpath says the standard cell
 frequencies are those of the potential: no correction for long-ranged dipoles (splitting of LO and TO) is added, since a
 short-ranged potential has none.
 
-**The supercell.** The conventional cell, repeated until every perpendicular width reaches `width`, and no further than
-`max_atoms`. A displacement must not meet itself in the next image: twice the range of the force constants is exact. A
-many-body potential with the cutoff `c` reaches `2c`, most of it within `c`, so the default of 20 Å is beyond the cutoff
-of any usual potential on either side; how large the force constants still are where the supercell ends is measured and
-returned as `border`.
+**The supercell.** The conventional cell (the primitive one of face- and body-centred cubic lattices), repeated until
+every atom is `width` away from its images, and no further than `max_atoms`. Twice the range of the force constants is
+exact. A many-body potential with the cutoff `c` reaches `2c`, most of it within `c`, so the default of 20 Å is beyond
+the cutoff of any usual potential on either side; how large the force constants still are where the supercell ends is
+measured and returned as `border`.
 
 **What counts as imaginary.** At wave vectors that fit into the supercell frequencies are exact; in between they are
 interpolated, and next to Γ, where the acoustic ones go to zero, an error of the force constants appears as a frequency
@@ -53,6 +53,8 @@ MOST_MODES = 4
 TEMPERATURES = tuple(range(0, 1001, 50))
 #: Points of the density of states.
 DOS_POINTS = 201
+#: Lattices of which the primitive cell is repeated: its images are farther away than those of as many cubic cells.
+CUBIC_CENTRED = ('cF', 'cI')
 #: Pairs of atoms beyond this part of half the width of a supercell are at its border.
 BORDER = 0.9
 #: How often the sum rule and the exchange of the two atoms are imposed in turn.
@@ -64,9 +66,9 @@ class PhononParameters(Section):
     """How phonons are computed."""
 
     width: Positive = parameter(
-        'Perpendicular width that the supercell should have: twice the range of the forces.', unit='Å', default=20.0
+        'How far an atom should be from its image: twice the range of the forces.', unit='Å', default=20.0
     )
-    max_atoms: Number = parameter('Atoms of the supercell at most.', default=300, ge=1)
+    max_atoms: Number = parameter('Atoms of the supercell at most.', default=350, ge=1)
     displacement: Positive = parameter('How far an atom is displaced.', unit='Å', default=0.01)
     mesh: Positive = parameter('Length whose ratio to a lattice vector is the number of wave vectors.', default=60.0)
     path_points: Number = parameter('Wave vectors on the longest segment of the path.', default=51, ge=2)
@@ -92,10 +94,10 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters)
     """Return what follows from the forces of the displaced supercells.
 
     :param labelled: those of :func:`plan`, in their order.
-    :returns: `supercell` (3x3, of the conventional cell), `n_atoms` of it, `n_displacements`; `primitive` (`numbers`,
-        `positions`, `cell`) to whose reciprocal lattice every `q` belongs; `paths` (`labels`, `distances` in 1/Å,
-        `q`, `frequencies` in THz by wave vector and band); `dos` (`frequencies`, `density` in states per THz and
-        primitive cell); `thermal` per atom (`temperatures` in K, `free_energy` in eV, `entropy` and `heat_capacity` in
+    :returns: `supercell` (3x3, of the cell named in the module), `n_atoms` of it, `n_displacements`; `primitive`
+        (`numbers`, `positions`, `cell`) to whose reciprocal lattice every `q` belongs; `paths` (`labels`, `distances`
+        in 1/Å, `q`, `frequencies` in THz by wave vector and band); `dos` (`frequencies`, `density` in states per THz
+        and primitive cell); `thermal` per atom (`temperatures` in K, `free_energy` in eV, `entropy` and `heat_capacity` in
         k_B, of the modes above the tolerance); `min_frequency`, `max_frequency`, `tolerance` in THz (imaginary ones are
         negative); `sum_rule` and `border`, the relative errors of the force constants (see the module); `stable`; and
         `imaginary`, the worst modes that fit into small cells: `q`, `frequency`, and a cell that holds the mode:
@@ -138,14 +140,13 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters)
 def _phonopy(crystal: Atoms, parameters: PhononParameters) -> Phonopy:
     """The displacements of a crystal: the same for the same crystal and parameters."""
     found = _seekpath(crystal)
-    conventional = Atoms(found['conv_types'], cell=found['conv_lattice'], pbc=True)
-    conventional.set_scaled_positions(found['conv_positions'])
+    name = 'primitive' if found['bravais_lattice'] in CUBIC_CENTRED else 'conv'
+    unit = Atoms(found[f'{name}_types'], cell=found[f'{name}_lattice'], pbc=True)
+    unit.set_scaled_positions(found[f'{name}_positions'])
     phonon = Phonopy(
-        PhonopyAtoms(
-            conventional.get_chemical_symbols(), cell=conventional.cell.array, positions=conventional.positions
-        ),
-        supercell_matrix=np.diag(_repeats(conventional, parameters)),
-        primitive_matrix=(found['primitive_lattice'] @ np.linalg.inv(found['conv_lattice'])).T,
+        PhonopyAtoms(unit.get_chemical_symbols(), cell=unit.cell.array, positions=unit.positions),
+        supercell_matrix=np.diag(_repeats(unit, parameters)),
+        primitive_matrix=(found['primitive_lattice'] @ np.linalg.inv(unit.cell.array)).T,
     )
     phonon.generate_displacements(distance=parameters.displacement)
     return phonon
@@ -162,18 +163,20 @@ def _seekpath(atoms: Atoms) -> dict[str, Any]:
             raise ValueError(f'the symmetry of the crystal is not found ({exception}): look at the crystal') from None
 
 
-def _repeats(cell: Atoms, parameters: PhononParameters) -> np.ndarray:
-    """Repetitions (3,) of a cell; equal widths are repeated equally often, which keeps the symmetry."""
-    vacuum = vacuum_axes(cell)
+def _repeats(unit: Atoms, parameters: PhononParameters) -> np.ndarray:
+    """Repetitions (3,) of a cell; axes of equal length are repeated equally often, which keeps the symmetry."""
+    vacuum = vacuum_axes(unit)
     if len(vacuum) == 3:
         raise ValueError('a molecule or cluster has vibrations, but no phonons: give a crystal')
-    widths = perpendicular_widths(cell.cell.array).round(6)
+    # the images of the cubic primitive cells are as far away as their axes are long, those of others may be nearer
+    compact = np.ptp(unit.cell.lengths()) < 1e-6 and not vacuum
+    widths = (unit.cell.lengths() if compact else perpendicular_widths(unit.cell.array)).round(6)
     widths[vacuum] = np.inf
     multiples = np.concatenate([width * np.arange(1, 51) for width in widths[np.isfinite(widths)]])
     best = np.ones(3, dtype=int)
     for width in np.unique(np.append(multiples[multiples < parameters.width], parameters.width)):
         repeats = np.maximum(np.ceil(width / widths - 1e-9), 1).astype(int)
-        if len(cell) * repeats.prod() <= parameters.max_atoms:
+        if len(unit) * repeats.prod() <= parameters.max_atoms:
             best = repeats
     return best
 
@@ -198,13 +201,14 @@ def _sum_rule(phonon: Phonopy) -> float:
 def _border(phonon: Phonopy) -> float:
     """Largest force constant of the pairs that are farthest apart in the supercell, relative to the largest of all.
 
-    Beyond half the smallest width a supercell cannot tell a pair from its image.
+    Beyond half the distance of an atom from its nearest image a supercell cannot tell a pair from its image.
     """
     atoms = _atoms(phonon.supercell)
-    widths = np.delete(perpendicular_widths(atoms.cell.array), vacuum_axes(atoms))
+    periodic = [axis not in vacuum_axes(atoms) for axis in range(3)]
+    nearest = np.linalg.norm(minkowski_reduce(atoms.cell.array, periodic)[0], axis=1)[periodic].min()
     sizes = np.abs(phonon.force_constants).max(axis=(2, 3))
     distances = np.array([atoms.get_distances(row, range(len(atoms)), mic=True) for row in phonon.primitive.p2s_map])
-    return float(sizes[distances > BORDER * widths.min() / 2].max(initial=0.0) / sizes.max())
+    return float(sizes[distances > BORDER * nearest / 2].max(initial=0.0) / sizes.max())
 
 
 def _bands(phonon: Phonopy, parameters: PhononParameters) -> list[dict[str, Any]]:
