@@ -97,12 +97,12 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters)
     :returns: `supercell` (3x3, of the cell named in the module), `n_atoms` of it, `n_displacements`; `primitive`
         (`numbers`, `positions`, `cell`) to whose reciprocal lattice every `q` belongs; `paths` (`labels`, `distances`
         in 1/Å, `q`, `frequencies` in THz by wave vector and band); `dos` (`frequencies`, `density` in states per THz
-        and primitive cell); `thermal` per atom (`temperatures` in K, `free_energy` in eV, `entropy` and `heat_capacity` in
-        k_B, of the modes above the tolerance); `min_frequency`, `max_frequency`, `tolerance` in THz (imaginary ones are
-        negative); `sum_rule` and `border`, the relative errors of the force constants (see the module); `stable`; and
-        `imaginary`, the worst modes that fit into small cells: `q`, `frequency`, and a cell that holds the mode:
-        `supercell` (3x3, rows in units of the primitive cell), `numbers`, `positions`, `cell`, `displacements` ((n, 3),
-        the largest atom by 1 Å, in the same order). What is worth labelling because of them,
+        and primitive cell); `thermal` per atom (`temperatures` in K, `free_energy` in eV, `entropy` and
+        `heat_capacity` in k_B, of the modes above the tolerance); `min_frequency`, `max_frequency`, `tolerance` in THz
+        (imaginary ones are negative); `sum_rule` and `border`, the relative errors of the force constants (see the
+        module); `stable`; and `imaginary`, the worst modes that fit into small cells: `q`, `frequency`, and a cell that
+        holds the mode: `supercell` (3x3, rows in units of the primitive cell), `numbers`, `positions`, `cell`,
+        `displacements` ((n, 3), the largest atom by 1 Å, in the same order). What is worth labelling because of them,
         :func:`~.requests.make_structures` makes.
     :raises ValueError: if forces are missing or not finite.
     """
