@@ -10,7 +10,8 @@ itself: as long as it is too hot the crystal melts and takes up heat, and the ot
 - `z_method`: a crystal is heated beyond its melting point until it begins to melt by itself. It cools itself by doing
   so; the temperature at which this ends, for the lowest start that melts, is the estimate. The original method keeps
   the volume, and finds the melting point of a pressure that is known only afterwards (Belonoshko et al., Phys. Rev. B
-  73, 012201 (2006)); at constant enthalpy the pressure is that which was asked for.
+  73, 012201 (2006)); at constant enthalpy the pressure is that which was asked for. The result is
+  too high, the more so the shorter the simulation: a small crystal without a surface holds out.
 
 Where to begin is found by heating a small crystal quickly until its order is gone.
 
@@ -71,7 +72,7 @@ BOTH = (0.25, 0.75)
 #: This part of a coexistence is not looked at; its halves agree if they differ by no more standard errors than this.
 SETTLING, STANDING = 0.2, 2.5
 #: The temperature is known when so many independent values stand behind its mean, and after so many ps: interfaces need
-#: 10 to 20 ps to move, which a shorter simulation cannot see.
+#: about 10 ps to move, which a shorter simulation cannot see.
 LEAST_SAMPLES, LEAST_TIME = 6, 40.0
 #: The Z-method ends when the lowest start that melts and the highest that does not differ by this share.
 BRACKET = 0.04
@@ -82,7 +83,7 @@ class Melting(Section):
     """How the melting point is found."""
 
     method: Literal['coexistence', 'z_method'] = parameter(
-        'coexistence: both phases side by side; z_method: a superheated crystal, faster and less exact.',
+        'coexistence: both phases side by side; z_method: a superheated crystal, an estimate from above.',
         default='coexistence',
     )
     atoms: Number = parameter('Approximate number of atoms.', ge=100, default=1000)
