@@ -75,6 +75,13 @@ def test_a_crystal_above_its_boiling_point_evaporates():
     assert not one['completed'] and one['reason'] == 'evaporation' and 'volume grew' in one['message']
 
 
+def test_a_start_that_releases_energy_ends_the_run():
+    one = simulate(EMT(), bulk('Cu', cubic=True, a=4.7).repeat((2, 1, 1)), 'nve', 300.0, SHORT)
+    assert one['reason'] == 'temperature' and 'the temperature rose to' in one['message']
+    one = simulate(EMT(), bulk('Cu', cubic=True, a=5.2).repeat((2, 1, 1)), 'nvt', 300.0, SHORT)
+    assert one['reason'] in ('energy', 'temperature') and not one['completed']
+
+
 def test_temperatures_suit_the_crystal():
     atoms, calculator = argon()
     short = Parameters(atoms=4, steps=100)
