@@ -26,10 +26,10 @@ structures:
 label: {{kpoints_distance: 0.6}}
 train: {{cutoff: 5.0, number_of_functions: 20}}
 explore: {{walkers: 2, atoms: 8, steps: 20000, temperature: [100, 300], gamma_halt: 10.0}}
-validate: {{energy_rmse: 0.1, force_rmse: 0.5, test_per_round: 1, train_per_round: 1}}
+validate: {{energy_rmse: 0.1, force_rmse: 0.5, test_per_round: 1, train_per_round: 1, properties: []}}
 budget: {{max_iterations: 4}}
 """
-DEFINED_STATES = ('converged', 'budget_exhausted', 'stalled')
+DEFINED_STATES = ('converged', 'budget_exhausted', 'stalled', 'gate_failed')
 TIME_LIMIT = 15 * 60
 
 DESCRIBE = """\

@@ -55,7 +55,7 @@ train: {{cutoff: 5.0, number_of_functions: 20, max_functions: null, production: 
 explore:
   {{walkers: 2, atoms: 8, steps: 4000, temperature: [100, 1200], programs: [heat], stages: [{{name: long, share: 1.0}}],
     gamma_halt: 4.0, halt_after: 1}}
-validate: {{energy_rmse: 0.1, force_rmse: 0.5, test_per_round: 1, train_per_round: 1}}
+validate: {{energy_rmse: 0.1, force_rmse: 0.5, test_per_round: 1, train_per_round: 1, properties: []}}
 budget: {{max_iterations: {iterations}}}
 """
 
