@@ -31,7 +31,7 @@ def look(atoms: Atoms, parameters: Parameters = SMALL) -> dict:
 
 @pytest.fixture(scope='module')
 def copper() -> dict:
-    return look(bulk('Cu'), Parameters(max_atoms=256))
+    return look(bulk('Cu'), Parameters(max_atoms=64))
 
 
 @pytest.fixture(scope='module')
@@ -46,7 +46,7 @@ def at(found: dict, name: str) -> list[float]:
 
 def test_frequencies_are_those_of_ase(copper, tmp_path):
     crystal = Evaluator(EMT()).relax([bulk('Cu')], cell=True)[0]
-    other = Phonons(crystal, EMT(), supercell=(6, 6, 6), delta=0.01, name=str(tmp_path / 'phonons'))
+    other = Phonons(crystal, EMT(), supercell=(4, 4, 4), delta=0.01, name=str(tmp_path / 'phonons'))
     other.run()
     other.read(acoustic=True)
     points = crystal.cell.bandpath('XLW', npoints=3)
@@ -57,9 +57,9 @@ def test_frequencies_are_those_of_ase(copper, tmp_path):
 
 def test_a_stable_crystal(copper):
     assert copper['status'] == 'ok' and copper['stable'] and copper['imaginary'] == [] and copper['message'] == ''
-    assert copper['n_displacements'] == 1 and copper['n_atoms'] == 216
+    assert copper['n_displacements'] == 1 and copper['n_atoms'] == 64
     assert abs(copper['min_frequency']) < 1e-4, 'the acoustic sum rule is imposed'
-    assert copper['border'] < 1e-4
+    assert 1e-5 < copper['border'] < 0.02, 'a cell of 10 Å is short'
     assert [path['labels'][0] for path in copper['paths']][:1] == ['Γ']
     a = (4 * abs(np.linalg.det(copper['primitive']['cell']))) ** (1 / 3)
     assert copper['paths'][0]['distances'][-1] == pytest.approx(1 / a), 'Γ-X is 1/a'
