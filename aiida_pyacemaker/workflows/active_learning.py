@@ -713,6 +713,9 @@ class ActiveLearningWorkChain(WorkChain):
             dataset=self.ctx.dataset,
             deploy=self.progress.may_deploy,
         )
+        # one at least, so that it is the budget that ends the loop
+        left = self.ctx.parameters['budget']['max_labels'] - self.number_of_labels()
+        builder.max_requested = orm.Int(max(left, 1))
         return ToContext(validate=self.submit_step(builder, 'validate', 'the verdict on the physics of the potential'))
 
     def get_best(self):

@@ -56,6 +56,12 @@ class ValidateWorkChain(WorkChain):
             default=lambda: orm.Bool(False),
             help='Whether a potential that passes is put in the group of production.',
         )
+        spec.input(
+            'max_requested',
+            valid_type=orm.Int,
+            required=False,
+            help='Most structures that are made of what it asks for.',
+        )
         spec.outline(
             cls.run_suite,
             if_(cls.should_melt)(
@@ -185,9 +191,13 @@ class ValidateWorkChain(WorkChain):
         verdict = judged['results'].get_dict()
         self.report(verdict['summary'])
         if verdict['requests']:
-            seed = orm.Int(self.inputs.parameters['seed'])
+            most = {'number': self.inputs.max_requested} if 'max_requested' in self.inputs else {}
             requested = make_requested(
-                judged['results'], judged['content'], seed, metadata={'call_link_label': 'make_requested'}
+                judged['results'],
+                judged['content'],
+                orm.Int(self.inputs.parameters['seed']),
+                **most,
+                metadata={'call_link_label': 'make_requested'},
             )
             self.out('requested', requested)
         return None

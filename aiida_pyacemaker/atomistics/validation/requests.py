@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,9 @@ HOT, HOT_AMPLITUDES = 1000.0, (0.1, 0.2, 0.3)
 Make = Callable[[Atoms, dict[str, Any], np.random.Generator], list[Atoms]]
 
 
-def make_structures(requests: list[dict[str, Any]], crystals: list[Atoms], seed: int) -> list[Atoms]:
+def make_structures(
+    requests: list[dict[str, Any]], crystals: list[Atoms], seed: int, number: int | None = None
+) -> list[Atoms]:
     """Return the structures that some requests ask for, no two alike.
 
     :param requests: of a verdict, see :func:`~aiida_pyacemaker.atomistics.validation.gate.judge`: `kind`, `crystal` (an
@@ -48,6 +51,7 @@ def make_structures(requests: list[dict[str, Any]], crystals: list[Atoms], seed:
         `temperature` (K); `rattle`.
     :param crystals: the crystals that were judged, at their equilibrium.
     :param seed: of everything random.
+    :param number: structures at most; the first of each request come before the second of any.
     :returns: structures without labels, to be trained on; info `family` is 'request', `operation` the kind, and
         `reason` why.
     :raises ValueError: for a kind that is not known.
@@ -63,8 +67,9 @@ def make_structures(requests: list[dict[str, Any]], crystals: list[Atoms], seed:
         except NotApplicableError:
             made = rattled(parent, request, rng)
         new = known.add(made)
-        found += [finish(atoms, parent, request) for atoms, is_new in zip(made, new, strict=True) if is_new]
-    return found
+        found.append([finish(atoms, parent, request) for atoms, is_new in zip(made, new, strict=True) if is_new])
+    in_turn = [atoms for turn in zip_longest(*found) for atoms in turn if atoms is not None]
+    return in_turn[:number]
 
 
 def prepare(crystal: Atoms) -> Atoms:

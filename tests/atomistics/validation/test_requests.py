@@ -117,6 +117,13 @@ def test_the_seed_decides():
     assert not np.allclose(one, other)
 
 
+def test_the_budget_is_shared():
+    """With room for few structures every request gets its share."""
+    requests = [{'kind': kind, 'crystal': 0, 'reason': ''} for kind in ('rattle', 'vacancy', 'surface')]
+    found = make_structures(requests, CRYSTALS, 1, number=4)
+    assert [atoms.info['operation'] for atoms in found] == ['rattle', 'vacancy', 'surface', 'rattle']
+
+
 def test_unknown_kind():
     request = {'kind': 'volume', 'crystal': 0, 'reason': '', 'volume': [12.0, 16.0]}
     assert make_structures([], CRYSTALS, 1) == []
