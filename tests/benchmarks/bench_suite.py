@@ -85,6 +85,7 @@ def main(arguments: list[str]) -> None:
             folders.append(fit(functions, Path(place, str(functions))))
         for folder in folders:
             table += rows(folder)
+            print(table[-2:], file=sys.stderr, flush=True)
     headers = ['functions', 'cutoff', 'processes', 'wall (s)', 'CPU (s)', 'stability', 'phonons', 'fault', 'vacancy']
     print(tabulate(table, [*headers, 'planning', 'failed', 'load'], floatfmt='.1f'))
 
