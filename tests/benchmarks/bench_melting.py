@@ -58,7 +58,7 @@ SYSTEMS: dict[str, tuple[Atoms, Any, float | None]] = {
     'al': (bulk('Al', a=4.045), shipped('Al', 'eam/fs', 'Al_mm.eam.fs'), 933.5),
     'mg': (bulk('Mg', a=3.184, c=5.185), shipped('Mg', 'eam/fs', 'Mg_mm.eam.fs'), 923.0),
 }
-QUICK = {'steps': 4000, 'precision': 0.05, 'max_runs': 8}
+QUICK = {'steps': 5000, 'precision': 0.05, 'max_runs': 8}
 
 
 def measure(name: str, keys: dict[str, Any], directory: Path) -> str:
@@ -110,7 +110,7 @@ def main() -> None:
         SYSTEMS['ace'] = (bulk(element, lattice, a=float(side)), directory, None)
         arguments.systems = ['ace']
     given = {key: json.loads(value) for key, _, value in (entry.partition('=') for entry in arguments.set)}
-    quick = {'atoms': 250, **QUICK} if arguments.quick else {}
+    quick = {'atoms': 500, **QUICK} if arguments.quick else {}
     root = arguments.directory or Path(tempfile.mkdtemp())
     head = f'{"":4} {"method":12} {"atoms":>6} {"T":>7} {"+-":>6} {"known":>7} {"off":>6} {"runs":>5} {"ps":>6}'
     lines = [f'{head} {"wall":>6} {"cpu":>6}']
