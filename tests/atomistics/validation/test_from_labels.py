@@ -52,13 +52,13 @@ def _pressure(evaluator, crystal):
 
 
 def test_kpoints_are_those_of_the_crystal(copper):
-    """The mesh belongs to the crystal and not to its volume, and all that is strained shares it."""
+    """The mesh belongs to the crystal and not to its volume; all that is strained shares one, twice as dense."""
     meshes = {tuple(atoms.info['kpoints_mesh']) for atoms in plan([copper], 'eos', kpoints_distance=0.2)}
     assert meshes == {(16, 16, 16)}
     assert all(len(atoms) == 1 for atoms in plan([copper], 'eos'))
     known = analyse([copper], Evaluator(EMT()).evaluate(plan([copper], 'eos')))
     strained = plan([copper], 'elasticity', kpoints_distance=0.2, known=known)
-    assert {tuple(atoms.info['kpoints_mesh']) for atoms in strained} == {(16, 16, 16)}
+    assert {tuple(atoms.info['kpoints_mesh']) for atoms in strained} == {(32, 32, 32)}
 
 
 def test_lost_labels(evaluator, copper):
