@@ -738,13 +738,17 @@ class ActiveLearningWorkChain(WorkChain):
         """Note the verdict, and take over what it asks for as what to label next."""
         node = self.ctx.judged = self.ctx.validate
         if not node.is_finished_ok:
-            return self.abort(self.exit_codes.ERROR_VALIDATE_FAILED, node)
+            if self.progress.state == 'running':
+                return self.abort(self.exit_codes.ERROR_VALIDATE_FAILED, node)
+            self.report(f'what there is could not be judged: {node.process_label}<{node.pk}>: {node.exit_message}')
+            return None  # the loop has ended for another reason, which is the one to tell
         verdict, progress = node.outputs.results.get_dict(), self.progress
         requested = node.outputs.requested if 'requested' in node.outputs else None
         progress.judged(verdict, 0 if requested is None else len(requested))
         self.ctx.entry['verdict'] = progress.judgement
         self.keep(progress)
         self.report(verdict['summary'])
+        return None
 
     def results(self):
         """Attach the outputs and end in the state that was reached."""

@@ -270,6 +270,18 @@ def test_the_gate_fails_for_good(at_the_gate, al_potential):
     }
 
 
+def test_a_judgement_that_cannot_be_made(at_the_gate):
+    """It ends the loop, unless that has ended for a reason of its own, which is then the one that is told."""
+    loop = at_the_gate
+    progress = loop.progress
+    loop.ctx.validate = ended(ok=False)
+    progress.state, progress.reason = 'budget_exhausted', '`budget.max_labels`'
+    loop.keep(progress)
+    assert loop.inspect_validate() is None
+    assert loop.results().status == loop.exit_codes.ERROR_BUDGET_EXHAUSTED.status
+    assert loop.outputs['report']['validation'] is None
+
+
 def test_corrupt_potential(loop):
     """No simulation starts with a potential whose files are no longer what was stored."""
     assert loop.check_potential() is None
