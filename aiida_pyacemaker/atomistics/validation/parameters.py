@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from ..parameters import Number, Positive, Section, parameter
 from .melting import Melting
 
-#: What can be looked at, in this order.
-PROPERTIES = (
-    'eos',
-    'elasticity',
-    'phonons',
-    'pairs',
-    'vacancy',
-    'surfaces',
-    'stacking_fault',
-    'stability',
-    'melting',
-)
 Property = Literal[
     'eos', 'elasticity', 'phonons', 'pairs', 'vacancy', 'surfaces', 'stacking_fault', 'stability', 'melting'
 ]
+#: What can be looked at, in this order.
+PROPERTIES: tuple[str, ...] = get_args(Property)
 
 
 class Criterion(Section):
