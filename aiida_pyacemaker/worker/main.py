@@ -170,6 +170,8 @@ def run_validate(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     potential = read_potential(directory)
     frames = read_frames(directory / 'configurations.npz')
     content = run_suite(potential.directory, frames, suite, suite.processes, report=say)
+    # the folder of a job says nothing
+    content['potential']['name'] = f'ACE of {"-".join(potential.elements)}'
     save_configurations(directory / 'crystals.npz', crystals_of(content))
     return content
 

@@ -22,6 +22,7 @@ from ..checks.radii import contact_distance
 from ..checks.vacuum import detect_vacuum
 from ..embedding.ions import states_of
 from ..generators.oxidation import MOLECULAR
+from ..symmetry import ask
 
 #: Programs in the order in which walkers take them where the user names none. What has vacuum can be heated only.
 #: The first two meet the liquid for certain: what is only heated, or cooled at once, may stay a crystal.
@@ -223,7 +224,7 @@ def _is_cubic(cell: Atoms) -> bool:
 
 
 def _space_group(cell: Atoms, kinds: np.ndarray) -> int:
-    data = spglib.get_symmetry_dataset((cell.cell.array, cell.get_scaled_positions(), kinds), symprec=1e-3)
+    data = ask(spglib.get_symmetry_dataset, (cell.cell.array, cell.get_scaled_positions(), kinds), symprec=1e-3)
     return 0 if data is None else data.number
 
 

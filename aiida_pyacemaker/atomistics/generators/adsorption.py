@@ -24,6 +24,7 @@ from scipy.spatial.transform import Rotation
 
 from ..checks.pairs import periodic_pairs
 from ..parameters import Number, Positive, Section, parameter, require
+from ..symmetry import ask
 from .molecules import check_molecule, get_molecule
 from .slabs import (
     OXIDATION,
@@ -718,7 +719,7 @@ def _apart(bodies: list[Atoms], slab: Atoms) -> bool:
 def _mirror(slab: Atoms) -> tuple[np.ndarray, np.ndarray] | None:
     """Return an operation (matrix, translation; Cartesian) that turns a slab upside down onto itself; None without."""
     thick = with_vacuum(slab, 15.0)
-    found = spglib.get_symmetry((thick.cell.array, thick.get_scaled_positions(), thick.numbers), symprec=1e-3)
+    found = ask(spglib.get_symmetry, (thick.cell.array, thick.get_scaled_positions(), thick.numbers), symprec=1e-3)
     if found is None:
         return None
     cell = thick.cell.array

@@ -24,6 +24,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
 from ..parameters import MissingLibraryError, Number, Positive, Section, parameter
+from ..symmetry import ask
 from .elements import ground_state, is_metal, lattice_of, volume_per_atom
 from .prototypes import (
     PROTOTYPES,
@@ -719,7 +720,7 @@ def _known_first(ranked: list[Candidate], known: list[str]) -> list[Candidate]:
 def _kind(atoms: Atoms) -> tuple[int, int]:
     """Space group and atoms in the primitive cell."""
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.get_symmetry_dataset(cell, symprec=0.01)
+    found = ask(spglib.get_symmetry_dataset, cell, symprec=0.01)
     return (int(found.number), len(np.unique(found.mapping_to_primitive))) if found is not None else (1, len(atoms))
 
 

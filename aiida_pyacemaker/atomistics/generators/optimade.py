@@ -18,6 +18,7 @@ from ase.formula import Formula
 
 from ..checks.overlap import overlapping
 from ..parameters import require
+from ..symmetry import ask
 
 #: Addresses of well-known providers; others are looked up in the list of the OPTIMADE consortium.
 ADDRESSES = {
@@ -146,5 +147,7 @@ def _structure(entry: dict[str, Any], formula: str, provider: str) -> Atoms | No
 def _space_group(atoms: Atoms) -> int:
     import spglib
 
-    found = spglib.get_symmetry_dataset((atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers), symprec=0.01)
+    found = ask(
+        spglib.get_symmetry_dataset, (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers), symprec=0.01
+    )
     return int(found.number) if found is not None else 1

@@ -21,6 +21,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 from ase.geometry import cellpar_to_cell
 
+from ..symmetry import ask
 from .elements import NEAREST, is_metal, lattice_of, volume_per_atom
 
 #: Pauling's d(n) = d(1) - 0.6 log10 n (Å): how bonds lengthen with the number of neighbours.
@@ -237,8 +238,11 @@ def _table_neighbours(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def primitive_cell(atoms: Atoms) -> Atoms:
     """Return the primitive cell (spglib, delta-reduced); the frame itself if it is primitive already."""
-    found = spglib.standardize_cell(
-        (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers), to_primitive=True, no_idealize=True
+    found = ask(
+        spglib.standardize_cell,
+        (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers),
+        to_primitive=True,
+        no_idealize=True,
     )
     if found is None or len(found[2]) == len(atoms):
         return atoms

@@ -23,6 +23,7 @@ from ase.formula import Formula
 from ase.io import read
 
 from ..checks.pairs import periodic_pairs
+from ..symmetry import ask
 from .elements import ground_state, is_metal
 
 #: Å; atoms whose heights differ by less belong to one plane.
@@ -180,13 +181,13 @@ def as_crystal(atoms: Atoms, phase: str, key: str) -> Crystal:
     kinds, types = _kinds(atoms)
     cell = (atoms.cell.array, atoms.get_scaled_positions(), types)
     conventional, primitive = (
-        spglib.standardize_cell(cell, to_primitive=small, symprec=1e-3) for small in (False, True)
+        ask(spglib.standardize_cell, cell, to_primitive=small, symprec=1e-3) for small in (False, True)
     )
     if conventional is None or primitive is None:
         raise ValueError(
             f'{key}: no crystal symmetry is found in {atoms.get_chemical_formula()}: is the file a crystal?'
         )
-    standard = spglib.get_symmetry_dataset(conventional, symprec=1e-3)
+    standard = ask(spglib.get_symmetry_dataset, conventional, symprec=1e-3)
     made = [_atoms(found, kinds) for found in (conventional, primitive)]
     for found in made:
         found.info['phase'] = phase

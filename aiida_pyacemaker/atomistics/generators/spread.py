@@ -8,6 +8,8 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
+from ..symmetry import ask
+
 #: Tolerance (Å) of the space groups: what thermal displacements break counts as broken.
 SYMPREC = 0.01
 #: Shells are counted up to this distance (Å), and are this wide (Å).
@@ -42,10 +44,7 @@ def space_group(atoms: Atoms) -> str:
     import spglib
 
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    try:
-        name = spglib.get_spacegroup(cell, symprec=SYMPREC)
-    except spglib.SpglibError:
-        name = None
+    name = ask(spglib.get_spacegroup, cell, symprec=SYMPREC)
     return name.partition(' ')[0] if name else 'P1'
 
 

@@ -22,6 +22,8 @@ from ase.geometry import complete_cell
 from aiida_pyacemaker.atomistics.checks.supercell import perpendicular_widths
 from aiida_pyacemaker.atomistics.checks.vacuum import Vacuum, detect_vacuum
 
+from ..symmetry import ask
+
 #: Å; a slab whose atoms are farther than this from their mirror images is not symmetric.
 SYMMETRY_TOLERANCE = 0.01
 #: Å from the outermost nuclei within which there may be electrons, where neither the jump nor an image may be.
@@ -68,7 +70,7 @@ def is_symmetric(atoms: Atoms, axis: int, tolerance: float = SYMMETRY_TOLERANCE)
     :param axis: the cell axis along which the vacuum lies.
     """
     cell = (complete_cell(atoms.cell.array), atoms.get_scaled_positions(), atoms.numbers)
-    symmetry = spglib.get_symmetry(cell, symprec=tolerance)
+    symmetry = ask(spglib.get_symmetry, cell, symprec=tolerance)
     if symmetry is None:
         return False
     # Heights along the normal are the scaled coordinate of the axis: its row of the rotation turns it over.

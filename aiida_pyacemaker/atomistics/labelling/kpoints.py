@@ -26,6 +26,8 @@ from ase.geometry import complete_cell, minkowski_reduce
 
 from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
 
+from ..symmetry import ask
+
 Mesh = tuple[int, int, int]
 
 #: The numbers of points along an axis: closed under doubling.
@@ -88,7 +90,7 @@ def _mesh_of_crystal(atoms: Atoms, cell: np.ndarray, distance: float) -> Mesh | 
 
     :param cell: (3, 3) in Å.
     """
-    found = spglib.find_primitive((cell, atoms.get_scaled_positions(), atoms.numbers), symprec=SYMMETRY_TOLERANCE)
+    found = ask(spglib.find_primitive, (cell, atoms.get_scaled_positions(), atoms.numbers), symprec=SYMMETRY_TOLERANCE)
     primitive = cell if found is None else found[0]
     reciprocal = np.asarray(minkowski_reduce(2 * np.pi * np.linalg.inv(primitive).T)[0])
     mesh = np.array(_numbers(reciprocal, distance))

@@ -9,6 +9,7 @@ from ase import Atoms
 
 from ..checks.fingerprint import reduced_composition
 from ..configurations import labels
+from ..symmetry import ask
 
 #: What keeps a structure ideal.
 IDEAL = ('pristine', 'eos', 'as given', 'start')
@@ -62,7 +63,7 @@ def is_crystal(atoms: Atoms) -> bool:
 def has_symmetry(atoms: Atoms) -> bool:
     """Return whether there is more than the identity: a frame of somebody's trajectory is no crystal."""
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.get_symmetry_dataset(cell, symprec=TOLERANCE)
+    found = ask(spglib.get_symmetry_dataset, cell, symprec=TOLERANCE)
     return found is not None and found.number > 1
 
 

@@ -15,6 +15,7 @@ from ase.geometry import cell_to_cellpar
 from ..checks.vacuum import Vacuum, detect_vacuum
 from ..configurations import labels
 from ..labelling.teachers import describe as explain
+from ..symmetry import ask
 from .evaluator import STEPS, Evaluator, relax
 
 #: Å; what deviates less from a symmetry has it.
@@ -91,7 +92,9 @@ def symmetry_of(atoms: Atoms) -> Any | None:
     """Return spglib's data set of a crystal, None where it finds none."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        return spglib.get_symmetry_dataset((atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers), SYMMETRY)
+        return ask(
+            spglib.get_symmetry_dataset, (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers), SYMMETRY
+        )
 
 
 def key_of(atoms: Atoms, data: Any) -> tuple[int, int, tuple[int, ...]]:

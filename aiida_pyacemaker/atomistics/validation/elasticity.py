@@ -25,6 +25,7 @@ from ase import Atoms, units
 
 from ..configurations import INITIAL, labels
 from ..parameters import Positive, Section, parameter
+from ..symmetry import ask
 from .stiffness import KELVIN, LAUE, describe_tensor, rotation_of_six, symmetrise, to_matrix, to_vector
 
 #: Distance (Å) within which spglib takes two positions for equivalent.
@@ -75,8 +76,8 @@ def standard_cell(crystal: Atoms) -> Atoms:
         )
     kinds, first = _kinds(crystal)
     cell = (crystal.cell.array, crystal.get_scaled_positions(), kinds)
-    dataset = spglib.get_symmetry_dataset(cell, symprec=SYMPREC)
-    found = spglib.standardize_cell(cell, to_primitive=True, symprec=SYMPREC)
+    dataset = ask(spglib.get_symmetry_dataset, cell, symprec=SYMPREC)
+    found = ask(spglib.standardize_cell, cell, to_primitive=True, symprec=SYMPREC)
     if dataset is None or found is None:
         raise ValueError(f'no crystal symmetry is found in {crystal.get_chemical_formula()}: do atoms overlap?')
     a, _, c = dataset.std_lattice

@@ -23,6 +23,7 @@ from ase.io.lammpsdata import write_lammps_data
 from ..dynamics.outcome import read_ending
 from ..dynamics.script import BAR_PER_GPA, BAROSTAT_STEPS, MARK, PS_PER_FS, THERMOSTAT_STEPS
 from ..lammps import read_log
+from ..symmetry import ask
 
 STRUCTURE = 'structure.data'
 RESTART_IN = 'start.restart'
@@ -121,7 +122,9 @@ def build_box(crystal: Atoms, atoms: int, elongation: float = 1.0) -> tuple[Atom
 
 def _upright(crystal: Atoms) -> Atoms:
     """Return the conventional cell with a side at right angles to the other two as the third one."""
-    found = spglib.standardize_cell((crystal.cell[:], crystal.get_scaled_positions(), crystal.numbers), symprec=1e-3)
+    found = ask(
+        spglib.standardize_cell, (crystal.cell[:], crystal.get_scaled_positions(), crystal.numbers), symprec=1e-3
+    )
     if found is None:
         raise NotApplicableError('the symmetry of the crystal cannot be found: relax it first')
     cell, positions, numbers = found

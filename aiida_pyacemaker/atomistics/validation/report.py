@@ -23,6 +23,7 @@ CHECKS = {
     'energy_rmse': 'energy error (RMSE)',
     'force_rmse': 'force error (RMSE)',
     'stress_rmse': 'stress error (RMSE)',
+    'eos_kinks': 'kinks of energy against volume',
     'born': 'elastic stability',
     'imaginary_modes': 'unstable vibrations',
     'pair_barrier': 'repulsion of pairs',

@@ -31,6 +31,7 @@ from ..checks.radii import contact_distance
 from ..checks.vacuum import vacuum_axes
 from ..configurations import labels
 from ..parameters import Number, Positive, Section, parameter
+from ..symmetry import ask
 from .evaluator import Evaluator
 from .phonons import SYMPREC
 
@@ -290,7 +291,7 @@ def _drift(noted: np.ndarray, timestep: float) -> tuple[float, float]:
 def _supercell(crystal: Atoms, atoms: int) -> Atoms:
     """A supercell of so many atoms at least, as long along each axis as can be; not repeated along vacuum."""
     given = (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers)
-    lattice, positions, numbers = spglib.standardize_cell(given, no_idealize=True, symprec=SYMPREC) or given
+    lattice, positions, numbers = ask(spglib.standardize_cell, given, no_idealize=True, symprec=SYMPREC) or given
     cell = Atoms(numbers, cell=lattice, scaled_positions=positions, pbc=True)
     lengths, repeats = cell.cell.lengths(), np.ones(3, dtype=int)
     axes = [axis for axis in range(3) if axis not in vacuum_axes(cell)]

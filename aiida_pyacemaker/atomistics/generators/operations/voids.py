@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
+from ...symmetry import ask
 from .common import vacuum_axes
 
 #: Points closer than this (Å) are one void.
@@ -128,10 +129,7 @@ def _equivalent(parent: Atoms, points: np.ndarray) -> np.ndarray:
     if len(points) == 0:
         return np.empty(0, dtype=int)
     cell = parent.cell.array
-    try:
-        symmetry = spglib.get_symmetry((cell, parent.get_scaled_positions(), parent.numbers), symprec=0.01)
-    except spglib.SpglibError:  # which versions return None instead
-        symmetry = None
+    symmetry = ask(spglib.get_symmetry, (cell, parent.get_scaled_positions(), parent.numbers), symprec=0.01)
     if symmetry is None:
         return np.arange(len(points))
     scaled = points @ np.linalg.inv(cell)

@@ -1,0 +1,20 @@
+"""spglib, asked in one way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import spglib
+
+
+def ask(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any | None:
+    """Return what a function of spglib finds, None where it finds no symmetry, as where atoms overlap.
+
+    Whether spglib says so by None or raises depends on its version, and on which libraries were imported before:
+    phonopy and ASE change it for everybody.
+    """
+    try:
+        return function(*arguments, **keywords)
+    except spglib.SpglibError:
+        return None
