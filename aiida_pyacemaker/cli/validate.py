@@ -374,7 +374,10 @@ def error_rows(errors: list[dict[str, Any] | None]) -> list[list[str]]:
 
 def digits(value: float | None) -> str:
     """Return a number as people read it."""
-    return '' if value is None else f'{value:.4f}' if abs(value) < 10 else f'{value:.2f}'
+    if value is None:
+        return ''
+    places = 4 if abs(value) < 10 else 2
+    return f'{round(value, places) + 0.0:.{places}f}'  # + 0.0: no minus before zero
 
 
 def explain(index: int, contents: dict[str, dict[str, Any]]) -> list[str]:
