@@ -33,6 +33,9 @@ AMPLITUDES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6)
 NOISE = 1e-3
 #: Largest component of a strain along a soft direction.
 STRAINS = (0.01, 0.02, 0.04)
+#: Crystals are compressed to this share of their volume, or of the largest that is asked for, if that is smaller: no
+#: simulation goes beyond, and labels of what is denser are those of overlapping cores.
+DENSEST = 0.5
 #: Displacements (Å) of the rattled cells of a simulation that broke off at this temperature (K).
 HOT, HOT_AMPLITUDES = 1000.0, (0.1, 0.2, 0.3)
 
@@ -140,8 +143,9 @@ def compressed(parent: Atoms, request: dict[str, Any], rng: np.random.Generator)
     """Cells of volumes evenly in a range, each a little rattled, so that forces tell, too."""
     volume = parent.get_volume() / len(parent)
     low, high = request.get('volume') or (0.8 * volume, 1.2 * volume)
+    low = max(low, DENSEST * min(volume, high), least_volume(parent))
     frames = []
-    for wanted in np.linspace(max(low, least_volume(parent)), max(high, least_volume(parent)), NUMBER):
+    for wanted in np.linspace(low, max(high, low), NUMBER):
         atoms = supercell(parent, ATOMS // 4)
         atoms.set_cell(atoms.cell.array * (wanted / volume) ** (1 / 3), scale_atoms=True)
         atoms.positions += rng.normal(0.0, 0.02, atoms.positions.shape)

@@ -64,7 +64,9 @@ def test_volume():
     frames = make('volume', volume=[10.0, 20.0])
     volumes = [frame.get_volume() / len(frame) for frame in frames]
     assert volumes == pytest.approx(np.linspace(10.0, 20.0, 6).tolist())
-    frames = make('volume', volume=[0.1, 10.0])
+    frames = make('volume', volume=[0.1, 16.0])
+    assert min(frame.get_volume() / len(frame) for frame in frames) == pytest.approx(8.0)
+    frames = make('volume', volume=[0.1, 5.0])
     assert min(closest(frame) for frame in frames) > 0.6 * covalent_distance(('Al', 'Al'))
 
 
