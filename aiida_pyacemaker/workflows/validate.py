@@ -232,9 +232,11 @@ class ValidateWorkChain(WorkChain):
         node = self.ctx.get(name)
         if node is None:
             return None
-        if not node.is_finished_ok:
-            self.report(f'there is no {name}: {node.process_label}<{node.pk}> {node.exit_message}')
-        return node.outputs.results if node.is_finished_ok else None
+        if node.is_finished_ok:
+            return node.outputs.results
+        message = f'there is no {name}: {node.process_label}<{node.pk}> {node.exit_message or node.process_state.value}'
+        self.report(message)
+        return orm.Dict({'status': 'failed', 'message': message}) if name == MELTING else None
 
     def get_provenance(self) -> dict:
         """Return where the potential and the judgement are from, for people."""

@@ -181,6 +181,8 @@ def test_melting_against_experiment():
     found['melting'] = {'status': 'ok', 'temperature': 900.0, 'uncertainty': 20.0}
     references = {'experiment': [{'melting_temperature': {'value': 933.5, 'unit': 'K', 'source': 'CRC'}}]}
     assert judge(found, references, PARAMETERS)['verdict'] == 'PASS'
+    lost = judge({**found, 'melting': {'status': 'failed', 'message': 'killed'}}, references, PARAMETERS)
+    assert lost['verdict'] == 'CONDITIONAL' and 'killed' in lost['summary'] and not lost['requests']
     found['melting']['temperature'] = 700.0
     assert judge(found, references, PARAMETERS)['verdict'] == 'CONDITIONAL'
 
