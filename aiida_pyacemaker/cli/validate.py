@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aiida_pyacemaker.worker.main import THREADS
+
 from .utils import attempt
 
 if TYPE_CHECKING:
@@ -23,10 +25,6 @@ POTENTIALS = 'potentials'
 EXPORTED = {'.yaml': 'potential.yaml', '.yace': 'potential.yace', '.asi': 'potential.asi', '.json': 'metadata.json'}
 #: Exit status where a potential fails.
 FAILED = 3
-#: How many crystals are looked at where only elements are known.
-CRYSTALS = 3
-#: One thread per process: several processes work side by side.
-THREADS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 COLORS = {'PASS': 'green', 'CONDITIONAL': 'yellow', 'FAIL': 'red'}
 
 
@@ -231,6 +229,7 @@ def get_crystals(structures: tuple[str, ...], elements: str | None, descriptions
     """
     from aiida_pyacemaker.atomistics.generators.elements import check_elements
     from aiida_pyacemaker.atomistics.generators.files import read_structures
+    from aiida_pyacemaker.atomistics.validation.choose import simple_crystals
     from aiida_pyacemaker.atomistics.validation.evaluator import identify
 
     if structures and elements:
@@ -252,24 +251,6 @@ def get_crystals(structures: tuple[str, ...], elements: str | None, descriptions
     except ValueError as exception:
         raise ValueError(str(exception).replace('system.elements', '--elements', 1)) from None
     return simple_crystals(wanted)
-
-
-def simple_crystals(elements: list[str]) -> list[Atoms]:
-    """Return the ground state of an element, or the most plausible crystals of several."""
-    from aiida_pyacemaker.atomistics.generators.elements import ground_state
-    from aiida_pyacemaker.atomistics.generators.generate import generate
-    from aiida_pyacemaker.atomistics.generators.plan import Structures
-    from aiida_pyacemaker.atomistics.validation.choose import choose_crystals
-
-    if len(elements) == 1:
-        atoms = ground_state(elements[0])
-        atoms.info['must_be_stable'] = True
-        return [atoms]
-    none = {'number': 0}
-    operations = ('eos', 'strain', 'shear', 'rattle', 'squeeze', 'vacancy', 'divacancy', 'interstitial', 'antisite')
-    operations = (*operations, 'surface', 'dimer', 'trimer', 'test')
-    plan = Structures(**dict.fromkeys(operations, none))
-    return choose_crystals(generate(elements, plan, seed=0).frames, CRYSTALS)
 
 
 def read_data(name: str | None) -> list[Atoms]:

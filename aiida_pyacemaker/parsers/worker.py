@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
+from aiida_pyacemaker.atomistics.plain import plain
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.data.potential import find_not_finite
 
@@ -42,7 +43,7 @@ class WorkerParser(Parser):
             return self.broken(f'{filename} cannot be read ({exception!r})')
 
         not_finite = find_not_finite(result)
-        self.out('results', orm.Dict(without_not_finite(result)))
+        self.out('results', orm.Dict(plain(result)))
         if status != 'ok':
             exit_code = getattr(self.exit_codes, ERROR_CODES.get(result.get('code'), 'ERROR_TASK_FAILED'))
             return exit_code.format(message=result.get('message', 'no reason was given'))
@@ -88,12 +89,3 @@ class ConfigurationsParser(WorkerParser):
     def parse_product(self, product: Path) -> dict[str, orm.Data]:
         """Return the configurations that the task wrote."""
         return {self.OUTPUT: ConfigurationsData.from_file(product)}
-
-
-def without_not_finite(value: Any) -> Any:
-    """Return nested dictionaries and lists with ``None`` for NaN and infinite numbers, which no database takes."""
-    if isinstance(value, dict):
-        return {key: without_not_finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [without_not_finite(item) for item in value]
-    return None if find_not_finite(value) else value

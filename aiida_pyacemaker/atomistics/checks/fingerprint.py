@@ -13,7 +13,7 @@ sets of distances agree around every atom within the cutoff.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import gcd
 
 import numpy as np
@@ -38,7 +38,12 @@ LARGEST = 400
 
 def reduced_composition(atoms: Atoms) -> tuple[tuple[int, int], ...]:
     """Atomic numbers and amounts without common factor, in order of atomic number."""
-    numbers, counts = np.unique(atoms.numbers, return_counts=True)
+    return reduced_counts(atoms.numbers)
+
+
+def reduced_counts(numbers: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """The same of the atomic numbers of all atoms."""
+    numbers, counts = np.unique(numbers, return_counts=True)
     factor = gcd(*counts.tolist())
     return tuple((int(number), int(count) // factor) for number, count in zip(numbers, counts, strict=True))
 

@@ -17,6 +17,8 @@ IDEAL = ('pristine', 'eos', 'as given', 'start')
 DISORDERED = ('random', 'amorphous')
 #: Å within which atoms are at equivalent places, and atoms of a crystal at most.
 TOLERANCE, ATOMS = 1e-2, 64
+#: How many crystals are looked at where only elements are known.
+CRYSTALS = 3
 
 
 def choose_crystals(frames: list[Atoms], number: int) -> list[Atoms]:
@@ -73,3 +75,18 @@ def bare(atoms: Atoms, stable: bool) -> Atoms:
     kept = {key: atoms.info[key] for key in ('family', 'phase', 'vacuum_axes') if key in atoms.info}
     crystal.info = {**kept, 'must_be_stable': stable}
     return crystal
+
+
+def simple_crystals(elements: list[str]) -> list[Atoms]:
+    """Return the ground state of an element, or the most plausible crystals of several, for want of any given."""
+    from ..generators.elements import ground_state
+    from ..generators.generate import generate
+    from ..generators.operations import OPERATIONS
+    from ..generators.plan import Structures
+
+    if len(elements) == 1:
+        atoms = ground_state(elements[0])
+        atoms.info['must_be_stable'] = True
+        return [atoms]
+    off = {name: {'number': 0} for name in (*OPERATIONS, 'dimer', 'trimer') if name != 'pristine'}
+    return choose_crystals(generate(elements, Structures(**off), seed=0).frames, CRYSTALS)

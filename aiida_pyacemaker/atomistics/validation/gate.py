@@ -7,14 +7,12 @@ verdict CONDITIONAL, and says which labels the next fit should weigh more.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from functools import reduce
-from math import gcd
 from typing import Any, NamedTuple
 
 from ase import units
 
+from ..checks.fingerprint import reduced_counts
 from .parameters import Gate
 
 #: From the best to the worst.
@@ -249,9 +247,7 @@ def find_grounds(crystals: list[dict[str, Any]]) -> set[int]:
         energy = crystal.get('equilibrium', {}).get('energy')
         if energy is None:
             continue
-        counts = Counter(crystal['numbers'])
-        divisor = reduce(gcd, counts.values())
-        composition = tuple(sorted((number, count // divisor) for number, count in counts.items()))
+        composition = reduced_counts(crystal['numbers'])
         lowest[composition] = min(lowest.get(composition, (energy, index)), (energy, index))
     return {index for _, index in lowest.values()}
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ase.data import chemical_symbols
+
+from ..checks.fingerprint import reduced_counts
 
 #: Names of the numbers of a crystal, in their order: what people call them, and their unit.
 LABELS = {
@@ -87,9 +88,8 @@ def find_experiment(crystal: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
     :param crystal: with `numbers`, `space_group` ('Fm-3m (225)') and, for the volume, `equilibrium`.
     """
-    counts = Counter(chemical_symbols[number] for number in crystal['numbers'])
-    divisor = math.gcd(*counts.values())
-    formula = ''.join(f'{symbol}{n // divisor if n > divisor else ""}' for symbol, n in sorted(counts.items()))
+    counts = sorted((chemical_symbols[number], count) for number, count in reduced_counts(crystal['numbers']))
+    formula = ''.join(f'{symbol}{count if count > 1 else ""}' for symbol, count in counts)
     group = re.search(r'\((\d+)\)', str(crystal.get('space_group', '')))
     measured = read_experiment().get(f'{formula} {group[1]}', {}) if group else {}
     found = {

@@ -24,9 +24,10 @@ from ..fitting.references import align_energies, least_squares
 from ..generators.operations import NotApplicableError
 from ..labelling.teachers import describe as explain
 from ..parameters import Number, Section, parameter
+from ..plain import plain
 from ..potential import AcePotential
 from .crystals import check_crystals, describe, equilibrate, unique_names, why_not
-from .evaluator import Description, Evaluator, ProcessDiedError, Report, plain
+from .evaluator import Description, Evaluator, ProcessDiedError, Report
 from .parameters import PROPERTIES, Property
 from .references import quantities
 

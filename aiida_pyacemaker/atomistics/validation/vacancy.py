@@ -18,14 +18,15 @@ copper (EAM, 108 atoms), 0.1 eV for silicon (Stillinger-Weber, 96 atoms), whose 
 from __future__ import annotations
 
 from collections import Counter
-from math import gcd
 from typing import Any
 
 import numpy as np
 import spglib
 from ase import Atoms
+from ase.data import chemical_symbols
 from ase.geometry import get_distances
 
+from ..checks.fingerprint import reduced_composition
 from ..configurations import labels
 from ..generators.operations.supercell import supercell
 from ..parameters import Number, Section, parameter
@@ -107,7 +108,7 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Vacancy) -> dict[s
     ]
     left_out = any(frame.info['sites'] > parameters.max_sites for frame in vacancies)
     message = f'of each element only {parameters.max_sites} inequivalent sites were looked at' if left_out else ''
-    return outcome({'sites': sites, 'schottky': float(schottky), 'formula_unit': dict(unit)}, message)
+    return outcome({'sites': sites, 'schottky': float(schottky), 'formula_unit': unit}, message)
 
 
 def run(crystal: Atoms, evaluator: Evaluator, parameters: Vacancy) -> dict[str, Any]:
@@ -156,7 +157,5 @@ def _spglib_cell(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers
 
 
-def _formula_unit(atoms: Atoms) -> Counter:
-    counts = Counter(atoms.get_chemical_symbols())
-    divisor = gcd(*counts.values())
-    return Counter({element: counts[element] // divisor for element in sorted(counts)})
+def _formula_unit(atoms: Atoms) -> dict[str, int]:
+    return {chemical_symbols[number]: count for number, count in reduced_composition(atoms)}

@@ -13,7 +13,8 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 
 from aiida_pyacemaker.atomistics.configurations import labels
-from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, ProcessDiedError, identify, plain
+from aiida_pyacemaker.atomistics.plain import plain
+from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, ProcessDiedError, identify
 
 EMT_SECTION = {'calculator': 'emt'}
 
