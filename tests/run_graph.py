@@ -241,7 +241,7 @@ class RunGraph:
 
     def evaluate(self, iteration: int, test, energy_rmse: float, force_rmse: float):
         """Measure the potential."""
-        from aiida_pyacemaker.atomistics.potential import AcePotential
+        from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 
         inputs = {'job__configurations': test, 'job__potential': self.potential}
         step = self.work('EvaluateWorkChain', inputs, self.run, f'iteration_{iteration:02d}_evaluate')

@@ -17,18 +17,18 @@ from aiida.engine import run_get_node
 from ase import Atoms
 from click.testing import CliRunner
 
-from aiida_pyacemaker.atomistics.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
 from aiida_pyacemaker.calculations.pace_train import PaceTrainCalculation
 from aiida_pyacemaker.cli.launch import cmd_launch
-from aiida_pyacemaker.cli.validate import cmd_validate
-from aiida_pyacemaker.data.configurations import ConfigurationsData
-from aiida_pyacemaker.workflows.preflight import (
+from aiida_pyacemaker.cli.preflight import (
     check_code,
     check_oracle,
     check_pseudopotentials,
     check_structures,
     find_problems,
 )
+from aiida_pyacemaker.cli.validate import cmd_validate
+from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
 
 ALUMINIUM = Path(__file__).resolve().parents[1] / 'examples' / 'aluminium.yaml'

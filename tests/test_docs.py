@@ -25,7 +25,7 @@ import yaml
 from aiida.cmdline.commands.cmd_verdi import verdi
 from ase.io import write
 
-from aiida_pyacemaker.atomistics.lammps import write_in_lammps
+from aiida_pyacemaker.atomistics.lammps.files import write_in_lammps
 from aiida_pyacemaker.cli import cmd_root
 from aiida_pyacemaker.workflows.protocols.runfile import iterate_fields, iterate_sections, resolve_runfile
 

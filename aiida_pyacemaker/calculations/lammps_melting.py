@@ -7,7 +7,7 @@ from typing import Any, TextIO
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_pyacemaker.atomistics.lammps import pair_lines
+from aiida_pyacemaker.atomistics.lammps.files import pair_lines
 from aiida_pyacemaker.atomistics.validation import melting_script as script
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 

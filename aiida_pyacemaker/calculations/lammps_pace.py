@@ -12,8 +12,8 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 from aiida_lammps.calculations.raw import LammpsRawCalculation
 
-from aiida_pyacemaker.atomistics import checksums
-from aiida_pyacemaker.atomistics.dynamics import script
+from aiida_pyacemaker.atomistics.core import checksums
+from aiida_pyacemaker.atomistics.lammps import watch as script
 from aiida_pyacemaker.calculations.worker import Check, at_least, check_parameters, one_of
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.data.potential import AcePotentialData, get_stored_hash

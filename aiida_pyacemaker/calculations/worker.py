@@ -13,7 +13,7 @@ from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
-from aiida_pyacemaker.atomistics import checksums
+from aiida_pyacemaker.atomistics.core import checksums
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.data.potential import AcePotentialData
 

@@ -20,8 +20,8 @@ def cmd_export(pk: str, directory: Path, force: bool, profile: str | None) -> No
     A run that is still going is exported as far as it has come. DIRECTORY appears complete or not at all.
     """
     with attempt():
-        from aiida_pyacemaker.workflows.export import export_run
-        from aiida_pyacemaker.workflows.report import find_run, while_unlocked
+        from aiida_pyacemaker.reports.export import export_run
+        from aiida_pyacemaker.reports.queries import find_run, while_unlocked
 
         while_unlocked(load_profile)(profile)
         files = export_run(find_run(pk), directory, force)

@@ -105,7 +105,7 @@ def read_split(text: str) -> list[float]:
 
 def check_ready(code: str | None) -> None:
     """:raises ValueError: if the code of the worker or the daemon is not there."""
-    from aiida_pyacemaker.workflows.preflight import check_code, check_daemon
+    from aiida_pyacemaker.cli.preflight import check_code, check_daemon
 
     check_code('worker', code or default_code())
     check_daemon()
@@ -168,7 +168,7 @@ def load_data(name: str) -> ConfigurationsData:
     from aiida import orm
     from aiida.plugins import DataFactory
 
-    from aiida_pyacemaker.atomistics.datasets import read_labelled
+    from aiida_pyacemaker.atomistics.io.datasets import read_labelled
 
     configurations = DataFactory('pyacemaker.configurations')
     path = Path(name).expanduser()
@@ -206,7 +206,7 @@ def follow(node: WorkChainNode) -> None:
     """Print what the fit says while it goes on."""
     import time
 
-    from aiida_pyacemaker.workflows.report import while_unlocked
+    from aiida_pyacemaker.reports.queries import while_unlocked
 
     click.echo(f'Following it; Ctrl-C only stops looking, then: verdi process status {node.pk}')
     shown = 0
@@ -248,7 +248,7 @@ def read_progress(node: WorkChainNode) -> list[str]:
 
 def finish(node: WorkChainNode, target: Path) -> None:
     """Write the potential, the numbers and the pictures, and say how good it is."""
-    from aiida_pyacemaker.workflows.pictures import draw_fit
+    from aiida_pyacemaker.reports.pictures import draw_fit
 
     from .data import format_error
 
@@ -275,7 +275,7 @@ def finish(node: WorkChainNode, target: Path) -> None:
 def measure_parts(node: WorkChainNode) -> dict[str, Any]:
     """Return the errors on the two parts of what was held back, `validation_part` and `test`, if there are two."""
     from aiida_pyacemaker.atomistics.fitting.references import align_energies
-    from aiida_pyacemaker.atomistics.validation.errors import error_metrics
+    from aiida_pyacemaker.atomistics.metrics.errors import error_metrics
 
     if 'test' not in node.inputs.job or 'predictions' not in node.outputs:
         return {}

@@ -100,7 +100,7 @@ def write(frames: list[Atoms], path: Path) -> None:
     """Write the structures; the file is there whole or not at all."""
     from ase.io import write as ase_write
 
-    from aiida_pyacemaker.atomistics.configurations import save_configurations
+    from aiida_pyacemaker.atomistics.core.configurations import save_configurations
 
     part = path.with_name(f'.{path.name}.part')
     try:

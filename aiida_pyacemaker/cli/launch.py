@@ -77,7 +77,7 @@ def cmd_launch(
 
 def find_former(runfile: RunFile) -> WorkChainNode | None:
     """Return the run that finished well with the same run file, or is still going."""
-    from aiida_pyacemaker.workflows.report import find_same_run
+    from aiida_pyacemaker.reports.queries import find_same_run
 
     return find_same_run(runfile.content_hash())
 
@@ -89,8 +89,8 @@ def prepare(runfile: RunFile, restart_from: str | None, labels: tuple[str, ...],
     """
     from aiida.plugins import WorkflowFactory
 
-    from aiida_pyacemaker.workflows.preflight import find_problems
-    from aiida_pyacemaker.workflows.report import find_run
+    from aiida_pyacemaker.cli.preflight import find_problems
+    from aiida_pyacemaker.reports.queries import find_run
 
     former = find_run(restart_from) if restart_from is not None else None
     problems = find_problems(runfile, probe_engines=probe, need_daemon=need_daemon)
@@ -128,7 +128,7 @@ def print_preparation(runfile: RunFile, builder: Any, profile: str) -> None:
 
 def count_structures(runfile: RunFile) -> str:
     """Say how many initial structures there will be, the user's own included."""
-    from aiida_pyacemaker.workflows.preflight import check_structures
+    from aiida_pyacemaker.cli.preflight import check_structures
 
     sizes = [len(frame) for frame in check_structures(runfile).frames]
     return f'{len(sizes)} with {min(sizes)} to {max(sizes)} atoms'
@@ -138,7 +138,7 @@ def submit(builder: Any, runfile: RunFile) -> WorkChainNode:
     """Submit the run and leave the hash of its run file on the node."""
     from aiida.engine import submit as aiida_submit
 
-    from aiida_pyacemaker.workflows.report import EXTRA_RUNFILE
+    from aiida_pyacemaker.reports.queries import EXTRA_RUNFILE
 
     node = aiida_submit(builder)
     node.base.extras.set(EXTRA_RUNFILE, runfile.content_hash())
@@ -152,7 +152,7 @@ def follow(node: WorkChainNode) -> None:
 
     from aiida.engine.daemon.client import get_daemon_client
 
-    from aiida_pyacemaker.workflows.report import while_unlocked
+    from aiida_pyacemaker.reports.queries import while_unlocked
 
     from .status import format_progress
 
@@ -179,9 +179,9 @@ def follow(node: WorkChainNode) -> None:
 
 def finish(node: WorkChainNode, target: Path) -> None:
     """Say how the run ended, export its project folder and say how to use the potential."""
-    from aiida_pyacemaker.workflows.export import export_run
-    from aiida_pyacemaker.workflows.story import get_status
-    from aiida_pyacemaker.workflows.summary import VALIDATION
+    from aiida_pyacemaker.reports.export import export_run
+    from aiida_pyacemaker.reports.report import VALIDATION
+    from aiida_pyacemaker.reports.status import get_status
 
     from .status import format_status
 

@@ -24,7 +24,7 @@ def cmd_lineage(pk: str, as_json: bool, profile: str | None) -> None:
     with attempt():
         import json
 
-        from aiida_pyacemaker.workflows.report import find_node, get_lineage, while_unlocked
+        from aiida_pyacemaker.reports.queries import find_node, get_lineage, while_unlocked
 
         while_unlocked(load_profile)(profile)
         lineage = get_lineage(find_node(pk))
@@ -34,7 +34,7 @@ def cmd_lineage(pk: str, as_json: bool, profile: str | None) -> None:
 def format_lineage(lineage: dict[str, Any]) -> str:
     """Return the lineage as text.
 
-    :param lineage: what :func:`aiida_pyacemaker.workflows.report.get_lineage` returns.
+    :param lineage: what :func:`aiida_pyacemaker.reports.queries.get_lineage` returns.
     """
     lines = [format_data(lineage['node'])]
     creator = lineage['created_by']

@@ -29,8 +29,8 @@ def cmd_report(pk: str | None, directory: Path | None, profile: str | None) -> N
     replaced.
     """
     with attempt():
-        from aiida_pyacemaker.workflows.report import find_run, while_unlocked
-        from aiida_pyacemaker.workflows.summary import write_report
+        from aiida_pyacemaker.reports.queries import find_run, while_unlocked
+        from aiida_pyacemaker.reports.report import write_report
 
         while_unlocked(load_profile)(profile)
         run = find_run(pk)

@@ -38,8 +38,8 @@ def cmd_status(pk: str | None, as_json: bool, live: bool, profile: str | None) -
     with attempt():
         import json
 
-        from aiida_pyacemaker.workflows.report import find_run, while_unlocked
-        from aiida_pyacemaker.workflows.story import get_status
+        from aiida_pyacemaker.reports.queries import find_run, while_unlocked
+        from aiida_pyacemaker.reports.status import get_status
 
         while_unlocked(load_profile)(profile)
         status = get_status(find_run(pk), live=live or None)
@@ -49,7 +49,7 @@ def cmd_status(pk: str | None, as_json: bool, live: bool, profile: str | None) -
 
 def format_progress(node: WorkChainNode) -> str:
     """Return one line about what a run is doing right now."""
-    from aiida_pyacemaker.workflows.story import get_status
+    from aiida_pyacemaker.reports.status import get_status
 
     status = get_status(node, live=None)
     dft = status['dft']
@@ -73,7 +73,7 @@ def format_progress(node: WorkChainNode) -> str:
 def format_status(status: dict[str, Any]) -> str:
     """Return the screen of a run.
 
-    :param status: what :func:`aiida_pyacemaker.workflows.story.get_status` returns.
+    :param status: what :func:`aiida_pyacemaker.reports.status.get_status` returns.
     """
     blocks = [format_head(status)]
     if status['running']:
@@ -131,7 +131,7 @@ def format_head(status: dict[str, Any]) -> list[str]:
 
 def format_verdict(validation: dict[str, Any] | None) -> list[str]:
     """Return the lines with the newest verdict of the gate, none without."""
-    from aiida_pyacemaker.workflows.story import tell_validation
+    from aiida_pyacemaker.reports.status import tell_validation
 
     if validation is None:
         return []
@@ -232,7 +232,7 @@ def known(walker: dict[str, Any]) -> bool:
 
 def format_story(rows: list[dict[str, Any]]) -> list[str]:
     """Return what the last iterations did and taught."""
-    from aiida_pyacemaker.workflows.story import tell_iteration
+    from aiida_pyacemaker.reports.status import tell_iteration
 
     lines = ['What happened, newest last']
     for row in rows[-MAX_STORY:]:

@@ -141,7 +141,7 @@ def read_potential(name: str) -> tuple[str, Any]:
     :raises ValueError: if there is no such potential.
     """
     from aiida_pyacemaker.atomistics.labelling.teachers import read_teacher
-    from aiida_pyacemaker.atomistics.potential import METADATA, AcePotential
+    from aiida_pyacemaker.atomistics.potential.potential import METADATA, AcePotential
 
     path = Path(name).expanduser()
     if path.is_file() and (path.parent / METADATA).is_file():
@@ -227,8 +227,8 @@ def get_crystals(structures: tuple[str, ...], elements: str | None, descriptions
 
     :raises ValueError: if there are none, or the elements are not known.
     """
-    from aiida_pyacemaker.atomistics.generators.elements import check_elements
-    from aiida_pyacemaker.atomistics.generators.files import read_structures
+    from aiida_pyacemaker.atomistics.crystals.elements import check_elements
+    from aiida_pyacemaker.atomistics.io.files import read_structures
     from aiida_pyacemaker.atomistics.validation.choose import simple_crystals
     from aiida_pyacemaker.atomistics.validation.evaluator import identify
 
@@ -255,7 +255,7 @@ def get_crystals(structures: tuple[str, ...], elements: str | None, descriptions
 
 def read_data(name: str | None) -> list[Atoms]:
     """Return labelled configurations, none without a file."""
-    from aiida_pyacemaker.atomistics.datasets import read_labelled
+    from aiida_pyacemaker.atomistics.io.datasets import read_labelled
 
     return [] if name is None else read_labelled(Path(name).expanduser())
 
@@ -264,7 +264,7 @@ def look_at(
     title: str, description: Any, crystals: list[Atoms], suite: Any, frames: list[Atoms], processes: int
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return what is found with a potential, and what the plots of its errors are drawn of."""
-    from aiida_pyacemaker.atomistics.validation.errors import error_arrays, error_metrics, gamma_against_error
+    from aiida_pyacemaker.atomistics.metrics.errors import error_arrays, error_metrics, gamma_against_error
     from aiida_pyacemaker.atomistics.validation.suite import predict_data, run_suite
 
     click.echo(f'{title}:')

@@ -11,7 +11,7 @@ from typing import Any
 from aiida import orm
 from aiida.common.exceptions import ValidationError
 
-from aiida_pyacemaker.atomistics import checksums
+from aiida_pyacemaker.atomistics.core import checksums
 
 
 class AcePotentialData(orm.Data):
@@ -121,7 +121,7 @@ class AcePotentialData(orm.Data):
 
     def in_lammps(self) -> str:
         """Return a LAMMPS input that uses the potential, to start from."""
-        from aiida_pyacemaker.atomistics.lammps import write_in_lammps
+        from aiida_pyacemaker.atomistics.lammps.files import write_in_lammps
 
         return write_in_lammps(self.metadata)
 
@@ -133,7 +133,7 @@ class AcePotentialData(orm.Data):
         """
         from ase.io.lammpsdata import write_lammps_data
 
-        from aiida_pyacemaker.atomistics.generators.elements import example_cell
+        from aiida_pyacemaker.atomistics.crystals.elements import example_cell
 
         names = self.write(directory)
         Path(directory, 'in.lammps').write_text(self.in_lammps(), encoding='utf-8')

@@ -10,7 +10,7 @@ from aiida.engine import ExitCode
 from aiida.parsers import Parser
 from ase import Atoms
 
-from aiida_pyacemaker.atomistics.dynamics.outcome import UNITS, Outcome, read_outcome
+from aiida_pyacemaker.atomistics.lammps.outcome import UNITS, Outcome, read_outcome
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aiida import orm
 
-from aiida_pyacemaker.atomistics.configurations import load_configurations
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.parsers.worker import ConfigurationsParser
 

@@ -10,7 +10,7 @@ from aiida import orm
 from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
-from aiida_pyacemaker.atomistics.plain import plain
+from aiida_pyacemaker.atomistics.core.plain import plain
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.data.potential import find_not_finite
 

@@ -296,7 +296,7 @@ def compile_kernel() -> None:
 
     :raises EngineError: if it cannot be compiled.
     """
-    code = 'from aiida_pyacemaker.atomistics.fitting.kernel import warm_up; warm_up()'
+    code = 'from aiida_pyacemaker.atomistics.ace.kernel import warm_up; warm_up()'
     run_checked([sys.executable, '-c', code], what='compiling the kernel of the fit by numba', timeout=600)
 
 

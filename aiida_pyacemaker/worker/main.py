@@ -48,9 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_task(task: Any, directory: Path) -> dict[str, Any]:
     """Run a task and turn every exception into a result."""
-    from ..atomistics.checksums import CorruptFileError
-    from ..atomistics.errors import MissingEngineError
-    from ..atomistics.parameters import MissingLibraryError
+    from ..atomistics.core.checksums import CorruptFileError
+    from ..atomistics.core.errors import MissingEngineError
+    from ..atomistics.core.parameters import MissingLibraryError
 
     try:
         return {'status': 'ok', **task(directory, read_parameters(directory))}
@@ -83,7 +83,7 @@ def run_train(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
 
 def run_select(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Choose: `configurations.npz`, `potential/` -> `selected.npz`."""
-    from ..atomistics.configurations import save_configurations
+    from ..atomistics.core.configurations import save_configurations
     from ..atomistics.selection.select import select_configurations
 
     frames = read_frames(directory / 'configurations.npz')
@@ -99,11 +99,11 @@ def run_select(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
 
 def run_evaluate(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Predict: `configurations.npz`, `potential/` -> `predictions.npz`; with labels also the errors."""
-    from ..atomistics.configurations import labels, save_configurations
+    from ..atomistics.core.configurations import labels, save_configurations
     from ..atomistics.fitting.posterior import add_uncertainty
     from ..atomistics.fitting.predictions import predict
     from ..atomistics.fitting.references import align_energies
-    from ..atomistics.validation.errors import error_metrics, gamma_against_error, uncertainty_metrics
+    from ..atomistics.metrics.errors import error_metrics, gamma_against_error, uncertainty_metrics
 
     potential = read_potential(directory)
     # labels of other settings than those of the potential's energies come onto its scale
@@ -131,7 +131,7 @@ def run_label(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
 
     :raises ValueError: if an index is out of range, or nothing at all could be labelled.
     """
-    from ..atomistics.configurations import save_configurations
+    from ..atomistics.core.configurations import save_configurations
     from ..atomistics.labelling.teachers import get_settings, label_frames, read_teacher
 
     frames = read_frames(directory / 'configurations.npz')
@@ -163,7 +163,7 @@ def run_label(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
 
 def run_validate(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Look at crystals: `configurations.npz`, `potential/` -> `crystals.npz`, the same ones relaxed."""
-    from ..atomistics.configurations import save_configurations
+    from ..atomistics.core.configurations import save_configurations
     from ..atomistics.validation.suite import crystals_of, read_suite, run_suite
 
     suite = read_suite(parameters)
@@ -194,7 +194,7 @@ def read_parameters(directory: Path) -> dict[str, Any]:
 
 def read_frames(path: Path) -> list[Any]:
     """:raises ValueError: if the file is missing, broken or empty."""
-    from ..atomistics.configurations import load_configurations
+    from ..atomistics.core.configurations import load_configurations
 
     if not path.is_file():
         raise ValueError(f'there is no {path.name}')
@@ -206,8 +206,8 @@ def read_frames(path: Path) -> list[Any]:
 
 def read_potential(directory: Path) -> Any:
     """:raises ValueError: if `potential/` is missing or broken."""
-    from ..atomistics.checksums import check_checksums
-    from ..atomistics.potential import AcePotential
+    from ..atomistics.core.checksums import check_checksums
+    from ..atomistics.potential.potential import AcePotential
 
     check_checksums(directory / 'potential')
     return AcePotential(directory / 'potential')

@@ -8,11 +8,11 @@ from aiida.common.links import LinkType
 from aiida.engine import ToContext, WorkChain, if_, while_
 from aiida.plugins import DataFactory, WorkflowFactory
 
-from aiida_pyacemaker.atomistics.dynamics.plan import starting_sizes
-from aiida_pyacemaker.atomistics.dynamics.progress import Progress, forget_failures
+from aiida_pyacemaker.atomistics.explorers.plan import starting_sizes
 from aiida_pyacemaker.atomistics.fitting.parameters import Fit
 from aiida_pyacemaker.atomistics.labelling.settings import check_consistent
-from aiida_pyacemaker.atomistics.validation.errors import surprise
+from aiida_pyacemaker.atomistics.loop.progress import Progress, forget_failures
+from aiida_pyacemaker.atomistics.metrics.errors import surprise
 from aiida_pyacemaker.calculations.functions.choose_crystals import choose_crystals
 from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
@@ -42,7 +42,7 @@ class ActiveLearningWorkChain(WorkChain):
     """Explore with the current potential, halt where it extrapolates, label, learn, resume, until nothing halts.
 
     What comes next (which walkers resume, which stage follows, when the basis grows, when the loop has ended) is
-    decided by :class:`~aiida_pyacemaker.atomistics.dynamics.progress.Progress`; here are the steps.
+    decided by :class:`~aiida_pyacemaker.atomistics.loop.progress.Progress`; here are the steps.
     """
 
     @classmethod

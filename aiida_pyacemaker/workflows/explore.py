@@ -7,7 +7,7 @@ from aiida.common import AttributeDict
 from aiida.engine import WorkChain, while_
 from aiida.plugins import CalculationFactory, DataFactory
 
-from aiida_pyacemaker.atomistics.dynamics.plan import plan_walkers
+from aiida_pyacemaker.atomistics.explorers.plan import plan_walkers
 from aiida_pyacemaker.calculations.functions.collect_snapshots import collect_snapshots
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure
 

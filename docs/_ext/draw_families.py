@@ -182,7 +182,7 @@ def parents(run: str, family: str, overrides: str) -> tuple[list[str], list[Atom
 
 def structure(family: str, panel: Panel) -> tuple[Atoms, list[str]]:
     """Return the structure of a panel, and the elements of its run file."""
-    from aiida_pyacemaker.atomistics.generators.operations import OPERATIONS
+    from aiida_pyacemaker.atomistics.variants import OPERATIONS
 
     elements, found = parents(panel.run, 'knowledge' if family == 'files' else family, yaml.safe_dump(panel.overrides))
     atoms = next(atoms for atoms in found if panel.choose(atoms))
@@ -394,7 +394,7 @@ def bonds(atoms: Atoms) -> np.ndarray:
 
 def metals(atoms: Atoms) -> np.ndarray:
     """Return (n,) which atoms are of metals."""
-    from aiida_pyacemaker.atomistics.generators.elements import is_metal
+    from aiida_pyacemaker.atomistics.crystals.elements import is_metal
 
     return np.array([is_metal(symbol) for symbol in atoms.symbols])
 

@@ -23,13 +23,13 @@ from ase.build import bulk
 from ase.io import write
 from tabulate import tabulate
 
-from aiida_pyacemaker.atomistics.configurations import group_name
+from aiida_pyacemaker.atomistics.core.configurations import group_name
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
-from aiida_pyacemaker.atomistics.lammps import mass_lines, pair_lines
-from aiida_pyacemaker.atomistics.potential import AcePotential
-from aiida_pyacemaker.atomistics.validation.errors import error_metrics
+from aiida_pyacemaker.atomistics.lammps.files import mass_lines, pair_lines
+from aiida_pyacemaker.atomistics.metrics.errors import error_metrics
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
+from aiida_pyacemaker.reports.queries import find_same_run
 from aiida_pyacemaker.workflows.protocols.runfile import load_runfile
-from aiida_pyacemaker.workflows.report import find_same_run
 
 HERE = Path(__file__).resolve().parent
 #: Cubic cells of fcc that are repeated so often: 32, 108 and 256 atoms.

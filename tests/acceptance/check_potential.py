@@ -24,8 +24,8 @@ from ase.eos import EquationOfState
 from ase.io.lammpsdata import write_lammps_data
 from ase.units import GPa
 
-from aiida_pyacemaker.atomistics.lammps import pair_lines
-from aiida_pyacemaker.atomistics.potential import AcePotential
+from aiida_pyacemaker.atomistics.lammps.files import pair_lines
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 
 LabelWorkChain = WorkflowFactory('pyacemaker.label')
 DISTANCES = np.linspace(2.8, 0.8, 21)

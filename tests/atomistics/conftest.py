@@ -12,12 +12,12 @@ from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.io.lammpsdata import write_lammps_data
 
-from aiida_pyacemaker.atomistics.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.configurations import set_labels
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.generators.generate import generate
 from aiida_pyacemaker.atomistics.generators.plan import Structures
-from aiida_pyacemaker.atomistics.lammps import read_dump, read_log
-from aiida_pyacemaker.atomistics.potential import AcePotential
+from aiida_pyacemaker.atomistics.lammps.files import read_dump, read_log
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 
 
 def label(atoms: Atoms) -> Atoms:

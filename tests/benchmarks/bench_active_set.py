@@ -21,10 +21,10 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.fitting.active_set import REGULARISATION, TOLERANCE, choose_active_sets
-from aiida_pyacemaker.atomistics.fitting.basis import build_basis
-from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix
-from aiida_pyacemaker.atomistics.fitting.store import forked_map
+from aiida_pyacemaker.atomistics.ace.active_set import REGULARISATION, TOLERANCE, choose_active_sets
+from aiida_pyacemaker.atomistics.ace.basis import build_basis
+from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
+from aiida_pyacemaker.atomistics.core.processes import forked_map
 
 MIB = 2**20
 ATOMS = 64

@@ -22,7 +22,7 @@ from ase.io.lammpsdata import write_lammps_data
 from tabulate import tabulate
 
 from aiida_pyacemaker.atomistics.checks.supercell import smallest_width
-from aiida_pyacemaker.atomistics.lammps import read_dump
+from aiida_pyacemaker.atomistics.lammps.files import read_dump
 from aiida_pyacemaker.setup.engines import find_lammps
 
 POTENTIAL = Path(lammps.__file__).parent / 'share' / 'lammps' / 'potentials' / 'Al_mm.eam.fs'

@@ -27,10 +27,10 @@ from ase import Atoms
 from loop import Loop
 from loop_systems import SYSTEMS, System, merged, test_set
 
-from aiida_pyacemaker.atomistics.configurations import labels, load_configurations
-from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix
+from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
+from aiida_pyacemaker.atomistics.core.configurations import labels, load_configurations
 from aiida_pyacemaker.atomistics.fitting.train import train
-from aiida_pyacemaker.atomistics.potential import AcePotential
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 from aiida_pyacemaker.atomistics.selection.parameters import KINDS
 from aiida_pyacemaker.atomistics.selection.select import select_configurations
 from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile

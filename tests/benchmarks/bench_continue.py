@@ -25,8 +25,8 @@ import numpy as np
 from ase import Atoms
 from bench_memory import ELEMENTS, Job, make_frames, run_job
 
-from aiida_pyacemaker.atomistics.configurations import save_configurations
-from aiida_pyacemaker.atomistics.potential import AcePotential
+from aiida_pyacemaker.atomistics.core.configurations import save_configurations
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 
 #: Cells of 4 atoms, by the number of atoms.
 REPEATS = {16: (2, 2, 1), 32: (2, 2, 2), 64: (4, 2, 2)}

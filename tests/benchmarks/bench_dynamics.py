@@ -32,12 +32,12 @@ from efficiency_data import core_hours
 from loop import parse_settings, run_loop, simulate
 from loop_systems import SYSTEMS, System, merged, teacher_frames, test_set
 
-from aiida_pyacemaker.atomistics.configurations import load_configurations
-from aiida_pyacemaker.atomistics.dynamics.plan import plan_walkers
-from aiida_pyacemaker.atomistics.dynamics.progress import Progress
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations
+from aiida_pyacemaker.atomistics.explorers.plan import plan_walkers
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
-from aiida_pyacemaker.atomistics.potential import AcePotential
-from aiida_pyacemaker.atomistics.validation.errors import error_metrics
+from aiida_pyacemaker.atomistics.loop.progress import Progress
+from aiida_pyacemaker.atomistics.metrics.errors import error_metrics
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 
 QUICK = {'explore': {'steps': 1000}, 'train': {'number_of_functions': 60}, 'budget': {'max_iterations': 20}}
 

@@ -30,11 +30,11 @@ from loop import parse_settings, run_loop
 from loop_systems import merged
 from tabulate import tabulate
 
-from aiida_pyacemaker.atomistics.configurations import load_configurations
-from aiida_pyacemaker.atomistics.potential import AcePotential
-from aiida_pyacemaker.atomistics.selection.d_optimal import d_optimal
-from aiida_pyacemaker.atomistics.selection.descriptors import Environments, soap_features
-from aiida_pyacemaker.atomistics.selection.farthest_point import farthest_point
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations
+from aiida_pyacemaker.atomistics.picking.d_optimal import d_optimal
+from aiida_pyacemaker.atomistics.picking.descriptors import Environments, soap_features
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
+from aiida_pyacemaker.atomistics.subsets.farthest_point import farthest_point
 
 #: Keys of the loop's run file: small cells, a small basis, the halted frame alone, ramps of 8 ps.
 SETTINGS = {

@@ -31,8 +31,8 @@ from ase.optimize import BFGS
 from ase.spacegroup import crystal
 from tabulate import tabulate
 
-from aiida_pyacemaker.atomistics.configurations import labels, set_labels
-from aiida_pyacemaker.atomistics.potential import AcePotential
+from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 from aiida_pyacemaker.atomistics.validation import eos
 from aiida_pyacemaker.atomistics.validation.elasticity import analyse, plan, standard_cell
 from aiida_pyacemaker.atomistics.validation.eos import JUMP, MISMATCH

@@ -24,13 +24,13 @@ from ase.io.lammpsdata import write_lammps_data
 from scipy.optimize import nnls
 from tabulate import tabulate
 
+from aiida_pyacemaker.atomistics.ace.basis import Order, Radial, build_basis, columns, default_order
+from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
 from aiida_pyacemaker.atomistics.baselines import baseline_from_data
-from aiida_pyacemaker.atomistics.configurations import load_configurations
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations
 from aiida_pyacemaker.atomistics.fitting import ladder
-from aiida_pyacemaker.atomistics.fitting.basis import Order, Radial, build_basis, columns, default_order
 from aiida_pyacemaker.atomistics.fitting.equations import Target, accumulate
 from aiida_pyacemaker.atomistics.fitting.references import reference_energies
-from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix
 from aiida_pyacemaker.atomistics.fitting.targets import make_targets
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.fitting.weights import degrees

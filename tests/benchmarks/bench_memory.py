@@ -29,8 +29,8 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from aiida_pyacemaker.atomistics.configurations import save_configurations, set_labels
-from aiida_pyacemaker.atomistics.fitting.store import forked_map
+from aiida_pyacemaker.atomistics.core.configurations import save_configurations, set_labels
+from aiida_pyacemaker.atomistics.core.processes import forked_map
 
 ELEMENTS = ('Al', 'Cu', 'Ni')
 #: eV/Å; configurations with a larger force are left out.

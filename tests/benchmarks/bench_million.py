@@ -21,7 +21,7 @@ from pathlib import Path
 from ase.io.lammpsdata import read_lammps_data
 from tabulate import tabulate
 
-from aiida_pyacemaker.atomistics.lammps import read_log
+from aiida_pyacemaker.atomistics.lammps.files import read_log
 from aiida_pyacemaker.setup.engines import find_lammps
 
 

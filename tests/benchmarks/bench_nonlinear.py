@@ -26,14 +26,14 @@ import numpy as np
 from ase import Atoms
 from trainer_data import DATA_SETS, load
 
+from aiida_pyacemaker.atomistics.ace.basis import build_basis, import_pyace
+from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
+from aiida_pyacemaker.atomistics.ace.store import RowStore
 from aiida_pyacemaker.atomistics.baselines import Baseline, baseline_from_data
 from aiida_pyacemaker.atomistics.fitting import nonlinear
-from aiida_pyacemaker.atomistics.fitting.basis import build_basis, import_pyace
 from aiida_pyacemaker.atomistics.fitting.equations import Solution, Target, solve
 from aiida_pyacemaker.atomistics.fitting.ladder import measure_cost
 from aiida_pyacemaker.atomistics.fitting.references import reference_energies
-from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix
-from aiida_pyacemaker.atomistics.fitting.store import RowStore
 from aiida_pyacemaker.atomistics.fitting.targets import make_targets
 
 CUTOFF = 6.0

@@ -25,7 +25,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from tabulate import tabulate
 
-from aiida_pyacemaker.atomistics.potential import AcePotential
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 from aiida_pyacemaker.atomistics.validation import phonons, stability
 from aiida_pyacemaker.atomistics.validation.crystals import equilibrate
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator

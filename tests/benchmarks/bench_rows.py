@@ -19,9 +19,9 @@ from ase import Atoms
 from ase.build import bulk
 from tabulate import tabulate
 
-from aiida_pyacemaker.atomistics.fitting.basis import build_basis
-from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix
-from aiida_pyacemaker.atomistics.fitting.store import forked_map
+from aiida_pyacemaker.atomistics.ace.basis import build_basis
+from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
+from aiida_pyacemaker.atomistics.core.processes import forked_map
 
 CUTOFF = 7.0  # Å
 CASES = ((['Al'], 150), (['Al'], 300), (['Al', 'Cu', 'Ni'], 333), (['Al'], 750))
@@ -113,9 +113,9 @@ def start_up() -> dict[str, float]:
     """Return CPU times (s) in new processes: imports without and with numba, compiled code loaded, compiled anew."""
     kernel = 'from aiida_pyacemaker.atomistics.fitting import kernel'
     cases = {
-        'imports without numba': 'import numpy, ase, aiida_pyacemaker.atomistics.fitting.rows',
-        'with numba': f'import numpy, ase, aiida_pyacemaker.atomistics.fitting.rows; {kernel}',
-        'compiled code loaded': f'import ase, aiida_pyacemaker.atomistics.fitting.rows; {kernel}; kernel.warm_up()',
+        'imports without numba': 'import numpy, ase, aiida_pyacemaker.atomistics.ace.rows',
+        'with numba': f'import numpy, ase, aiida_pyacemaker.atomistics.ace.rows; {kernel}',
+        'compiled code loaded': f'import ase, aiida_pyacemaker.atomistics.ace.rows; {kernel}; kernel.warm_up()',
         'compiled anew': 'import ase, numba.core.caching as c; c.CacheImpl._locator_classes = []; '
         f'{kernel}; kernel.warm_up()',
     }

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.selection.descriptors import soap_features
-from aiida_pyacemaker.atomistics.selection.farthest_point import farthest_point
-from aiida_pyacemaker.atomistics.selection.maxvol import maxvol
+from aiida_pyacemaker.atomistics.picking.descriptors import soap_features
+from aiida_pyacemaker.atomistics.subsets.farthest_point import farthest_point
+from aiida_pyacemaker.atomistics.subsets.maxvol import maxvol
 
 MIB = 2**20
 

@@ -26,7 +26,7 @@ from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.generators.generate import generate
 from aiida_pyacemaker.atomistics.generators.plan import Structures
 from aiida_pyacemaker.atomistics.labelling.teachers import label_frame
-from aiida_pyacemaker.atomistics.potential import AcePotential
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 from aiida_pyacemaker.atomistics.validation.suite import SUITE, run_suite
 
 FUNCTIONS = (100, 300, 600)

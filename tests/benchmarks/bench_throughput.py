@@ -33,8 +33,8 @@ from ase.data import atomic_numbers, covalent_radii, reference_states
 from ase.neighborlist import neighbor_list
 
 from aiida_pyacemaker.atomistics.generators.generate import generate
-from aiida_pyacemaker.atomistics.generators.operations import OPERATIONS
 from aiida_pyacemaker.atomistics.generators.plan import Structures
+from aiida_pyacemaker.atomistics.variants import OPERATIONS
 
 ELEMENTS = ['Cu', 'Au', 'Ni']
 ATOMS = 32

@@ -38,8 +38,8 @@ from ase import Atoms, units
 from embedding_parents import Teacher
 from trainer_data import DATA_SETS, load
 
-from aiida_pyacemaker.atomistics.configurations import labels, save_configurations, set_labels
-from aiida_pyacemaker.atomistics.lammps import pair_lines
+from aiida_pyacemaker.atomistics.core.configurations import labels, save_configurations, set_labels
+from aiida_pyacemaker.atomistics.lammps.files import pair_lines
 
 #: Name of a contender of ours -> parameters beside the elements.
 OURS: dict[str, dict[str, Any]] = {
@@ -61,7 +61,7 @@ TEMPLATE_SIZE, TEMPLATE_CUTOFF = 700, 7.0
 #: Writes the table that pacemaker reads; in its own Python, since versions of pandas do not read each other's.
 TO_PICKLE = """
 import pandas as pd
-from aiida_pyacemaker.atomistics.configurations import labels, load_configurations
+from aiida_pyacemaker.atomistics.core.configurations import labels, load_configurations
 rows = [{'ase_atoms': atoms, 'energy_corrected': labels(atoms)['energy'], 'forces': labels(atoms)['forces']}
         for atoms in load_configurations('data.npz')]
 for row in rows:
@@ -171,7 +171,7 @@ def fit_linearacefit(
     from pyace import ACEBBasisSet, create_multispecies_basis_config
     from pyace.linearacefit import LinearACEDataset, LinearACEFit
 
-    from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix
+    from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
 
     energies = references(train_frames, elements)
     basis = ACEBBasisSet(create_multispecies_basis_config(_template(elements, cutoff, size, densities=1)))
@@ -426,7 +426,7 @@ def md_cost(engine: Teacher, crystal: Atoms) -> float:
 
 def against_python(potential: Path, test: list[Atoms], predictions: list[dict[str, Any]]) -> dict[str, float]:
     """Largest differences between LAMMPS and Python: eV/atom, eV/Å, eV/Å³."""
-    from aiida_pyacemaker.atomistics.potential import AcePotential
+    from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 
     ace = AcePotential(potential)
     calculator = ace.calculator()

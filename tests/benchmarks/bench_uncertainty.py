@@ -29,8 +29,8 @@ from trainer_data import DATA_SETS, load
 from aiida_pyacemaker.atomistics.fitting.posterior import add_uncertainty, with_error_bars
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
 from aiida_pyacemaker.atomistics.fitting.train import train
-from aiida_pyacemaker.atomistics.potential import AcePotential
-from aiida_pyacemaker.atomistics.validation.errors import BAND, error_metrics, force_errors, uncertainty_metrics
+from aiida_pyacemaker.atomistics.metrics.errors import BAND, error_metrics, force_errors, uncertainty_metrics
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 from aiida_pyacemaker.atomistics.validation.suite import measure
 
 #: Training configurations of the small fits.

@@ -35,13 +35,13 @@ from ase.units import GPa
 from embedding_parents import CACHE
 from loop_systems import SYSTEMS, TIMESTEP, teacher_frames
 
-from aiida_pyacemaker.atomistics.dynamics import script
-from aiida_pyacemaker.atomistics.dynamics.outcome import Outcome, read_outcome
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
 from aiida_pyacemaker.atomistics.fitting.train import train
-from aiida_pyacemaker.atomistics.lammps import pair_lines
-from aiida_pyacemaker.atomistics.potential import AcePotential
-from aiida_pyacemaker.atomistics.validation.errors import error_metrics
+from aiida_pyacemaker.atomistics.lammps import watch as script
+from aiida_pyacemaker.atomistics.lammps.files import pair_lines
+from aiida_pyacemaker.atomistics.lammps.outcome import Outcome, read_outcome
+from aiida_pyacemaker.atomistics.metrics.errors import error_metrics
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 from aiida_pyacemaker.setup.engines import find_lammps
 
 AL = SYSTEMS['al']

@@ -19,9 +19,11 @@ from ase import Atoms
 from ase.units import GPa
 from tabulate import tabulate
 
+from aiida_pyacemaker.atomistics.ace.basis import build_basis
+from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
+from aiida_pyacemaker.atomistics.ace.store import RowStore
 from aiida_pyacemaker.atomistics.baselines import baseline_from_data
-from aiida_pyacemaker.atomistics.configurations import load_configurations
-from aiida_pyacemaker.atomistics.fitting.basis import build_basis
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations
 from aiida_pyacemaker.atomistics.fitting.equations import (
     QUANTITIES,
     Moments,
@@ -31,8 +33,6 @@ from aiida_pyacemaker.atomistics.fitting.equations import (
     solve_sums,
 )
 from aiida_pyacemaker.atomistics.fitting.references import reference_energies
-from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix
-from aiida_pyacemaker.atomistics.fitting.store import RowStore
 from aiida_pyacemaker.atomistics.fitting.targets import make_targets
 from aiida_pyacemaker.atomistics.fitting.weights import ATOMS, above_hull, degrees
 

@@ -18,25 +18,25 @@ from ase import Atoms
 from loop_systems import SYSTEMS, System, test_set
 from loop_systems import _current as current
 
-from aiida_pyacemaker.atomistics.baselines import Baseline, baseline_from_data
-from aiida_pyacemaker.atomistics.configurations import load_configurations, save_configurations
-from aiida_pyacemaker.atomistics.fitting.basis import (
+from aiida_pyacemaker.atomistics.ace.basis import (
     build_basis,
     column_keys,
     columns_within,
     default_order,
     first_functions,
 )
+from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix, FrameRows
+from aiida_pyacemaker.atomistics.ace.store import RowStore, configuration_key
+from aiida_pyacemaker.atomistics.baselines import Baseline, baseline_from_data
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations, save_configurations
 from aiida_pyacemaker.atomistics.fitting.equations import Problem, Sums, accumulate
 from aiida_pyacemaker.atomistics.fitting.ladder import tune
 from aiida_pyacemaker.atomistics.fitting.predictions import predict_from_rows
 from aiida_pyacemaker.atomistics.fitting.references import reference_energies
-from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix, FrameRows
-from aiida_pyacemaker.atomistics.fitting.store import RowStore, configuration_key
 from aiida_pyacemaker.atomistics.fitting.targets import make_targets
 from aiida_pyacemaker.atomistics.fitting.train import core_dimers
 from aiida_pyacemaker.atomistics.fitting.weights import degrees
-from aiida_pyacemaker.atomistics.validation.errors import error_metrics
+from aiida_pyacemaker.atomistics.metrics.errors import error_metrics
 
 #: Wall time of pw.x for a label, on one core: t = SECONDS (n / 32)^EXPONENT. Least squares of 7.9, 37.7 and 239 s for
 #: 8, 16 and 32 aluminium atoms without symmetry, 16 Ry, with 20, 12 and 8 k-points (Quantum ESPRESSO 6.7). Converged

@@ -27,9 +27,9 @@ from ase.data import atomic_masses, atomic_numbers
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from aiida_pyacemaker.atomistics.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.configurations import set_labels
 from aiida_pyacemaker.atomistics.fitting.train import train
-from aiida_pyacemaker.atomistics.potential import AcePotential
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 
 #: Where the parents are kept between runs.
 CACHE = Path(tempfile.gettempdir()) / 'pyacemaker-embedding-parents'

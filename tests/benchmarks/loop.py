@@ -26,11 +26,15 @@ import yaml
 from ase import Atoms
 from loop_systems import SYSTEMS, System, merged
 
-from aiida_pyacemaker.atomistics.configurations import save_configurations
-from aiida_pyacemaker.atomistics.dynamics.outcome import Outcome, keep_arrays, read_outcome
-from aiida_pyacemaker.atomistics.dynamics.plan import plan_walkers, starting_sizes
-from aiida_pyacemaker.atomistics.dynamics.progress import Progress
-from aiida_pyacemaker.atomistics.dynamics.script import (
+from aiida_pyacemaker.atomistics.core.configurations import save_configurations
+from aiida_pyacemaker.atomistics.explorers.plan import plan_walkers, starting_sizes
+from aiida_pyacemaker.atomistics.fitting.parameters import Fit
+from aiida_pyacemaker.atomistics.fitting.predictions import predict
+from aiida_pyacemaker.atomistics.fitting.train import DEFAULTS, train
+from aiida_pyacemaker.atomistics.generators.generate import generate, starting_cells
+from aiida_pyacemaker.atomistics.generators.plan import Structures
+from aiida_pyacemaker.atomistics.lammps.outcome import Outcome, keep_arrays, read_outcome
+from aiida_pyacemaker.atomistics.lammps.watch import (
     POTENTIAL,
     RESTART,
     RESTART_IN,
@@ -38,14 +42,10 @@ from aiida_pyacemaker.atomistics.dynamics.script import (
     write_script,
     write_structure,
 )
-from aiida_pyacemaker.atomistics.fitting.parameters import Fit
-from aiida_pyacemaker.atomistics.fitting.predictions import predict
-from aiida_pyacemaker.atomistics.fitting.train import DEFAULTS, train
-from aiida_pyacemaker.atomistics.generators.generate import generate, starting_cells
-from aiida_pyacemaker.atomistics.generators.plan import Structures
-from aiida_pyacemaker.atomistics.potential import AcePotential
+from aiida_pyacemaker.atomistics.loop.progress import Progress
+from aiida_pyacemaker.atomistics.metrics.errors import error_metrics, surprise
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 from aiida_pyacemaker.atomistics.selection.select import select_configurations
-from aiida_pyacemaker.atomistics.validation.errors import error_metrics, surprise
 from aiida_pyacemaker.setup.engines import find_lammps
 from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
 

@@ -18,7 +18,7 @@ from ase import Atoms
 from ase.build import bulk
 from embedding_parents import AL_MM, CACHE, NACL, Teacher, born, potential_file
 
-from aiida_pyacemaker.atomistics.configurations import load_configurations, save_configurations
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations, save_configurations
 from aiida_pyacemaker.atomistics.labelling.teachers import label_frame
 
 #: Initial data: crystals at about room temperature, and no other phase, no defect, no melt.

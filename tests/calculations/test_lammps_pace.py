@@ -11,7 +11,7 @@ from aiida import orm
 from aiida.engine import run_get_node
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.lammps import read_dump
+from aiida_pyacemaker.atomistics.lammps.files import read_dump
 from aiida_pyacemaker.calculations.lammps_pace import LammpsPaceCalculation
 from aiida_pyacemaker.data.potential import AcePotentialData
 

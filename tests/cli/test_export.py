@@ -11,9 +11,9 @@ import pytest
 from ase.io import read
 from click.testing import CliRunner
 
-from aiida_pyacemaker.atomistics.lammps import read_log
+from aiida_pyacemaker.atomistics.lammps.files import read_log
 from aiida_pyacemaker.cli.export import cmd_export
-from aiida_pyacemaker.workflows import export
+from aiida_pyacemaker.reports import export
 from aiida_pyacemaker.workflows.protocols.runfile import load_runfile
 
 
@@ -78,7 +78,7 @@ def test_in_lammps(finished_graph, invoke, tmp_path, lmp):
     assert done.returncode == 0, done.stdout[-2000:]
     assert 'generation_001.yace' in (potentials / 'in.lammps').read_text()
     log = read_log(potentials / 'log.lammps')
-    from aiida_pyacemaker.atomistics.potential import AcePotential
+    from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 
     assert log['atoms'] == 16
     command += ['-var', 'repeat', '2 1 1', '-var', 'steps', '2', '-var', 'temperature', '50', '-log', 'log.md']

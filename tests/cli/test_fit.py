@@ -15,7 +15,7 @@ from ase.calculators.emt import EMT
 from ase.io import read, write
 from click.testing import CliRunner
 
-from aiida_pyacemaker.atomistics.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.configurations import set_labels
 from aiida_pyacemaker.cli import fit
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -26,7 +26,7 @@ def invoke(aiida_profile_clean, worker_code, tmp_path, monkeypatch):
     """Return a function that runs the command in an empty folder; the fit runs at once, without a daemon."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr('aiida.engine.submit', lambda builder: run_get_node(builder).node)
-    monkeypatch.setattr('aiida_pyacemaker.workflows.preflight.check_daemon', lambda: None)
+    monkeypatch.setattr('aiida_pyacemaker.cli.preflight.check_daemon', lambda: None)
     return lambda *arguments: CliRunner().invoke(fit.cmd_fit, [str(argument) for argument in arguments])
 
 

@@ -17,7 +17,7 @@ from ase.build import bulk
 from ase.io import read, write
 from click.testing import CliRunner
 
-from aiida_pyacemaker.atomistics.configurations import load_configurations
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations
 from aiida_pyacemaker.cli import cmd_root
 
 #: Few and small structures.

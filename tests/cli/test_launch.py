@@ -14,10 +14,10 @@ from ase.build import bulk
 from click.testing import CliRunner
 from run_graph import build_finished
 
-from aiida_pyacemaker.atomistics.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.configurations import set_labels
 from aiida_pyacemaker.cli import launch
+from aiida_pyacemaker.reports.queries import EXTRA_RUNFILE
 from aiida_pyacemaker.workflows.protocols.runfile import load_runfile, resolve_runfile
-from aiida_pyacemaker.workflows.report import EXTRA_RUNFILE
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 ALUMINIUM = Path(__file__).resolve().parents[2] / 'examples' / 'aluminium.yaml'
@@ -66,7 +66,7 @@ def test_prepare_only(aiida_profile_clean, pw_code, lammps_code, worker_code, ps
 
 def test_submit(aiida_profile_clean, pw_code, lammps_code, worker_code, pseudo_family, invoke, submit, monkeypatch):
     """What is submitted has the complete run file as its input, and can be recognised by `--once`."""
-    monkeypatch.setattr('aiida_pyacemaker.workflows.preflight.check_daemon', lambda: None)
+    monkeypatch.setattr('aiida_pyacemaker.cli.preflight.check_daemon', lambda: None)
     result = invoke(ALUMINIUM, 'seed=7')
     assert result.exit_code == 0, result.output
     (node,) = orm.QueryBuilder().append(orm.WorkChainNode).all(flat=True)
@@ -94,7 +94,7 @@ def test_restart(new_run_graph, pw_code, lammps_code, worker_code, pseudo_family
     """A former run is continued from its last potential and data."""
     graph = new_run_graph()
     former = build_finished(graph)
-    monkeypatch.setattr('aiida_pyacemaker.workflows.preflight.check_daemon', lambda: None)
+    monkeypatch.setattr('aiida_pyacemaker.cli.preflight.check_daemon', lambda: None)
     result = invoke(ALUMINIUM, '--restart-from', former.pk, '--prepare-only')
     assert result.exit_code == 0, result.output
     assert f'continued from: potential <{graph.potential.pk}>' in result.output
@@ -108,7 +108,7 @@ def test_labels(
     aiida_profile_clean, pw_code, lammps_code, worker_code, pseudo_family, new_run_graph, invoke, monkeypatch
 ):
     """Labelled configurations start a run or join a former one; what cannot be compared is refused at once."""
-    monkeypatch.setattr('aiida_pyacemaker.workflows.preflight.check_daemon', lambda: None)
+    monkeypatch.setattr('aiida_pyacemaker.cli.preflight.check_daemon', lambda: None)
 
     def store(settings, symbol='Al', split='train', **labels):
         atoms = bulk(symbol, 'fcc', a=4.05)

@@ -8,10 +8,10 @@ import pytest
 from aiida import orm
 from click.testing import CliRunner
 
-from aiida_pyacemaker.atomistics.dynamics.script import WATCH
+from aiida_pyacemaker.atomistics.lammps.watch import WATCH
 from aiida_pyacemaker.cli.status import cmd_status, format_progress, format_time
-from aiida_pyacemaker.workflows.report import get_running_tree
-from aiida_pyacemaker.workflows.story import get_status
+from aiida_pyacemaker.reports.queries import get_running_tree
+from aiida_pyacemaker.reports.status import get_status
 
 
 @pytest.fixture

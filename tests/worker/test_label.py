@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.configurations import labels, load_configurations
+from aiida_pyacemaker.atomistics.core.configurations import labels, load_configurations
 
 from .test_main import result, run, task
 

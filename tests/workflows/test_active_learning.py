@@ -11,7 +11,7 @@ from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from aiida.plugins import CalculationFactory, DataFactory, WorkflowFactory
 
-from aiida_pyacemaker.atomistics.dynamics.progress import Progress
+from aiida_pyacemaker.atomistics.loop.progress import Progress
 from aiida_pyacemaker.workflows.active_learning import get_restart_inputs
 from aiida_pyacemaker.workflows.deploy import find_version
 

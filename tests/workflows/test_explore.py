@@ -9,8 +9,8 @@ from aiida.engine import run_get_node
 from aiida.plugins import DataFactory, WorkflowFactory
 from ase.build import bulk, fcc111
 
-from aiida_pyacemaker.atomistics.dynamics.parameters import Explore
-from aiida_pyacemaker.workflows.report import get_children
+from aiida_pyacemaker.atomistics.explorers.parameters import Explore
+from aiida_pyacemaker.reports.queries import get_children
 
 ExploreWorkChain = WorkflowFactory('pyacemaker.explore')
 ConfigurationsData = DataFactory('pyacemaker.configurations')

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from aiida_pyacemaker.atomistics.validation.melting import Search
-from aiida_pyacemaker.workflows.report import get_children
+from aiida_pyacemaker.reports.queries import get_children
 
 MeltingWorkChain = WorkflowFactory('pyacemaker.melting')
 LammpsMeltingCalculation = CalculationFactory('pyacemaker.lammps_melting')

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from pydantic import Field
 
-from ..parameters import Number, Positive, Section, parameter
+from ..core.parameters import Number, Positive, Section, parameter
 from .batch import Batch, batches, complete
 from .charge import is_neutral, total_charge
 from .endless import surely_bulk

@@ -11,11 +11,11 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from ..checks.vacuum import vacuum_axes
-from ..selection.cost import EXPONENT
+from ..core.cost import EXPONENT
+from ..crystals.ions import states_of
 from .box import SLACK, Box, Sizes, choose_box, matter_ends, plan_sizes
 from .cut import BOUNDARY, CORE, NEIGHBOUR, ROLE, ROW, cut, mend
 from .environments import Region, find_environments, local_region
-from .ions import states_of
 from .parameters import Embedding
 from .relax import match_forces, reference_forces, relax_buffer
 

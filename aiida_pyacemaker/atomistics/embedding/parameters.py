@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..parameters import Number, Positive, Section, parameter
+from ..core.parameters import Number, Positive, Section, parameter
 
 
 class Embedding(Section):

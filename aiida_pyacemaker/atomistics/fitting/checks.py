@@ -7,10 +7,9 @@ import hashlib
 import numpy as np
 from ase import Atoms
 
-from ..configurations import check_labelled, energy_counts, forces_count, labels
+from ..ace.active_set import ActiveSet
+from ..core.configurations import check_labelled, energy_counts, forces_count, is_isolated_atom, labels
 from ..labelling.settings import check_consistent, differences, get_scale
-from ..validation.errors import is_isolated_atom
-from .active_set import ActiveSet
 from .units import label_problems, length_problem
 
 #: Positions and cells that are equal to this (Å) are the same configuration.

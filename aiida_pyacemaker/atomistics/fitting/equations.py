@@ -19,8 +19,9 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import cho_solve, eigh, lapack
 
-from .rows import FrameRows
-from .store import configuration_key, forked_map
+from ..ace.rows import FrameRows
+from ..ace.store import configuration_key
+from ..core.processes import forked_map
 from .weights import (
     ATOMS,
     Hyperparameters,
@@ -34,7 +35,7 @@ from .weights import (
 )
 
 if TYPE_CHECKING:
-    from .store import RowStore
+    from ..ace.store import RowStore
 
 #: Folds of the cross-validation.
 FOLDS = 5

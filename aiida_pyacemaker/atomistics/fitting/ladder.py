@@ -17,7 +17,7 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from .basis import (
+from ..ace.basis import (
     Order,
     Radial,
     build_basis,
@@ -28,9 +28,9 @@ from .basis import (
     first_functions,
     import_pyace,
 )
+from ..ace.rows import DesignMatrix, FrameRows
 from .equations import Problem, Sums, Target, accumulate
 from .parameters import LABELS_PER_FUNCTION, RUNGS
-from .rows import DesignMatrix, FrameRows
 from .weights import RIDGE_BOUNDS, SHARES, Hyperparameters, balanced, degrees, objective
 
 #: Cutoffs are the distances within which the median atom has so many neighbours: the same physics in all substances.

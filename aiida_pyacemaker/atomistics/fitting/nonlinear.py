@@ -24,11 +24,11 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from ..errors import MissingEngineError
-from .basis import functions_per_element, import_pyace
+from ..ace.basis import functions_per_element, import_pyace
+from ..ace.rows import DesignMatrix
+from ..core.errors import MissingEngineError
 from .equations import Solution, Target, weigh
 from .ladder import measure_cost
-from .rows import DesignMatrix
 from .tensorpot import CORE, FIT, VALIDATE, describe, score
 from .weights import Hyperparameters, degrees, penalties
 

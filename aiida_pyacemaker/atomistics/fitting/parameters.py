@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..parameters import Number, Positive, Section, parameter
+from ..core.parameters import Number, Positive, Section, parameter
 
 #: Sizes of a basis to choose from, functions per element.
 RUNGS = (30, 50, 80, 120, 180, 270, 400, 600)

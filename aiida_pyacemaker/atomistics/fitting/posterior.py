@@ -16,24 +16,28 @@ the posterior of linear ACE: C. van der Oord et al., npj Comput. Mater. 9, 168 (
 from __future__ import annotations
 
 import contextlib
-import os
-import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
 from scipy.optimize import minimize
 
-from ..potential import POSTERIOR
-from ..validation.errors import BAND
-from .rows import DesignMatrix, FrameRows
-from .store import forked_map
+from ..ace.rows import DesignMatrix, FrameRows
+from ..core.processes import forked_map
+from ..metrics.errors import BAND
+from ..potential.posterior import (
+    POSTERIOR,
+    ErrorModel,
+    Posterior,
+    Prediction,
+    energy_features,
+    error_features,
+    force_features,
+)
 
 if TYPE_CHECKING:
-    from ..potential import AceCalculator, AcePotential
+    from ..potential.potential import AceCalculator, AcePotential
     from .equations import Solution, Target
 
 #: So many configurations, and atoms of them, are looked at to calibrate, however many there are: the 95 % quantile of
@@ -44,86 +48,6 @@ MAX_CONFIGURATIONS, MAX_ATOMS = 500, 4000
 FLOOR = 0.01
 #: Fewer residuals than this say nothing about a 95 % quantile.
 MIN_RESIDUALS = 20
-
-
-@dataclass(frozen=True)
-class ErrorModel:
-    """Standard deviation of an error: `scale` * sqrt(sum of (`factors` * features)²) with features 1, u, size."""
-
-    factors: np.ndarray
-    scale: float
-
-    def __call__(self, spread: np.ndarray, size: np.ndarray) -> np.ndarray:
-        """Return the standard deviation (n,) for the posterior's spread (n,) and the size of what is predicted (n,)."""
-        return self.scale * np.sqrt(_features(spread, size) @ self.factors**2)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """`energy_std` (eV/atom) and `force_std` (n_atoms,) (eV/Å, of each component of an atom's force): the true values
-    are expected within +-1.96 of them in 95 of 100 cases."""
-
-    energy_std: float | None
-    force_std: np.ndarray
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """Gaussian posterior of the coefficients (n,): covariance `factor` @ `factor`.T, and its calibration.
-
-    `energy` is None where too few energies were there to calibrate it.
-    `inflation` widens the posterior, for a committee, until its own spread covers the cross-validated errors of
-    energies, forces and stresses, misfit included.
-    """
-
-    coefficients: np.ndarray
-    factor: np.ndarray
-    energy: ErrorModel | None
-    forces: ErrorModel
-    inflation: float
-
-    def predict(self, rows: FrameRows) -> Prediction:
-        """Return how far off the prediction for a configuration may be, from its rows."""
-        forces = self.forces(*force_features(rows.forces, self.coefficients, self.factor))
-        if self.energy is None:
-            return Prediction(None, forces)
-        return Prediction(float(self.energy(*energy_features(rows, self.coefficients, self.factor))[0]), forces)
-
-    def sample(self, size: int, seed: int = 0) -> np.ndarray:
-        """Return coefficients (size, n) drawn from the widened posterior; the same for the same seed."""
-        noise = np.random.default_rng(seed).standard_normal((size, self.factor.shape[1]))
-        return self.coefficients + self.inflation * noise @ self.factor.T
-
-    def save(self, directory: str | os.PathLike) -> None:
-        """Write `posterior.npz` into the directory of the potential."""
-        models = {'energy': self.energy, 'forces': self.forces}
-        arrays = {key: np.append(model.factors, model.scale) for key, model in models.items() if model is not None}
-        with open(Path(directory, POSTERIOR), 'wb') as handle:
-            np.savez(handle, coefficients=self.coefficients, factor=self.factor, inflation=self.inflation, **arrays)
-
-    @classmethod
-    def load(cls, directory: str | os.PathLike) -> Posterior:
-        """Read `posterior.npz` of the directory of a potential.
-
-        :raises ValueError: if it is not such a file.
-        """
-        path = Path(directory, POSTERIOR)
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                arrays = {key: np.asarray(data[key], dtype=float) for key in data.files}
-            forces = ErrorModel(arrays['forces'][:3], float(arrays['forces'][3]))
-            energy = ErrorModel(arrays['energy'][:3], float(arrays['energy'][3])) if 'energy' in arrays else None
-            coefficients, factor = arrays['coefficients'], arrays['factor']
-            inflation = float(arrays['inflation'])
-        except (OSError, zipfile.BadZipFile, KeyError, IndexError, EOFError, ValueError, TypeError) as exception:
-            raise ValueError(f'{path} is broken ({exception!r}): remove it, or fit the potential again') from exception
-        if (
-            factor.ndim != 2
-            or coefficients.shape != factor.shape[:1]
-            or not all(np.isfinite(array).all() for array in arrays.values())
-        ):
-            raise ValueError(f'{path} is broken (its arrays do not belong together): remove it, or fit again')
-        return cls(coefficients, factor, energy, forces, inflation)
 
 
 # Calibration ----------------------------------------------------------------------------------------------------------
@@ -175,7 +99,10 @@ def _cross_validated(
             target, atoms, rows = targets[index], chosen[index], store.get(frames[index])
             if target.energy is not None and target.energy_weight > 0:
                 residual = (rows.energy @ fold.coefficients - target.energy) / len(frames[index])
-                energy.append(np.append(residual, energy_features(rows, fold.coefficients, fold.factor))[None])
+                features = energy_features(rows.energy, rows.forces, fold.coefficients, fold.factor)
+                energy.append(np.append(residual, features)[None])
+                    np.append(residual, energy_features(rows.energy, rows.forces, fold.coefficients, fold.factor))[None]
+                )
             if target.stress is not None and target.stress_weight > 0 and rows.stress is not None:
                 predicted, spread = rows.stress @ fold.coefficients, np.linalg.norm(rows.stress @ fold.factor, axis=1)
                 stress.append(np.column_stack([predicted - target.stress, spread, predicted]))
@@ -194,24 +121,6 @@ def _counting(target: Target) -> np.ndarray:
     return np.flatnonzero(np.ones(len(target.forces)) if target.force_weights is None else target.force_weights)
 
 
-def energy_features(rows: FrameRows, coefficients: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the posterior's spread of the energy (1,) in eV/atom, and the root mean square force (1,) in eV/Å."""
-    n_atoms = len(rows.projections)
-    spread = np.linalg.norm(rows.energy @ factor) / n_atoms
-    return np.array([spread]), np.array([np.sqrt(np.mean((rows.forces @ coefficients) ** 2))])
-
-
-def force_features(forces: np.ndarray, coefficients: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return per atom the posterior's spread of a force component, and the size of the force (both in eV/Å).
-
-    The spread is the root mean square over the three components, so that it does not depend on the orientation.
-
-    :param forces: rows (3 n_atoms, n).
-    """
-    spread = np.sqrt(np.mean(np.sum((forces @ factor) ** 2, axis=1).reshape(-1, 3), axis=1))
-    return spread, np.linalg.norm((forces @ coefficients).reshape(-1, 3), axis=1)
-
-
 def fit_error_model(residuals: np.ndarray, spread: np.ndarray, size: np.ndarray) -> ErrorModel:
     """Fit the factors by maximum likelihood, and the scale so that 95 % of the residuals lie in the band.
 
@@ -219,7 +128,7 @@ def fit_error_model(residuals: np.ndarray, spread: np.ndarray, size: np.ndarray)
     :param spread: (n,). :param size: (n,).
     """
     residuals = residuals.reshape(len(spread), -1)
-    features, square = _features(spread, size), np.mean(residuals**2, axis=1)
+    features, square = error_features(spread, size), np.mean(residuals**2, axis=1)
     mean = max(float(square.mean()), 1e-200)
     square = square / mean
     # each feature alone explaining the mean is the unit of its factor; a feature that is zero everywhere gets none
@@ -254,10 +163,6 @@ def get_inflation(residuals: np.ndarray, spread: np.ndarray) -> float:
     return max([1.0, *needed])
 
 
-def _features(spread: np.ndarray, size: np.ndarray) -> np.ndarray:
-    return np.column_stack([np.ones(len(spread)), spread**2, size**2])
-
-
 def _quantile(values: np.ndarray) -> float:
     """Return the 95 % quantile with the correction of conformal prediction for few values."""
     level = min(1.0, 0.95 * (1 + 1 / values.size))
@@ -288,7 +193,12 @@ def add_uncertainty(
         return
     rows = rows or DesignMatrix(potential.basis).rows
     bare = [Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc) for atoms in frames]
-    predictions = forked_map(lambda atoms: posterior.predict(rows(atoms)), bare, processes)
+
+    def predict(atoms: Atoms) -> Prediction:
+        found = rows(atoms)
+        return posterior.predict(found.energy, found.forces)
+
+    predictions = forked_map(predict, bare, processes)
     for atoms, prediction in zip(frames, predictions, strict=True):
         atoms.set_array('force_std', prediction.force_std)
         if prediction.energy_std is not None:

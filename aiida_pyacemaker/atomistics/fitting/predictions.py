@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..configurations import forces_count, set_labels
-from ..potential import AcePotential
-from ..validation.errors import is_isolated_atom
-from .rows import FrameRows
-from .store import Evaluation
+from ..ace.rows import FrameRows
+from ..ace.store import Evaluation
+from ..core.configurations import forces_count, is_isolated_atom, set_labels
+from ..potential.potential import AcePotential
 
 #: Above this median gamma on held-out rattled cells the active set is called degenerate.
 DEGENERATE_GAMMA = 10.0

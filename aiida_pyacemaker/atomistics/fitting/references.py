@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..configurations import energy_counts, labels, set_labels
+from ..core.configurations import energy_counts, is_isolated_atom, labels, set_labels
 from ..labelling.settings import differences, get_scale, group_by_settings
-from ..potential import AcePotential
-from ..validation.errors import is_isolated_atom
+from ..potential.potential import AcePotential
 
 Energies = dict[str, float]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
-from ..configurations import energy_counts, forces_count, group_name, labels
-from ..datasets import get_trajectory
+from ..ace.store import Evaluation
+from ..core.configurations import energy_counts, forces_count, group_name, labels
+from ..io.datasets import get_trajectory
 from .equations import Target
-from .store import Evaluation
 
 
 def make_targets(frames: list[Atoms], references: dict[str, float], baseline: list[Evaluation]) -> list[Target]:

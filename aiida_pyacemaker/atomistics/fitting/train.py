@@ -14,21 +14,22 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from ..ace.active_set import ActiveSet, choose_active_sets, load_active_sets, save_active_sets
+from ..ace.basis import build_basis, functions_per_element
+from ..ace.rows import DesignMatrix
+from ..ace.store import FrameCache, RowStore
 from ..baselines import Baseline, baseline_from_distances
-from ..configurations import save_configurations
-from ..potential import ASI, POSTERIOR, YACE, YAML, AcePotential
-from ..validation.errors import error_metrics, is_isolated_atom, uncertainty_metrics
-from .active_set import ActiveSet, choose_active_sets, load_active_sets, save_active_sets
-from .basis import build_basis, functions_per_element
+from ..core.configurations import is_isolated_atom, save_configurations
+from ..metrics.errors import error_metrics, uncertainty_metrics
+from ..potential.posterior import POSTERIOR, Posterior
+from ..potential.potential import ASI, YACE, YAML, AcePotential
 from .checks import check_data, check_support, get_condensed
 from .equations import Solution, accumulate, solve_sums
 from .ladder import choose_basis, learning_curve
 from .nonlinear import Refinement, check_nonlinear, refine
-from .posterior import Posterior, add_uncertainty, calibrate
+from .posterior import add_uncertainty, calibrate
 from .predictions import cold_start, predict, predict_from_rows
 from .references import align_energies, energy_scales, reference_energies
-from .rows import DesignMatrix
-from .store import FrameCache, RowStore
 from .targets import make_targets
 from .weights import degrees
 

@@ -17,9 +17,8 @@ from ase import Atoms, units
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
-from ..configurations import energy_counts, forces_count, group_name, labels
+from ..core.configurations import energy_counts, forces_count, group_name, is_isolated_atom, labels
 from ..labelling.settings import get_scale
-from ..validation.errors import is_isolated_atom
 
 KCAL, KJ, RY_BOHR, HA_BOHR = units.kcal / units.mol, units.kJ / units.mol, units.Ry / units.Bohr, units.Ha / units.Bohr
 #: Mistakes people make -> the factor by which energies then change, relative to the work of the forces.

@@ -23,10 +23,10 @@ from ase.data import covalent_radii, vdw_radii
 from scipy.spatial.transform import Rotation
 
 from ..checks.pairs import periodic_pairs
-from ..parameters import Number, Positive, Section, parameter, require
-from ..symmetry import ask
-from .molecules import check_molecule, get_molecule
-from .slabs import (
+from ..core.parameters import Number, Positive, Section, parameter, require
+from ..core.symmetry import ask
+from ..crystals.molecules import check_molecule, get_molecule
+from ..crystals.slabs import (
     OXIDATION,
     Crystal,
     Stack,

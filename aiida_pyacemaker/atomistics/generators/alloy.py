@@ -13,8 +13,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from ..parameters import Number, Positive, Section, parameter
-from .compositions import (
+from ..core.parameters import Number, Positive, Section, parameter
+from ..crystals.compositions import (
     TOLERANCE,
     Limits,
     carrying,
@@ -25,7 +25,7 @@ from .compositions import (
     normalised,
     shapes_of,
 )
-from .elements import (
+from ..crystals.elements import (
     ATOMS_PER_CELL,
     GASES,
     check_elements,
@@ -36,9 +36,9 @@ from .elements import (
     scaled,
     volume_per_atom,
 )
-from .files import read_file
-from .occupation import FirstShell, random_occupations, special_quasirandom
-from .ordered import ORDERED, decorated, ordered_compounds, ordered_fractions
+from ..crystals.occupation import FirstShell, random_occupations, special_quasirandom
+from ..crystals.ordered import ORDERED, decorated, ordered_compounds, ordered_fractions
+from ..io.files import read_file
 
 #: Lattices whose lattice constant alone gives the volume.
 CUBIC = ('sc', 'bcc', 'fcc', 'diamond')

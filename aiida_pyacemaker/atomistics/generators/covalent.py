@@ -17,9 +17,9 @@ from ase.spacegroup import crystal
 from pydantic import Field
 
 from ..checks.overlap import overlapping
-from ..parameters import Number, Positive, Section, parameter
+from ..core.parameters import Number, Positive, Section, parameter
+from ..crystals.elements import check_elements, ground_state
 from .amorphous import DENSITY, amorphous_network, melt_quench, random_packing
-from .elements import check_elements, ground_state
 from .stillinger_weber import StillingerWeber
 
 #: Valence electrons of the elements that form networks; two of them with eight together make a compound.

@@ -21,12 +21,12 @@ from ase import Atoms
 from ..checks.check import Checks, check_frames
 from ..checks.duplicates import Duplicates
 from ..checks.overlap import closest_ratios
-from ..selection.pick import pick
-from .elements import check_elements
-from .operations import OPERATIONS, NotApplicableError
-from .operations.clusters import dimers, isolated_atom, trimers
-from .operations.defects import hopping_cell
-from .operations.supercell import Supercell, enlarge, supercell
+from ..crystals.elements import check_elements
+from ..picking.pick import pick
+from ..variants import OPERATIONS, NotApplicableError
+from ..variants.clusters import dimers, isolated_atom, trimers
+from ..variants.defects import hopping_cell
+from ..variants.supercell import Supercell, enlarge, supercell
 from .plan import FAMILIES, Structures
 
 #: Structures that are made before they are checked together.

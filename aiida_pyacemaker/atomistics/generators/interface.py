@@ -18,8 +18,8 @@ import numpy as np
 from ase import Atoms
 from ase.build import make_supercell
 
-from ..parameters import Number, Positive, Section, parameter, require
-from .slabs import (
+from ..core.parameters import Number, Positive, Section, parameter, require
+from ..crystals.slabs import (
     OXIDATION,
     Crystal,
     Stack,

@@ -8,11 +8,11 @@ import numpy as np
 from ase import Atoms
 
 from ..checks.duplicates import Duplicates
-from ..parameters import Number, Section, parameter
-from .ionic_lattices import Fit, disordered_crystal, fits, ordered_crystal, suitable_prototypes, summary
-from .oxidation import Compound, bond_length, compound_of, compounds_of, radius
-from .prototypes import PROTOTYPES
-from .random_crystals import minimum_distances, random_crystals
+from ..core.parameters import Number, Section, parameter
+from ..crystals.ionic_lattices import Fit, disordered_crystal, fits, ordered_crystal, suitable_prototypes, summary
+from ..crystals.oxidation import Compound, bond_length, compound_of, compounds_of, radius
+from ..crystals.prototypes import PROTOTYPES
+from ..crystals.random_crystals import minimum_distances, random_crystals
 
 #: Share of the cell that the spheres of the ions fill in a random crystal (NaCl 0.65, MgO 0.70, TiO2 0.77).
 FILLING = 0.65

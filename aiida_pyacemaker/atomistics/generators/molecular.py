@@ -14,10 +14,10 @@ from ase.neighborlist import neighbor_list
 from pydantic import Field
 
 from ..checks.overlap import overlapping
-from ..parameters import Number, Positive, Section, parameter, require
-from .elements import check_elements, volume_per_atom
+from ..core.parameters import Number, Positive, Section, parameter, require
+from ..crystals.elements import check_elements, volume_per_atom
+from ..crystals.molecules import COMMON_NAMES, bonded_pairs, check_molecule, get_molecule
 from .force_field import harmonic_hessian, normal_modes, thermal_displacement
-from .molecules import COMMON_NAMES, bonded_pairs, check_molecule, get_molecule
 
 #: Molecules taken by default, of those that the elements allow: at most so many, those of most elements first.
 DEFAULT_MOLECULES = 3

@@ -14,8 +14,8 @@ from ase.data import covalent_radii
 from ase.data.colors import jmol_colors
 
 from ..checks.overlap import closest_ratios
-from ..selection.descriptors import soap_features
-from ..selection.farthest_point import farthest_point
+from ..picking.descriptors import soap_features
+from ..subsets.farthest_point import farthest_point
 from .spread import spread
 
 if TYPE_CHECKING:

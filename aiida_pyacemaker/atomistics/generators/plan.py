@@ -11,23 +11,23 @@ from pydantic import model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..checks.check import Checks
-from ..parameters import Number, Section, parameter
-from ..selection.pick import Selection
+from ..core.parameters import Number, Section, parameter
+from ..crystals.elements import is_metal
+from ..picking.pick import Selection
+from ..variants.clusters import Dimer, Trimer
+from ..variants.defects import Antisite, Divacancy, Interstitial, Vacancy
+from ..variants.rattle import Rattle, Test
+from ..variants.squeeze import Squeeze
+from ..variants.strain import Eos, Shear, Strain
+from ..variants.supercell import Pristine, Supercell
+from ..variants.surfaces import Surface
 from .adsorption import Adsorption, generate_adsorption
 from .alloy import Alloy, generate_alloy
 from .covalent import Covalent, generate_covalent
-from .elements import is_metal
 from .interface import Interface, generate_interface
 from .ionic import Ionic, generate_ionic
 from .knowledge import Knowledge, generate_knowledge
 from .molecular import Molecular, generate_molecular
-from .operations.clusters import Dimer, Trimer
-from .operations.defects import Antisite, Divacancy, Interstitial, Vacancy
-from .operations.rattle import Rattle, Test
-from .operations.squeeze import Squeeze
-from .operations.strain import Eos, Shear, Strain
-from .operations.supercell import Pristine, Supercell
-from .operations.surfaces import Surface
 
 #: Families in the order in which they are asked: what makes the ideal structures.
 FAMILIES: dict[str, Callable[..., list[Atoms]]] = {

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from ..symmetry import ask
+from ..core.symmetry import ask
 
 #: Tolerance (Å) of the space groups: what thermal displacements break counts as broken.
 SYMPREC = 0.01

@@ -22,7 +22,7 @@ from ase.geometry import complete_cell
 from aiida_pyacemaker.atomistics.checks.supercell import perpendicular_widths
 from aiida_pyacemaker.atomistics.checks.vacuum import Vacuum, detect_vacuum
 
-from ..symmetry import ask
+from ..core.symmetry import ask
 
 #: Å; a slab whose atoms are farther than this from their mirror images is not symmetric.
 SYMMETRY_TOLERANCE = 0.01

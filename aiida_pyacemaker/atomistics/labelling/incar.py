@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.units import Ry
 from pydantic import field_validator
 
-from ..parameters import Positive, Section, parameter
+from ..core.parameters import Positive, Section, parameter
 from .dipole import is_symmetric, sawtooth, slab_axis
 from .magnetism import is_free_atom, start_moments
 

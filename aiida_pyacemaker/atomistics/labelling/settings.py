@@ -15,7 +15,7 @@ from typing import Any
 
 from ase import Atoms
 
-from ..configurations import labels
+from ..core.configurations import labels
 
 Settings = dict[str, Any]
 

@@ -10,7 +10,7 @@ from ase.units import GPa
 from scipy.optimize import linprog
 from scipy.sparse import bmat, csr_array, eye_array
 
-from ..configurations import energy_counts, forces_count, labels, set_labels
+from ..core.configurations import energy_counts, forces_count, labels, set_labels
 
 #: Largest force (eV/Å) and largest deviation of an energy (eV/atom), the run file's `label.max_force` and
 #: `label.max_energy_deviation`. Of 257 structures of the generator for C, W, O-H, Na-Cl and N-C-H, labelled by

@@ -25,8 +25,8 @@ from ase.calculators.names import names as ase_names
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
-from ..configurations import set_labels
-from ..parameters import MissingLibraryError, Number, Section, parameter
+from ..core.configurations import set_labels
+from ..core.parameters import MissingLibraryError, Number, Section, parameter
 
 #: Models that come with their package; the first is the default.
 SHIPPED = {

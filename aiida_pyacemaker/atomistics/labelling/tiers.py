@@ -25,9 +25,9 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from pydantic import model_validator
 
-from ..configurations import energy_counts, forces_count, labels, set_labels
-from ..parameters import Number, Positive, Section, parameter
-from ..selection.farthest_point import farthest_point
+from ..core.configurations import energy_counts, forces_count, labels, set_labels
+from ..core.parameters import Number, Positive, Section, parameter
+from ..subsets.farthest_point import farthest_point
 from .settings import Settings, differences
 from .suspects import WALL
 from .teachers import Teacher

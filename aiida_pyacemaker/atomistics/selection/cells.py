@@ -12,7 +12,7 @@ from ..checks.overlap import overlapping
 from ..embedding.cut import UnbalancedError
 from ..embedding.embed import embed
 from ..embedding.parameters import Embedding
-from ..potential import AcePotential
+from ..potential.potential import AcePotential
 
 #: Of frames that must be cut first so many times the number of training frames: a cut takes seconds.
 CUT_POOL = 3

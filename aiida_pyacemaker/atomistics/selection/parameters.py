@@ -7,8 +7,8 @@ from typing import Literal, get_args
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from ..core.parameters import Number, Positive, parameter
 from ..embedding.parameters import Embedding
-from ..parameters import Number, Positive, parameter
 
 Kind = Literal['modes', 'bursts', 'path', 'random']
 #: Kinds of neighbours of a halted frame.

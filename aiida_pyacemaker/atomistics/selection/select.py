@@ -10,11 +10,11 @@ from ase import Atoms
 
 from ..checks.overlap import overlapping
 from ..embedding.parameters import Embedding
-from ..potential import AcePotential
+from ..picking.d_optimal import Knowledge, Rows, d_optimal
+from ..picking.descriptors import Environments
+from ..potential.potential import AcePotential
 from .candidates import along_modes, bursts, displaced
 from .cells import Cells
-from .d_optimal import Knowledge, Rows, d_optimal
-from .descriptors import Environments
 from .parameters import KINDS
 
 DEFAULTS: dict[str, Any] = {

@@ -8,8 +8,8 @@ import spglib
 from ase import Atoms
 
 from ..checks.fingerprint import reduced_composition
-from ..configurations import labels
-from ..symmetry import ask
+from ..core.configurations import labels
+from ..core.symmetry import ask
 
 #: What keeps a structure ideal.
 IDEAL = ('pristine', 'eos', 'as given', 'start')
@@ -79,10 +79,10 @@ def bare(atoms: Atoms, stable: bool) -> Atoms:
 
 def simple_crystals(elements: list[str]) -> list[Atoms]:
     """Return the ground state of an element, or the most plausible crystals of several, for want of any given."""
-    from ..generators.elements import ground_state
+    from ..crystals.elements import ground_state
     from ..generators.generate import generate
-    from ..generators.operations import OPERATIONS
     from ..generators.plan import Structures
+    from ..variants import OPERATIONS
 
     if len(elements) == 1:
         atoms = ground_state(elements[0])

@@ -13,9 +13,9 @@ from ase import Atoms, units
 from ase.geometry import cell_to_cellpar
 
 from ..checks.vacuum import Vacuum, detect_vacuum
-from ..configurations import labels
+from ..core.configurations import labels
+from ..core.symmetry import ask
 from ..labelling.teachers import describe as explain
-from ..symmetry import ask
 from .evaluator import STEPS, Evaluator, relax
 
 #: Å; what deviates less from a symmetry has it.

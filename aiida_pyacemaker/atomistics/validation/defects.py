@@ -9,8 +9,8 @@ from ase import Atoms
 
 from ..checks.pairs import periodic_pairs
 from ..checks.vacuum import Vacuum, ball_radii, detect_vacuum
-from ..configurations import labels
-from ..generators.operations import NotApplicableError
+from ..core.configurations import labels
+from ..variants import NotApplicableError
 
 #: eV/Å at which relaxations end, and their largest number of steps. What is left of the energy is second order in the
 #: force: with a force constant of 5 eV/Å² it is 3e-6 eV for an atom, 3e-4 eV for a hundred.

@@ -23,9 +23,9 @@ import numpy as np
 import spglib
 from ase import Atoms, units
 
-from ..configurations import INITIAL, labels
-from ..parameters import Positive, Section, parameter
-from ..symmetry import ask
+from ..core.configurations import INITIAL, labels
+from ..core.parameters import Positive, Section, parameter
+from ..core.symmetry import ask
 from .stiffness import KELVIN, LAUE, describe_tensor, rotation_of_six, symmetrise, to_matrix, to_vector
 
 #: Distance (Å) within which spglib takes two positions for equivalent.

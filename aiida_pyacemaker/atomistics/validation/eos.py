@@ -12,8 +12,8 @@ from ase import Atoms, units
 from ase.eos import EquationOfState
 from scipy.ndimage import label as number_clusters
 
-from ..configurations import labels
-from ..parameters import Number, Positive, Section, parameter
+from ..core.configurations import labels
+from ..core.parameters import Number, Positive, Section, parameter
 from .elasticity import standard_cell
 
 #: Part of the volume on either side of the minimum that the equations of state are fitted to, and the fewest points.

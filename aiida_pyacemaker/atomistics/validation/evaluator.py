@@ -26,9 +26,9 @@ from ase.constraints import FixSymmetry
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, LBFGS
 
-from ..fitting.store import follow_parent
+from ..core.processes import follow_parent
 from ..labelling.teachers import describe, get_settings, label_frame, make_teacher, read_teacher
-from ..potential import AcePotential
+from ..potential.potential import AcePotential
 
 #: What describes a potential: the directory of an ACE potential, or the keys of a `label.teacher` section.
 Description = str | os.PathLike | dict[str, Any]

@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from ..checks.vacuum import detect_vacuum
-from ..configurations import labels
+from ..core.configurations import labels
 from ..labelling.kpoints import kpoints_mesh
 from . import elasticity, eos
 from .crystals import describe, standard_parameters

@@ -41,10 +41,10 @@ from ase import Atoms
 from pydantic import ValidationError
 
 from ..checks.vacuum import detect_vacuum
+from ..core.parameters import Number, Positive, Section, parameter
 from ..labelling.teachers import lammps_commands, read_teacher
-from ..lammps import pair_lines
-from ..parameters import Number, Positive, Section, parameter
-from ..potential import AcePotential
+from ..lammps.files import pair_lines
+from ..potential.potential import AcePotential
 from .melting_script import (
     ELONGATION,
     RESTART,

@@ -20,10 +20,10 @@ import spglib
 from ase import Atoms
 from ase.io.lammpsdata import write_lammps_data
 
-from ..dynamics.outcome import read_ending
-from ..dynamics.script import BAR_PER_GPA, BAROSTAT_STEPS, MARK, PS_PER_FS, THERMOSTAT_STEPS
-from ..lammps import read_log
-from ..symmetry import ask
+from ..core.symmetry import ask
+from ..lammps.files import read_log
+from ..lammps.outcome import read_ending
+from ..lammps.watch import BAR_PER_GPA, BAROSTAT_STEPS, MARK, PS_PER_FS, THERMOSTAT_STEPS
 
 STRUCTURE = 'structure.data'
 RESTART_IN = 'start.restart'

@@ -18,10 +18,10 @@ from ase import Atoms, units
 from scipy.interpolate import CubicHermiteSpline
 
 from ..checks.overlap import covalent_distance, element_pairs, shortest_distances
-from ..configurations import labels
-from ..generators.operations.squeeze import nearest_pairs
-from ..generators.operations.supercell import supercell
-from ..parameters import Number, Positive, Section, parameter
+from ..core.configurations import labels
+from ..core.parameters import Number, Positive, Section, parameter
+from ..variants.squeeze import nearest_pairs
+from ..variants.supercell import supercell
 from .defects import outcome
 
 #: eV by which an energy must fall for a hole: more than the noise of an engine, far less than a thermal energy.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from ..parameters import Number, Positive, Section, parameter
+from ..core.parameters import Number, Positive, Section, parameter
 from .melting import Melting
 
 Property = Literal[

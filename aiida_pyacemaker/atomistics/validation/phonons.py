@@ -37,8 +37,8 @@ from phonopy.structure.atoms import PhonopyAtoms
 
 from ..checks.supercell import perpendicular_widths
 from ..checks.vacuum import vacuum_axes
-from ..configurations import labels
-from ..parameters import Number, Positive, Section, parameter
+from ..core.configurations import labels
+from ..core.parameters import Number, Positive, Section, parameter
 
 #: Å; positions of a relaxed crystal obey its symmetry to this.
 SYMPREC = 1e-3

@@ -12,16 +12,16 @@ from ase import Atoms
 from ..checks.duplicates import Duplicates
 from ..checks.overlap import covalent_distance
 from ..checks.vacuum import detect_vacuum
-from ..configurations import labels
-from ..generators.operations import NotApplicableError
-from ..generators.operations.clusters import SPACE
-from ..generators.operations.common import label, strain_in_place
-from ..generators.operations.defects import Vacancy, vacancy
-from ..generators.operations.rattle import Rattle, rattle
-from ..generators.operations.squeeze import LEAST, closer
-from ..generators.operations.strain import Strain, strain
-from ..generators.operations.supercell import supercell
-from ..generators.operations.surfaces import Surface, surface
+from ..core.configurations import labels
+from ..variants import NotApplicableError
+from ..variants.clusters import SPACE
+from ..variants.common import label, strain_in_place
+from ..variants.defects import Vacancy, vacancy
+from ..variants.rattle import Rattle, rattle
+from ..variants.squeeze import LEAST, closer
+from ..variants.strain import Strain, strain
+from ..variants.supercell import supercell
+from ..variants.surfaces import Surface, surface
 
 #: Structures of each request.
 NUMBER = 6

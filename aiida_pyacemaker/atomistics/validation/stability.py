@@ -29,9 +29,9 @@ from ase.md.verlet import VelocityVerlet
 from ..checks.pairs import periodic_pairs
 from ..checks.radii import contact_distance
 from ..checks.vacuum import vacuum_axes
-from ..configurations import labels
-from ..parameters import Number, Positive, Section, parameter
-from ..symmetry import ask
+from ..core.configurations import labels
+from ..core.parameters import Number, Positive, Section, parameter
+from ..core.symmetry import ask
 from .evaluator import Evaluator
 from .phonons import SYMPREC
 

@@ -19,9 +19,9 @@ import numpy as np
 from ase import Atoms, units
 from ase.constraints import FixCartesian
 
-from ..generators.operations import NotApplicableError
-from ..generators.slabs import Crystal, as_crystal, make_slab, stack_planes, terminations, with_vacuum
-from ..parameters import Number, Positive, Section, parameter
+from ..core.parameters import Number, Positive, Section, parameter
+from ..crystals.slabs import Crystal, as_crystal, make_slab, stack_planes, terminations, with_vacuum
+from ..variants import NotApplicableError
 from .defects import STEPS, energies, outcome, require_crystal
 from .evaluator import Evaluator
 

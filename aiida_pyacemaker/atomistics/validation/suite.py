@@ -18,14 +18,14 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from pydantic import ValidationError
 
-from ..configurations import labels, set_labels
+from ..core.configurations import labels, set_labels
+from ..core.parameters import Number, Section, parameter
+from ..core.plain import plain
 from ..fitting.predictions import predict
 from ..fitting.references import align_energies, least_squares
-from ..generators.operations import NotApplicableError
 from ..labelling.teachers import describe as explain
-from ..parameters import Number, Section, parameter
-from ..plain import plain
-from ..potential import AcePotential
+from ..potential.potential import AcePotential
+from ..variants import NotApplicableError
 from .crystals import check_crystals, describe, equilibrate, unique_names, why_not
 from .evaluator import Description, Evaluator, ProcessDiedError, Report
 from .parameters import PROPERTIES, Property

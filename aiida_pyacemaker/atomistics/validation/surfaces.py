@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
-from ..configurations import labels
-from ..generators.operations import NotApplicableError
-from ..generators.slabs import (
+from ..core.configurations import labels
+from ..core.parameters import Number, Positive, Section, parameter
+from ..crystals.slabs import (
     Crystal,
     Miller,
     Stack,
@@ -33,7 +33,7 @@ from ..generators.slabs import (
     terminations,
     with_vacuum,
 )
-from ..parameters import Number, Positive, Section, parameter
+from ..variants import NotApplicableError
 from .defects import FORCE, STEPS, energies, outcome, require_crystal
 from .evaluator import Evaluator
 

@@ -27,9 +27,9 @@ from ase.data import chemical_symbols
 from ase.geometry import get_distances
 
 from ..checks.fingerprint import reduced_composition
-from ..configurations import labels
-from ..generators.operations.supercell import supercell
-from ..parameters import Number, Section, parameter
+from ..core.configurations import labels
+from ..core.parameters import Number, Section, parameter
+from ..variants.supercell import supercell
 from .defects import FORCE, STEPS, energies, outcome, require_crystal
 from .evaluator import Evaluator
 

@@ -18,7 +18,7 @@ def collect_snapshots(
     :param starts: which of them each simulation started in, by the name of its set.
     :param sets: the frames of each simulation, in the alphabetical order of their names.
     """
-    from aiida_pyacemaker.atomistics.dynamics.outcome import keep_arrays
+    from aiida_pyacemaker.atomistics.lammps.outcome import keep_arrays
 
     cells, numbers, frames = structures.get_frames(), starts.get_dict(), []
     for name in sorted(sets):

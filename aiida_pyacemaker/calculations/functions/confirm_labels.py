@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_pyacemaker.atomistics.configurations import check_labelled
+from aiida_pyacemaker.atomistics.core.configurations import check_labelled
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 CONFIRMED = 'confirmed'

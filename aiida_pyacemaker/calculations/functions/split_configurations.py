@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_pyacemaker.atomistics.datasets import split
+from aiida_pyacemaker.atomistics.io.datasets import split
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 
@@ -17,7 +17,7 @@ def split_configurations(
 
     The info `split` of what is held back is 'validation' or 'test'.
 
-    :param shares: of the configurations to hold back; see :func:`aiida_pyacemaker.atomistics.datasets.split`.
+    :param shares: of the configurations to hold back; see :func:`aiida_pyacemaker.atomistics.io.datasets.split`.
     """
     parts = split(configurations.get_frames(), shares.get_list(), seed.value, order.value)
     held = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiida import orm
 from ase import Atoms
 
-from aiida_pyacemaker.atomistics.generators.files import own_structure
+from aiida_pyacemaker.atomistics.io.files import own_structure
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 #: Node types that hold structures.

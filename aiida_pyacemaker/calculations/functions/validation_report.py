@@ -28,7 +28,7 @@ def validation_report(
     :param provenance: tables by their titles, and what else is to be cited.
     :param test_set: the labelled configurations that are held out, and ``predictions`` of the same.
     """
-    from aiida_pyacemaker.atomistics.validation.errors import error_arrays
+    from aiida_pyacemaker.atomistics.metrics.errors import error_arrays
     from aiida_pyacemaker.atomistics.validation.report import write_report
 
     measured = test_set is not None and predictions is not None

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import GPa
 
-from aiida_pyacemaker.atomistics.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.configurations import set_labels
 
 #: Outputs without which there is no label, and those that may be there.
 OUTPUTS = frozenset({'parameters', 'trajectory'})

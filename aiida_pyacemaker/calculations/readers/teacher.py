@@ -6,7 +6,7 @@ import numpy as np
 from aiida import orm
 from ase import Atoms
 
-from aiida_pyacemaker.atomistics.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
 
 #: Outputs without which there is no label, and those that may be there.
 OUTPUTS = frozenset({'labelled'})

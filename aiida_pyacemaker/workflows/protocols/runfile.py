@@ -30,14 +30,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from aiida_pyacemaker.atomistics.dynamics.parameters import Explore
+from aiida_pyacemaker.atomistics.core.parameters import Number, Positive, Section, parameter
+from aiida_pyacemaker.atomistics.explorers.parameters import Explore
 from aiida_pyacemaker.atomistics.fitting.parameters import Fit
-from aiida_pyacemaker.atomistics.generators.files import list_files
 from aiida_pyacemaker.atomistics.generators.plan import FAMILIES, Structures
+from aiida_pyacemaker.atomistics.io.files import list_files
 from aiida_pyacemaker.atomistics.labelling.incar import Vasp
 from aiida_pyacemaker.atomistics.labelling.teachers import Teacher
 from aiida_pyacemaker.atomistics.labelling.tiers import Tiers
-from aiida_pyacemaker.atomistics.parameters import Number, Positive, Section, parameter
 from aiida_pyacemaker.atomistics.selection.parameters import Embed
 from aiida_pyacemaker.atomistics.validation.parameters import Validate
 
@@ -387,7 +387,7 @@ class RunFile(Section):
         :returns: list of ``ase.Atoms``, in the order of ``structures.files``.
         :raises ValueError: if a file is empty, unreadable, or holds an element that the run file lacks.
         """
-        from aiida_pyacemaker.atomistics.generators.files import read_structures
+        from aiida_pyacemaker.atomistics.io.files import read_structures
 
         return read_structures(self.structures.files, self.system.elements)
 

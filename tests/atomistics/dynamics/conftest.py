@@ -13,9 +13,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.dynamics import script
-from aiida_pyacemaker.atomistics.dynamics.outcome import Outcome, read_outcome
-from aiida_pyacemaker.atomistics.potential import AcePotential
+from aiida_pyacemaker.atomistics.lammps import watch as script
+from aiida_pyacemaker.atomistics.lammps.outcome import Outcome, read_outcome
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 
 
 @dataclass

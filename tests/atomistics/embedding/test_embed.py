@@ -11,9 +11,9 @@ from ase.calculators.emt import EMT
 from scipy.spatial import cKDTree
 
 from aiida_pyacemaker.atomistics.checks.charge import is_neutral
+from aiida_pyacemaker.atomistics.crystals.ions import states_of
 from aiida_pyacemaker.atomistics.embedding.embed import embed
 from aiida_pyacemaker.atomistics.embedding.environments import find_environments, local_region
-from aiida_pyacemaker.atomistics.embedding.ions import states_of
 from aiida_pyacemaker.atomistics.embedding.parameters import Embedding
 from aiida_pyacemaker.atomistics.embedding.relax import relax_buffer
 

@@ -7,11 +7,11 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from aiida_pyacemaker.atomistics.ace.basis import build_basis
+from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix, FrameRows
+from aiida_pyacemaker.atomistics.ace.store import RowStore
 from aiida_pyacemaker.atomistics.fitting import equations
-from aiida_pyacemaker.atomistics.fitting.basis import build_basis
 from aiida_pyacemaker.atomistics.fitting.equations import Target, accumulate, assign_folds, solve, solve_sums, weigh
-from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix, FrameRows
-from aiida_pyacemaker.atomistics.fitting.store import RowStore
 from aiida_pyacemaker.atomistics.fitting.weights import degrees, penalties
 
 CUTOFFS = {pair: (1.7, 0.5) for pair in (('Al', 'Al'), ('Al', 'Cu'), ('Cu', 'Cu'))}

@@ -11,12 +11,12 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.errors import MissingEngineError
+from aiida_pyacemaker.atomistics.ace.basis import build_basis, import_pyace
+from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
+from aiida_pyacemaker.atomistics.ace.store import RowStore
+from aiida_pyacemaker.atomistics.core.errors import MissingEngineError
 from aiida_pyacemaker.atomistics.fitting import nonlinear
-from aiida_pyacemaker.atomistics.fitting.basis import build_basis, import_pyace
 from aiida_pyacemaker.atomistics.fitting.equations import Solution, Target, accumulate, solve_sums, weigh
-from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix
-from aiida_pyacemaker.atomistics.fitting.store import RowStore
 from aiida_pyacemaker.atomistics.fitting.tensorpot import CORE, FIT, VALIDATE, Coordinates, read_batches, score
 from aiida_pyacemaker.atomistics.fitting.weights import degrees, penalties
 

@@ -9,22 +9,21 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.configurations import load_configurations, save_configurations
+from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix, FrameRows
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations, save_configurations
 from aiida_pyacemaker.atomistics.fitting.equations import Fold, Target
 from aiida_pyacemaker.atomistics.fitting.posterior import (
-    Posterior,
     add_uncertainty,
     calibrate,
     committee,
     fit_error_model,
-    force_features,
     get_inflation,
     with_error_bars,
 )
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
-from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix, FrameRows
-from aiida_pyacemaker.atomistics.potential import POSTERIOR, AcePotential
-from aiida_pyacemaker.atomistics.validation.errors import BAND, uncertainty_metrics
+from aiida_pyacemaker.atomistics.metrics.errors import BAND, uncertainty_metrics
+from aiida_pyacemaker.atomistics.potential.posterior import POSTERIOR, Posterior, force_features
+from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 from aiida_pyacemaker.atomistics.validation.suite import measure
 
 from ..conftest import quiet
@@ -125,7 +124,8 @@ def test_spread_does_not_depend_on_the_orientation(trained, testing):
     atoms = max(testing, key=len).copy()
     turned = atoms.copy()
     turned.rotate(37, (1, 2, 3), rotate_cell=True)
-    first, second = (posterior.predict(design.rows(frame)) for frame in (atoms, turned))
+    rows = [design.rows(frame) for frame in (atoms, turned)]
+    first, second = (posterior.predict(found.energy, found.forces) for found in rows)
     np.testing.assert_allclose(first.force_std, second.force_std, rtol=1e-6)
     assert first.energy_std == pytest.approx(second.energy_std, rel=1e-6)
 

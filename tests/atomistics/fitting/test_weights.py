@@ -9,10 +9,10 @@ import pytest
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from aiida_pyacemaker.atomistics.fitting.basis import build_basis
+from aiida_pyacemaker.atomistics.ace.basis import build_basis
+from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
+from aiida_pyacemaker.atomistics.ace.store import RowStore
 from aiida_pyacemaker.atomistics.fitting.equations import Target, accumulate, solve_sums
-from aiida_pyacemaker.atomistics.fitting.rows import DesignMatrix
-from aiida_pyacemaker.atomistics.fitting.store import RowStore
 from aiida_pyacemaker.atomistics.fitting.weights import (
     Hyperparameters,
     above_hull,

@@ -13,10 +13,10 @@ from ase.io import write
 from aiida_pyacemaker.atomistics.checks.check import Checks, check_frames
 from aiida_pyacemaker.atomistics.checks.duplicates import Duplicates
 from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
+from aiida_pyacemaker.atomistics.crystals.molecules import get_molecule
+from aiida_pyacemaker.atomistics.crystals.slabs import bulk_of, make_slab, stack_planes, terminations
 from aiida_pyacemaker.atomistics.generators.adsorption import Adsorption, find_sites, generate_adsorption, orientations
-from aiida_pyacemaker.atomistics.generators.molecules import get_molecule
-from aiida_pyacemaker.atomistics.generators.operations.defects import Vacancy, vacancy
-from aiida_pyacemaker.atomistics.generators.slabs import bulk_of, make_slab, stack_planes, terminations
+from aiida_pyacemaker.atomistics.variants.defects import Vacancy, vacancy
 
 PT, MGO = ['Pt', 'C', 'O'], ['Mg', 'O', 'H']
 

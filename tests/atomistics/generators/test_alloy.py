@@ -16,10 +16,10 @@ from ase.io import write
 from ase.neighborlist import neighbor_list
 from pydantic import ValidationError
 
+from aiida_pyacemaker.atomistics.crystals.compositions import Limits, carrying, counts, grid, shapes_of
+from aiida_pyacemaker.atomistics.crystals.elements import ATOMS_PER_CELL, conventional_cell, volume_per_atom
+from aiida_pyacemaker.atomistics.crystals.ordered import ORDERED, assignments, decorated
 from aiida_pyacemaker.atomistics.generators.alloy import Alloy, generate_alloy
-from aiida_pyacemaker.atomistics.generators.compositions import Limits, carrying, counts, grid, shapes_of
-from aiida_pyacemaker.atomistics.generators.elements import ATOMS_PER_CELL, conventional_cell, volume_per_atom
-from aiida_pyacemaker.atomistics.generators.ordered import ORDERED, assignments, decorated
 
 SPACE_GROUPS = {
     'L1_0': 123, 'L1_2': 221, 'D0_22': 139, 'B2': 221, 'D0_3': 225, 'B32': 227, 'B19': 51, 'B_h': 187, 'D0_a': 59,

@@ -9,8 +9,8 @@ from ase.build import bulk, molecule
 
 from aiida_pyacemaker.atomistics.checks.overlap import closest_ratios
 from aiida_pyacemaker.atomistics.generators.generate import GenerationError, generate, starting_cells
-from aiida_pyacemaker.atomistics.generators.operations.defects import hopping_cell
 from aiida_pyacemaker.atomistics.generators.plan import Structures, automatic_family
+from aiida_pyacemaker.atomistics.variants.defects import hopping_cell
 
 OFF = {'number': 0}
 SMALL = {

@@ -11,8 +11,8 @@ from ase.data import covalent_radii
 from aiida_pyacemaker.atomistics.checks.check import Checks, check_frames
 from aiida_pyacemaker.atomistics.checks.duplicates import Duplicates
 from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
+from aiida_pyacemaker.atomistics.crystals.slabs import bulk_of, stack_planes
 from aiida_pyacemaker.atomistics.generators.interface import Interface, find_matches, generate_interface, materials
-from aiida_pyacemaker.atomistics.generators.slabs import bulk_of, stack_planes
 
 MGO_AL = {'film': 'MgO', 'substrate': 'Al', 'max_atoms': 60, 'max_area': 50.0}
 

@@ -12,8 +12,8 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.io.ase import AseAtomsAdaptor
 
 from aiida_pyacemaker.atomistics.checks.overlap import closest_ratios
+from aiida_pyacemaker.atomistics.crystals.oxidation import compound_of, compounds_of
 from aiida_pyacemaker.atomistics.generators.ionic import Ionic, generate_ionic
-from aiida_pyacemaker.atomistics.generators.oxidation import compound_of, compounds_of
 
 
 def make(elements, number=40, seed=1, **parameters):

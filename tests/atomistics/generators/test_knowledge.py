@@ -9,20 +9,18 @@ import pytest
 import spglib
 
 from aiida_pyacemaker.atomistics.checks.overlap import overlapping
-from aiida_pyacemaker.atomistics.generators.knowledge import (
+from aiida_pyacemaker.atomistics.crystals.plausible import (
     KNOWN,
-    Knowledge,
-    generate_knowledge,
     known_structures,
     likely_formulas,
     oxidation_states,
     parse_formula,
-    propose,
     rank_prototypes,
     tolerance_factor,
     write_formula,
 )
-from aiida_pyacemaker.atomistics.generators.prototypes import PROTOTYPES, Prototype
+from aiida_pyacemaker.atomistics.crystals.prototypes import PROTOTYPES, Prototype
+from aiida_pyacemaker.atomistics.generators.knowledge import Knowledge, generate_knowledge, propose
 
 #: Structures at ambient conditions, from textbooks.
 FACTS = {

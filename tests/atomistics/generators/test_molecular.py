@@ -17,6 +17,7 @@ from ase.optimize import BFGS
 from ase.units import invcm, kB
 
 from aiida_pyacemaker.atomistics.checks.check import Checks, check_frames
+from aiida_pyacemaker.atomistics.crystals.molecules import COMMON_NAMES, bonded_pairs, get_molecule
 from aiida_pyacemaker.atomistics.generators.force_field import (
     calculated_hessian,
     harmonic_hessian,
@@ -35,7 +36,6 @@ from aiida_pyacemaker.atomistics.generators.molecular import (
     turned,
     vibrating,
 )
-from aiida_pyacemaker.atomistics.generators.molecules import COMMON_NAMES, bonded_pairs, get_molecule
 
 
 def images(atoms: Atoms, reach: int = 2) -> np.ndarray:

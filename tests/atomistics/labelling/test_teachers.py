@@ -12,9 +12,9 @@ from ase.calculators.eam import EAM
 from ase.calculators.emt import EMT
 from pydantic import ValidationError
 
-from aiida_pyacemaker.atomistics.configurations import labels
+from aiida_pyacemaker.atomistics.core.configurations import labels
+from aiida_pyacemaker.atomistics.core.parameters import MissingLibraryError
 from aiida_pyacemaker.atomistics.labelling.teachers import Teacher, get_settings, label_frames, make_teacher
-from aiida_pyacemaker.atomistics.parameters import MissingLibraryError
 
 EAM_PARAMETERS = {'elements': ['Ni', 'Cu'], 'pair_style': 'eam/alloy', 'pair_coeff': ['* * CuNi.eam.alloy Ni Cu']}
 

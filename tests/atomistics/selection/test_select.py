@@ -9,11 +9,11 @@ from ase.build import bulk
 
 from aiida_pyacemaker.atomistics.checks.overlap import overlapping
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
+from aiida_pyacemaker.atomistics.picking.d_optimal import Knowledge, d_optimal
+from aiida_pyacemaker.atomistics.picking.descriptors import Environments
 from aiida_pyacemaker.atomistics.selection.candidates import along_modes, bursts, displaced, stiffest_modes
-from aiida_pyacemaker.atomistics.selection.d_optimal import Knowledge, d_optimal
-from aiida_pyacemaker.atomistics.selection.descriptors import Environments
-from aiida_pyacemaker.atomistics.selection.farthest_point import farthest_point
 from aiida_pyacemaker.atomistics.selection.select import core_of, select_configurations
+from aiida_pyacemaker.atomistics.subsets.farthest_point import farthest_point
 
 from ..conftest import quiet
 

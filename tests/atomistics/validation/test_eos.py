@@ -9,7 +9,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from benchmarks.bench_elasticity import settle, shipped, with_fault
 
-from aiida_pyacemaker.atomistics.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
 from aiida_pyacemaker.atomistics.validation import elasticity
 from aiida_pyacemaker.atomistics.validation.eos import Eos, analyse, plan
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, evaluate, make_calculator

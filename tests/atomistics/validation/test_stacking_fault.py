@@ -8,9 +8,9 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.neighborlist import neighbor_list
 
-from aiida_pyacemaker.atomistics.generators.operations import NotApplicableError
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
 from aiida_pyacemaker.atomistics.validation.stacking_fault import StackingFault, plan, run
+from aiida_pyacemaker.atomistics.variants import NotApplicableError
 
 from .shipped import shipped
 

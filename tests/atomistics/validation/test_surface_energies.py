@@ -8,12 +8,12 @@ from ase import Atoms, units
 from ase.build import bulk, fcc100, fcc111, hcp0001
 from ase.calculators.emt import EMT
 
-from aiida_pyacemaker.atomistics.generators.elements import ground_state
-from aiida_pyacemaker.atomistics.generators.operations import NotApplicableError
+from aiida_pyacemaker.atomistics.crystals.elements import ground_state
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
 from aiida_pyacemaker.atomistics.validation.surfaces import Surfaces, plan, run
 from aiida_pyacemaker.atomistics.validation.vacancy import Vacancy
 from aiida_pyacemaker.atomistics.validation.vacancy import plan as plan_vacancies
+from aiida_pyacemaker.atomistics.variants import NotApplicableError
 
 from .shipped import shipped
 

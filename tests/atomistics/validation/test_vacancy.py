@@ -9,10 +9,10 @@ from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 from ase.optimize import BFGS
 
-from aiida_pyacemaker.atomistics.configurations import set_labels
-from aiida_pyacemaker.atomistics.generators.operations import NotApplicableError
+from aiida_pyacemaker.atomistics.core.configurations import set_labels
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
 from aiida_pyacemaker.atomistics.validation.vacancy import Vacancy, analyse, plan, run
+from aiida_pyacemaker.atomistics.variants import NotApplicableError
 
 from .shipped import shipped
 

@@ -11,9 +11,9 @@ from ase import units
 from ase.build import bulk
 from plotly.graph_objects import Figure
 
-from aiida_pyacemaker.atomistics.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.metrics.errors import error_arrays, error_metrics
 from aiida_pyacemaker.atomistics.validation import figures
-from aiida_pyacemaker.atomistics.validation.errors import error_arrays, error_metrics
 from aiida_pyacemaker.atomistics.validation.references import find_experiment
 from aiida_pyacemaker.atomistics.validation.report import CITATIONS, measure, number, percent, write_report
 from aiida_pyacemaker.atomistics.validation.suite import Suite, run_suite

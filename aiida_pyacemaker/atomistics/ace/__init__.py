@@ -1,0 +1,1 @@
+"""What a linear ACE is: basis, rows, kernel, active set."""

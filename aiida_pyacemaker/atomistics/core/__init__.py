@@ -1,0 +1,1 @@
+"""What every room of the science floor uses: configurations, parameters, errors, files, processes."""

@@ -1,0 +1,1 @@
+"""Crystals: elements, oxidation states, prototypes, slabs, and which of them are plausible."""

@@ -1,0 +1,1 @@
+"""How configuration space is explored: programs and plans of simulations."""

@@ -1,0 +1,1 @@
+"""Files with structures and labels, as people have them."""

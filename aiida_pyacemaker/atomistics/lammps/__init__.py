@@ -1,0 +1,1 @@
+"""What LAMMPS reads and leaves: files, the watch on gamma, the outcome of a simulation."""

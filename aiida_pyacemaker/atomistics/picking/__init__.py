@@ -1,0 +1,1 @@
+"""Choice of a few configurations among many."""

@@ -1,0 +1,1 @@
+"""Subsets of rows: MaxVol, farthest point, greedy."""

@@ -1,0 +1,1 @@
+"""What is told of a run: queries, status, report, pictures, trajectories, export."""

@@ -1,0 +1,90 @@
+"""Tests of the pictures of a run."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.common import AttributeDict
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from matplotlib.figure import Figure
+
+from aiida_pyacemaker.reports.pictures import draw_fit, draw_parity, draw_uncertainty
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Return the list of the figures that were saved."""
+    saved = []
+    monkeypatch.setattr(Figure, 'savefig', lambda self, target, **kwargs: saved.append(self))
+    return saved
+
+
+def label(error, embedded):
+    """Return a cell of which one atom is off by an error, masked where it is embedded."""
+    atoms = bulk('Cu', cubic=True)
+    forces = np.linspace(-1, 1, 12).reshape(4, 3)
+    forces[3] += error
+    atoms.calc = SinglePointCalculator(atoms, energy=4 * error, forces=forces)
+    if embedded:
+        atoms.info['energy_weight'] = 0
+        atoms.set_array('force_weights', np.array([1.0, 1.0, 1.0, 0.0]))
+    return atoms
+
+
+def test_parity_counts_what_counts(figures):
+    """What is masked is not in the picture, as it is not in the errors that are reported."""
+    draw_parity([label(0, False), label(0, True)], [label(0.01, False), label(5, True)], 'parity.png')
+    energy, force = figures[0].axes
+    assert energy.get_title() == 'RMSE 10.00 meV/atom'
+    assert force.get_title() == f'RMSE {10 * np.sqrt(3 / 21):.2f} meV/Å'
+
+
+def test_parity_without_energies(figures):
+    """Embedded cells alone have no energies to draw."""
+    draw_parity([label(0, True)], [label(5, True)], 'parity.png')
+    energy, force = figures[0].axes
+    assert energy.get_title() == 'no energy that counts'
+    assert force.get_title() == 'RMSE 0.00 meV/Å'
+
+
+def test_uncertainty(figures):
+    """The share inside the band is that of the components that count."""
+    reference, predictions = [label(0, False), label(0, True)], [label(0.5, False), label(5, True)]
+    assert not draw_uncertainty(reference, predictions, 'uncertainty.png') and not figures
+    for atoms in predictions:
+        atoms.set_array('force_std', np.full(4, 0.1))
+        atoms.set_array('gamma', np.array([0.1, 0.2, 0.3, 4.0]))
+    assert draw_uncertainty(reference, predictions, 'uncertainty.png')
+    left, right = figures[0].axes
+    assert left.get_legend().get_texts()[0].get_text() == f'95 % band: {100 * 18 / 21:.1f} % inside'
+    assert 'gamma' in right.get_title()
+
+
+def test_fit(tmp_path):
+    """Every picture that is named is there, and what a fit does not have is not drawn."""
+    pareto = [
+        {'cutoff': 5.0, 'number_of_functions': n, 'cost_us': n / 10, 'energy_rmse': 1 / n, 'force_rmse': 3 / n}
+        for n in (50, 100)
+    ]
+    pareto[1]['chosen'] = True
+    curve = [{'n_configurations': n, 'energy_rmse': 0.1 / n, 'force_rmse': 1 / n} for n in (10, 20)]
+    predictions = [label(0.5, False)]
+    predictions[0].set_array('force_std', np.full(4, 0.1))
+    node = fit_node({'pareto': pareto, 'learning_curve': curve}, [label(0, False)], predictions)
+    names = draw_fit(node, tmp_path)
+    assert names == ['parity.png', 'residuals.png', 'uncertainty.png', 'pareto.png', 'learning_curve.png']
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert draw_fit(fit_node({}), tmp_path) == []
+
+
+def fit_node(results, test=None, predictions=None):
+    """Return what `draw_fit` looks at of a finished fit."""
+    nodes = {name: SimpleNamespace(get_frames=lambda found=found: found) for name, found in
+             (('test', test), ('predictions', predictions)) if found}  # fmt: skip
+    outputs = AttributeDict({'results': orm.Dict(results), **{k: v for k, v in nodes.items() if k == 'predictions'}})
+    job = AttributeDict({k: v for k, v in nodes.items() if k == 'test'})
+    return SimpleNamespace(outputs=outputs, inputs=SimpleNamespace(job=job))
