@@ -328,9 +328,6 @@ def configuration_key(atoms: Atoms) -> str:
     return digest.hexdigest()
 
 
-_job: tuple[Callable[[Any], Any], Sequence[Any]] | None = None
-
-
 def _read_table(path: Path) -> dict[str, np.ndarray]:
     arrays = load_arrays(path)
     if arrays is None or set(arrays) != {'keys', 'lengths', 'values'}:

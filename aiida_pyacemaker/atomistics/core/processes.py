@@ -16,6 +16,9 @@ from ase import Atoms
 
 T = TypeVar('T')
 
+#: What the forked children inherit: a function and its items.
+_job: tuple[Callable[[Any], Any], Sequence[Any]] | None = None
+
 
 def bare(atoms: Atoms) -> Atoms:
     """Return a frame without labels and info."""

@@ -101,8 +101,6 @@ def _cross_validated(
                 residual = (rows.energy @ fold.coefficients - target.energy) / len(frames[index])
                 features = energy_features(rows.energy, rows.forces, fold.coefficients, fold.factor)
                 energy.append(np.append(residual, features)[None])
-                    np.append(residual, energy_features(rows.energy, rows.forces, fold.coefficients, fold.factor))[None]
-                )
             if target.stress is not None and target.stress_weight > 0 and rows.stress is not None:
                 predicted, spread = rows.stress @ fold.coefficients, np.linalg.norm(rows.stress @ fold.factor, axis=1)
                 stress.append(np.column_stack([predicted - target.stress, spread, predicted]))
