@@ -7,7 +7,7 @@ import sys
 from aiida.engine import submit
 from aiida.plugins import WorkflowFactory
 
-from aiida_pyacemaker.workflows.protocols.runfile import load_runfile
+from aiida_pyacemaker.runfile import load_runfile
 
 
 def main(path: str, *overrides: str) -> None:

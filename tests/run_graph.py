@@ -19,7 +19,7 @@ from plumpy import ProcessState
 
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.data.potential import AcePotentialData
-from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
+from aiida_pyacemaker.runfile import resolve_runfile
 
 #: What the tests read is given here, so that the protocol can change.
 RUN_FILE = {

@@ -29,7 +29,7 @@ from aiida_pyacemaker.cli.preflight import (
 )
 from aiida_pyacemaker.cli.validate import cmd_validate
 from aiida_pyacemaker.data.configurations import ConfigurationsData
-from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
+from aiida_pyacemaker.runfile import resolve_runfile
 
 ALUMINIUM = Path(__file__).resolve().parents[1] / 'examples' / 'aluminium.yaml'
 

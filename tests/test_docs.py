@@ -27,7 +27,7 @@ from ase.io import write
 
 from aiida_pyacemaker.atomistics.lammps.files import write_in_lammps
 from aiida_pyacemaker.cli import cmd_root
-from aiida_pyacemaker.workflows.protocols.runfile import iterate_fields, iterate_sections, resolve_runfile
+from aiida_pyacemaker.runfile import iterate_fields, iterate_sections, resolve_runfile
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [

@@ -84,7 +84,7 @@ def read_overrides(items: list[str]) -> dict[str, Any]:
 
     :raises ValueError: naming the key.
     """
-    from aiida_pyacemaker.workflows.protocols.runfile import read_fit_parameters
+    from aiida_pyacemaker.runfile import read_fit_parameters
 
     return read_fit_parameters(items)
 
@@ -113,7 +113,7 @@ def check_ready(code: str | None) -> None:
 
 def default_code() -> str:
     """Return the code of the worker that the protocols name."""
-    from aiida_pyacemaker.workflows.protocols.runfile import default_codes
+    from aiida_pyacemaker.runfile import default_codes
 
     return default_codes()['worker']
 

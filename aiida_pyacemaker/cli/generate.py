@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from aiida_pyacemaker.atomistics.generators.generate import Generation
-    from aiida_pyacemaker.workflows.protocols.runfile import RunFile
+    from aiida_pyacemaker.runfile import RunFile
 
 SUFFIXES = ('.extxyz', '.xyz', '.npz')
 
@@ -39,7 +39,7 @@ def cmd_generate(
     Values of the run file are overridden by KEY=VALUE, for example structures.number=200.
     """
     with attempt():
-        from aiida_pyacemaker.workflows.protocols.runfile import load_runfile
+        from aiida_pyacemaker.runfile import load_runfile
 
         chosen = [*overrides, *([f'seed={seed}'] if seed is not None else [])]
         content = load_runfile(runfile, chosen)

@@ -13,7 +13,7 @@ from .utils import attempt, echo_error, load_profile, profile_option
 if TYPE_CHECKING:
     from aiida.orm import WorkChainNode
 
-    from aiida_pyacemaker.workflows.protocols.runfile import RunFile
+    from aiida_pyacemaker.runfile import RunFile
 
 #: Seconds between two looks at a run that is followed.
 POLL = 5.0
@@ -52,7 +52,7 @@ def cmd_launch(
     Everything is checked before anything is submitted.
     """
     with attempt():
-        from aiida_pyacemaker.workflows.protocols.runfile import load_runfile
+        from aiida_pyacemaker.runfile import load_runfile
 
         content = load_runfile(runfile, list(overrides))
         profile_name = load_profile(profile)

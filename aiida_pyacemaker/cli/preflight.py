@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiida import orm
 
-from ..workflows.protocols.runfile import RunFile
+from ..runfile import RunFile
 
 if TYPE_CHECKING:
     from aiida_pyacemaker.atomistics.generators.generate import Generation

@@ -94,7 +94,7 @@ def read_protocol(name: str | None) -> dict[str, Any]:
 
     :raises ValueError: if there is no such protocol.
     """
-    from aiida_pyacemaker.workflows.protocols.runfile import load_protocols, protocol_defaults
+    from aiida_pyacemaker.runfile import load_protocols, protocol_defaults
 
     known = load_protocols()['protocols']
     if name is not None and name not in known:

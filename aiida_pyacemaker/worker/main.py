@@ -49,8 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run_task(task: Any, directory: Path) -> dict[str, Any]:
     """Run a task and turn every exception into a result."""
     from ..atomistics.core.checksums import CorruptFileError
-    from ..atomistics.core.errors import MissingEngineError
-    from ..atomistics.core.parameters import MissingLibraryError
+    from ..atomistics.core.errors import MissingEngineError, MissingLibraryError
 
     try:
         return {'status': 'ok', **task(directory, read_parameters(directory))}

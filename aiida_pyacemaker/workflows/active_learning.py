@@ -216,7 +216,7 @@ class ActiveLearningWorkChain(WorkChain):
         :param codes: mapping of ``pw``, ``lammps``, ``worker``... to ``label@computer``.
         :param restart_from: pk, uuid or node of a former run to continue.
         """
-        from .protocols.runfile import resolve_runfile
+        from ..runfile import resolve_runfile
 
         content = {**(overrides or {}), 'system': {'elements': list(elements)}}
         if protocol is not None:
@@ -229,7 +229,7 @@ class ActiveLearningWorkChain(WorkChain):
     def get_builder_from_runfile(cls, runfile, restart_from=None, labels=()):
         """Return a builder for a run file.
 
-        :param runfile: a run file as :func:`~aiida_pyacemaker.workflows.protocols.runfile.load_runfile` returns it.
+        :param runfile: a run file as :func:`~aiida_pyacemaker.runfile.load_runfile` returns it.
         :param restart_from: pk, uuid or node of a former run to continue.
         :param labels: pks, uuids or nodes of further labelled configurations, which join the data set.
         :raises ValueError: if something of these is not there, or of no use.

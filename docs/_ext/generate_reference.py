@@ -51,7 +51,7 @@ def code(value: Any) -> str:
 
 def run_file() -> Iterator[str]:
     """Yield the reference of the run file, one table per section, one column of defaults per protocol."""
-    from aiida_pyacemaker.workflows.protocols import runfile
+    from aiida_pyacemaker import runfile
 
     protocols = runfile.load_protocols()['protocols']
     defaults = {name: runfile.protocol_defaults(name) for name in protocols}
@@ -78,7 +78,7 @@ def run_file() -> Iterator[str]:
 
 def describe(field: Any) -> str:
     """Return meaning, unit, choices and limits of a key."""
-    from aiida_pyacemaker.workflows.protocols.runfile import _choices
+    from aiida_pyacemaker.runfile.explain import _choices
 
     parts = [field.description]
     unit = (field.json_schema_extra or {}).get('unit')

@@ -29,7 +29,7 @@ from aiida_pyacemaker.atomistics.lammps.files import mass_lines, pair_lines
 from aiida_pyacemaker.atomistics.metrics.errors import error_metrics
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 from aiida_pyacemaker.reports.queries import find_same_run
-from aiida_pyacemaker.workflows.protocols.runfile import load_runfile
+from aiida_pyacemaker.runfile import load_runfile
 
 HERE = Path(__file__).resolve().parent
 #: Cubic cells of fcc that are repeated so often: 32, 108 and 256 atoms.

@@ -11,7 +11,7 @@ from aiida.plugins import WorkflowFactory
 from ase.build import bulk
 
 from aiida_pyacemaker.data.configurations import ConfigurationsData
-from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
+from aiida_pyacemaker.runfile import resolve_runfile
 
 ReferenceWorkChain = WorkflowFactory('pyacemaker.reference')
 

@@ -33,7 +33,7 @@ from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 from aiida_pyacemaker.atomistics.selection.parameters import KINDS
 from aiida_pyacemaker.atomistics.selection.select import select_configurations
-from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
+from aiida_pyacemaker.runfile import resolve_runfile
 
 #: The halted frame without neighbours.
 ALONE = 'alone'

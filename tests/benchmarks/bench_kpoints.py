@@ -36,9 +36,9 @@ from ase.io.espresso import write_espresso_in
 from ase.units import Ry
 
 from aiida_pyacemaker.atomistics.labelling.kpoints import kpoints_mesh
+from aiida_pyacemaker.runfile import resolve_runfile
 from aiida_pyacemaker.setup.engines import find_pw
 from aiida_pyacemaker.setup.pseudos import HINTS, fetch_pseudo_dojo
-from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
 
 CRYSTALS = {'Al': 4.05, 'Si': 5.43}
 SHEARS = {'sheared': [[1, 0, 0], [1, 1, 0], [0, 0, 1]], 'sheared twice': [[1, 0, 0], [0, 1, 0], [-1, 1, 1]]}

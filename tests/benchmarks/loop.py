@@ -46,8 +46,8 @@ from aiida_pyacemaker.atomistics.loop.progress import Progress
 from aiida_pyacemaker.atomistics.metrics.errors import error_metrics, surprise
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 from aiida_pyacemaker.atomistics.selection.select import select_configurations
+from aiida_pyacemaker.runfile import resolve_runfile
 from aiida_pyacemaker.setup.engines import find_lammps
-from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
 
 #: Seconds after which a simulation counts as hung.
 TIMEOUT = 1800

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from aiida_pyacemaker.atomistics.lammps.files import read_log
 from aiida_pyacemaker.cli.export import cmd_export
 from aiida_pyacemaker.reports import export
-from aiida_pyacemaker.workflows.protocols.runfile import load_runfile
+from aiida_pyacemaker.runfile import load_runfile
 
 
 @pytest.fixture

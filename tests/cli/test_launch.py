@@ -17,7 +17,7 @@ from run_graph import build_finished
 from aiida_pyacemaker.atomistics.core.configurations import set_labels
 from aiida_pyacemaker.cli import launch
 from aiida_pyacemaker.reports.queries import EXTRA_RUNFILE
-from aiida_pyacemaker.workflows.protocols.runfile import load_runfile, resolve_runfile
+from aiida_pyacemaker.runfile import load_runfile, resolve_runfile
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 ALUMINIUM = Path(__file__).resolve().parents[2] / 'examples' / 'aluminium.yaml'

@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture
 def tiny_runfile(pw_code, lammps_code, worker_code, pseudo_family):
     """Return a factory of run files for a real loop of a few minutes: few small cells, sparse DFT, a small basis."""
-    from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
+    from aiida_pyacemaker.runfile import resolve_runfile
 
     def factory(**sections):
         content = {

@@ -10,8 +10,8 @@ from aiida.engine import run_get_node
 from aiida.plugins import DataFactory, WorkflowFactory
 from ase.build import bulk
 
+from aiida_pyacemaker.runfile import resolve_runfile
 from aiida_pyacemaker.workflows.deploy import deploy, find_version
-from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
 
 AcePotentialData = DataFactory('pyacemaker.potential')
 ConfigurationsData = DataFactory('pyacemaker.configurations')

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from pydantic import Field
 
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 from .batch import Batch, batches, complete
 from .charge import is_neutral, total_charge
 from .endless import surely_bulk
@@ -34,8 +34,8 @@ class Checks(Section):
     min_width: Positive | None = parameter(
         'Every perpendicular width of the cell must exceed this; null allows any cell.', 'Å', default=None
     )
-    max_atoms: Number | None = parameter('Largest number of atoms of a structure; null allows any.', default=None, ge=1)
-    max_attempts: Number = parameter(
+    max_atoms: Count | None = parameter('Largest number of atoms of a structure; null allows any.', default=None, ge=1)
+    max_attempts: Count = parameter(
         'How often a rejected structure is replaced before the generator gives up.', default=100, ge=1
     )
     duplicates: bool = parameter('Whether structures that are equal by symmetry are dropped.', default=True)

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from .errors import MissingLibraryError
+
 
 class Section(BaseModel):
     """A group of keys: no unknown keys, no silent conversion of types, no NaN."""
@@ -30,12 +32,8 @@ def _whole_number(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Number = Annotated[int, BeforeValidator(_whole_number)]
+Count = Annotated[int, BeforeValidator(_whole_number)]
 Positive = Annotated[float, Field(gt=0)]
-
-
-class MissingLibraryError(ImportError):
-    """A library of an extra is not installed."""
 
 
 def require(module: str, what: str) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
-from ..core.parameters import MissingLibraryError
+from ..core.errors import MissingLibraryError
 from .elements import is_metal, lattice_of, volume_per_atom
 from .prototypes import (
     PROTOTYPES,

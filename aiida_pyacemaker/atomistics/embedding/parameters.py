@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 
 
 class Embedding(Section):
@@ -16,8 +16,8 @@ class Embedding(Section):
         'Thickness of matter between the core and the boundary of the cell; less if embed.max_atoms asks for it.',
         unit='Å', default=5.0,
     )  # fmt: skip
-    relax_steps: Number = parameter('Steps of the relaxation of the boundary, at most; 0 for none.', ge=0, default=15)
+    relax_steps: Count = parameter('Steps of the relaxation of the boundary, at most; 0 for none.', ge=0, default=15)
     relax_force: Positive = parameter(
         'Largest force on a relaxed boundary atom at which the relaxation ends.', unit='eV/Å', default=0.5
     )
-    max_environments: Number = parameter('Cells cut from one snapshot, the most uncertain first.', ge=1, default=3)
+    max_environments: Count = parameter('Cells cut from one snapshot, the most uncertain first.', ge=1, default=3)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 
 
 def _start_and_end(value: Any) -> Any:
@@ -29,14 +29,14 @@ class Stage(Section):
         le=1,
         default=1.0,
     )
-    atoms: Number | None = parameter('Approximate number of atoms; null: `explore.atoms`.', ge=1, default=None)
+    atoms: Count | None = parameter('Approximate number of atoms; null: `explore.atoms`.', ge=1, default=None)
 
 
 class Swap(Section):
     """Monte Carlo exchanges of atoms of different elements on the way (LAMMPS's `fix atom/swap`)."""
 
-    every: Number = parameter('Steps between two rounds of exchanges.', ge=1, default=100)
-    attempts: Number = parameter('Exchanges that are tried in a round, over all pairs.', ge=1, default=4)
+    every: Count = parameter('Steps between two rounds of exchanges.', ge=1, default=100)
+    attempts: Count = parameter('Exchanges that are tried in a round, over all pairs.', ge=1, default=4)
     temperature: Positive | None = parameter(
         'Temperature that decides whether one is accepted; null: that of the walker in the middle of its ramp.',
         unit='K',
@@ -47,9 +47,9 @@ class Swap(Section):
 class Explore(Section):
     """Molecular dynamics with the potential, watched by the extrapolation grade gamma."""
 
-    walkers: Number = parameter('Simulations side by side.', ge=1)
-    seeds: Number = parameter('Rounds, each with other velocities, that the last stage passes without a halt.', ge=1)
-    atoms: Number = parameter('Approximate number of atoms of a simulation.', ge=1)
+    walkers: Count = parameter('Simulations side by side.', ge=1)
+    seeds: Count = parameter('Rounds, each with other velocities, that the last stage passes without a halt.', ge=1)
+    atoms: Count = parameter('Approximate number of atoms of a simulation.', ge=1)
     programs: list[Literal['heat', 'cool', 'melt', 'compress', 'deform', 'hop']] | None = parameter(
         'What the walkers do, in turn; null: by the kind of the structures.', min_length=1, default=None
     )
@@ -68,19 +68,19 @@ class Explore(Section):
     swap: Swap | None = parameter(
         'Exchanges of atoms where a walker has several elements that may change places; null: none.', default=Swap()
     )
-    steps: Number = parameter('Steps of a simulation of the last stage.', ge=1)
+    steps: Count = parameter('Steps of a simulation of the last stage.', ge=1)
     timestep: float = parameter('Time step.', unit='fs', gt=0, le=10)
-    gamma_every: Number = parameter('Steps between two evaluations of gamma while it is low.', ge=1)
-    gamma_every_dense: Number = parameter('The same while gamma is above gamma_select.', ge=1, default=10)
+    gamma_every: Count = parameter('Steps between two evaluations of gamma while it is low.', ge=1)
+    gamma_every_dense: Count = parameter('The same while gamma is above gamma_select.', ge=1, default=10)
     gamma_select: float = parameter('Atoms above this gamma are worth learning.', gt=0)
     gamma_halt: float = parameter('A simulation stops when gamma stays above this.', gt=1)
     gamma_extreme: float = parameter('A simulation stops at once above this gamma.', gt=1, default=50.0)
-    halt_after: Number = parameter('Evaluations in a row above gamma_halt that stop a simulation.', ge=1, default=3)
-    soft_start: Number = parameter(
+    halt_after: Count = parameter('Evaluations in a row above gamma_halt that stop a simulation.', ge=1, default=3)
+    soft_start: Count = parameter(
         'Steps under a strong thermostat after a simulation is resumed with another potential.', ge=0, default=200
     )
-    thermo_every: Number = parameter('Steps between two lines of the log.', ge=1)
-    dump_every: Number = parameter('Steps between two frames of the trajectory.', ge=1)
+    thermo_every: Count = parameter('Steps between two lines of the log.', ge=1)
+    dump_every: Count = parameter('Steps between two frames of the trajectory.', ge=1)
     max_volume_ratio: float = parameter('Stop when the volume has grown by this factor.', gt=1)
     max_temperature_ratio: float = parameter('Stop when the temperature is this factor above what was asked.', gt=1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 
 #: Sizes of a basis to choose from, functions per element.
 RUNGS = (30, 50, 80, 120, 180, 270, 400, 600)
@@ -25,7 +25,7 @@ class Fit(Section):
     cutoff: float | None = parameter(
         'Cutoff radius of the ACE; null: what pays on the data.', unit='Å', ge=2, le=15, default=None
     )
-    number_of_functions: Number | None = parameter(
+    number_of_functions: Count | None = parameter(
         'Basis functions per element; null: what pays on the data.', ge=10, default=None
     )
     max_cost: Positive | None = parameter(

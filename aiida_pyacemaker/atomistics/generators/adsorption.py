@@ -23,7 +23,7 @@ from ase.data import covalent_radii, vdw_radii
 from scipy.spatial.transform import Rotation
 
 from ..checks.pairs import periodic_pairs
-from ..core.parameters import Number, Positive, Section, parameter, require
+from ..core.parameters import Count, Positive, Section, parameter, require
 from ..core.symmetry import ask
 from ..crystals.molecules import check_molecule, get_molecule
 from ..crystals.slabs import (
@@ -111,8 +111,8 @@ class Adsorption(Section):
         default=None,
         min_length=1,
     )
-    layers: Number = parameter('Planes of atoms of the slab, at least.', default=4, ge=1, le=60)
-    repeats: list[Number] | None = parameter(
+    layers: Count = parameter('Planes of atoms of the slab, at least.', default=4, ge=1, le=60)
+    repeats: list[Count] | None = parameter(
         f'Cells of the surface along both axes; null: enough to leave molecules {ROOM:g} Å of room, and {WIDTH:g} Å.',
         default=None,
         min_length=2,
@@ -133,7 +133,7 @@ class Adsorption(Section):
         default=None,
         min_length=1,
     )
-    coverages: list[Number] = parameter('Molecules per cell (and side).', default=[1, 2], min_length=1)
+    coverages: list[Count] = parameter('Molecules per cell (and side).', default=[1, 2], min_length=1)
     solvent: str | None = parameter(
         'Molecule of a layer of liquid that covers every second structure: name or file.', default=None
     )

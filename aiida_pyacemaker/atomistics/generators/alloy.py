@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 from ..crystals.compositions import (
     TOLERANCE,
     Limits,
@@ -72,16 +72,16 @@ class Alloy(Section):
         'Step of the grid of compositions, which includes all subsystems of the elements.', default=0.25, le=0.5
     )
     ordered: bool = parameter('Whether ordered compounds on the lattices are proposed.', default=True)
-    atoms: Number = parameter('Atoms of the cells of solid solutions, at least.', default=16, ge=1)
-    max_atoms: Number | None = parameter(
+    atoms: Count = parameter('Atoms of the cells of solid solutions, at least.', default=16, ge=1)
+    max_atoms: Count | None = parameter(
         f'Atoms of the cells of solid solutions, at most; null: {GROWTH} times `atoms`.', default=None, ge=1
     )
     occupation: Literal['random', 'sqs', 'both'] = parameter(
         'How sites are occupied: at random, as special quasirandom structures, or first these and then at random.',
         default='random',
     )
-    sqs: Number = parameter('Special quasirandom structures per lattice and composition.', default=1, ge=1)
-    sqs_steps: Number = parameter(
+    sqs: Count = parameter('Special quasirandom structures per lattice and composition.', default=1, ge=1)
+    sqs_steps: Count = parameter(
         'Monte Carlo steps of the search for a special quasirandom structure.', default=3000, ge=1, le=1_000_000
     )
     short_range_order: float | dict[str, float] | None = parameter(

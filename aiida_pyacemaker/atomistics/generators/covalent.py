@@ -17,7 +17,7 @@ from ase.spacegroup import crystal
 from pydantic import Field
 
 from ..checks.overlap import overlapping
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 from ..crystals.elements import check_elements, ground_state
 from .amorphous import DENSITY, amorphous_network, melt_quench, random_packing
 from .stillinger_weber import StillingerWeber
@@ -109,8 +109,8 @@ DEFAULTS: dict[str, tuple[str, ...]] = {
 class Amorphous(Section):
     """Amorphous cells."""
 
-    number: Number = parameter('Amorphous cells of each element or compound.', default=2, ge=0)
-    atoms: Number = parameter(
+    number: Count = parameter('Amorphous cells of each element or compound.', default=2, ge=0)
+    atoms: Count = parameter(
         'Atoms of an amorphous cell, rounded up to a multiple of eight.', default=64, ge=32, le=1000
     )
     method: Literal['network', 'melt_quench'] = parameter(
@@ -127,19 +127,19 @@ class Amorphous(Section):
 class Distortions(Section):
     """Distorted bonds and dihedral angles, for each crystal."""
 
-    bond: Number = parameter('Cells in which one bond is stretched or compressed, for each crystal.', default=2, ge=0)
+    bond: Count = parameter('Cells in which one bond is stretched or compressed, for each crystal.', default=2, ge=0)
     stretch: Annotated[float, Field(gt=0, lt=0.3)] = parameter(
         'Largest change of the bond length, as a fraction.', default=0.12
     )
-    dihedral: Number = parameter('Cells in which atoms turn about one bond, for each crystal.', default=2, ge=0)
+    dihedral: Count = parameter('Cells in which atoms turn about one bond, for each crystal.', default=2, ge=0)
     angle: Annotated[float, Field(gt=0, le=60)] = parameter('Largest turn about a bond.', 'degree', default=20.0)
-    atoms: Number = parameter('Atoms of a distorted cell, at least.', default=16, ge=8)
+    atoms: Count = parameter('Atoms of a distorted cell, at least.', default=16, ge=8)
 
 
 class Interlayer(Section):
     """Scan of the distance between sheets."""
 
-    number: Number = parameter('Distances of each stacking and stack, beside the ideal one.', default=3, ge=0)
+    number: Count = parameter('Distances of each stacking and stack, beside the ideal one.', default=3, ge=0)
     minimum: Annotated[float, Field(gt=0.6)] = parameter('Smallest distance, in units of the ideal one.', default=0.85)
     maximum: Annotated[float, Field(lt=3)] = parameter('Largest distance, in units of the ideal one.', default=1.5)
 
@@ -159,7 +159,7 @@ class Covalent(Section):
         default=None,
         min_length=1,
     )
-    layers: list[Annotated[Number, Field(ge=2, le=10)]] = parameter('Sheets of `layered` structures.', default=[2, 3])
+    layers: list[Annotated[Count, Field(ge=2, le=10)]] = parameter('Sheets of `layered` structures.', default=[2, 3])
     vacuum: Annotated[float, Field(ge=5)] = parameter('Vacuum beside sheets and chains.', 'Å', default=12.0)
     bonds: dict[Annotated[str, Field(pattern='^[A-Z][a-z]?-[A-Z][a-z]?$')], Positive] = parameter(
         'Bond lengths of your own for atoms with four neighbours, such as `Si-Ge: 2.4`.', 'Å', default={}

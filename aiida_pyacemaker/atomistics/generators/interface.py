@@ -18,7 +18,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import make_supercell
 
-from ..core.parameters import Number, Positive, Section, parameter, require
+from ..core.parameters import Count, Positive, Section, parameter, require
 from ..crystals.slabs import (
     OXIDATION,
     Crystal,
@@ -79,21 +79,21 @@ class Interface(Section):
         default=None,
         min_length=1,
     )
-    film_layers: Number = parameter('Planes of atoms of the film, at least.', default=4, ge=1, le=60)
-    substrate_layers: Number = parameter('Planes of atoms of the substrate, at least.', default=4, ge=1, le=60)
+    film_layers: Count = parameter('Planes of atoms of the film, at least.', default=4, ge=1, le=60)
+    substrate_layers: Count = parameter('Planes of atoms of the substrate, at least.', default=4, ge=1, le=60)
     film_thickness: Positive | None = parameter('Least thickness of the film.', 'Å', default=None, le=60)
     substrate_thickness: Positive | None = parameter('Least thickness of the substrate.', 'Å', default=None, le=60)
     max_strain: Positive = parameter('Largest principal strain of the film in the plane.', default=0.05, le=0.3)
     max_area: Positive = parameter('Largest area of the common cell.', 'Å²', default=120.0, le=1000)
-    max_atoms: Number = parameter('Largest number of atoms.', default=120, ge=2)
-    matches: Number = parameter('Matches of each pair of planes that are used, the best ones first.', default=3, ge=1)
+    max_atoms: Count = parameter('Largest number of atoms.', default=120, ge=2)
+    matches: Count = parameter('Matches of each pair of planes that are used, the best ones first.', default=3, ge=1)
     gap: list[Positive] | None = parameter(
         'Distances between the outermost planes of both materials; null: where the atoms touch, and 0.5 Å more.',
         'Å',
         default=None,
         min_length=1,
     )
-    shifts: Number = parameter(
+    shifts: Count = parameter(
         'Positions of the film over the substrate: the first where they come nearest, the others moved at random.',
         default=6,
         ge=1,

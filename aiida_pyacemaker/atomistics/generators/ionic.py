@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from ..checks.duplicates import Duplicates
-from ..core.parameters import Number, Section, parameter
+from ..core.parameters import Count, Section, parameter
 from ..crystals.ionic_lattices import Fit, disordered_crystal, fits, ordered_crystal, suitable_prototypes, summary
 from ..crystals.oxidation import Compound, bond_length, compound_of, compounds_of, radius
 from ..crystals.prototypes import PROTOTYPES
@@ -28,7 +28,7 @@ MOST_OPEN = 1.8
 class Ionic(Section):
     """Charge-neutral crystals of ions."""
 
-    oxidation_states: dict[str, list[Number]] | None = parameter(
+    oxidation_states: dict[str, list[Count]] | None = parameter(
         'Oxidation states that an element may have, such as {Ti: [3, 4], O: [-2]}; null, or an element left out: '
         'those known of the element, common ones first.',
         default=None,
@@ -39,8 +39,8 @@ class Ionic(Section):
         default=None,
         min_length=1,
     )
-    max_formula_atoms: Number = parameter('Atoms of a formula unit that is proposed, at most.', default=8, ge=2, le=20)
-    max_formulas: Number = parameter(
+    max_formula_atoms: Count = parameter('Atoms of a formula unit that is proposed, at most.', default=8, ge=2, le=20)
+    max_formulas: Count = parameter(
         'Formulas that are proposed, at most; each pair of elements that has one, and all elements, come first.',
         default=10,
         ge=1,
@@ -50,14 +50,14 @@ class Ionic(Section):
         default=None,
         min_length=1,
     )
-    prototypes_per_formula: Number = parameter('Prototypes of each formula, at most, the best first.', default=6, ge=1)
-    random_crystals: Number = parameter(
+    prototypes_per_formula: Count = parameter('Prototypes of each formula, at most, the best first.', default=6, ge=1)
+    random_crystals: Count = parameter(
         'Crystals with random positions in random space groups, shared among the formulas.', default=8, ge=0
     )
-    random_atoms: Number = parameter(
+    random_atoms: Count = parameter(
         'Atoms of a random crystal, at most; a formula unit is always possible.', default=12, ge=2, le=64
     )
-    disorder: Number = parameter(
+    disorder: Count = parameter(
         'Crystals of each formula in which cations (or anions) of several elements share sites or have changed places.',
         default=2,
         ge=0,
@@ -65,7 +65,7 @@ class Ionic(Section):
     disorder_mismatch: float = parameter(
         'Largest ratio of the ionic radii of ions that share sites.', default=1.4, ge=1.0, le=3.0
     )
-    atoms: Number = parameter('Atoms of a cell in which ions share sites, at least.', default=16, ge=2, le=128)
+    atoms: Count = parameter('Atoms of a cell in which ions share sites, at least.', default=16, ge=2, le=128)
 
 
 def generate_ionic(elements: list[str], parameters: Ionic, number: int, rng: np.random.Generator) -> list[Atoms]:

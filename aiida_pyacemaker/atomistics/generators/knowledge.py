@@ -20,7 +20,8 @@ import spglib
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from ..core.parameters import MissingLibraryError, Number, Positive, Section, parameter
+from ..core.errors import MissingLibraryError
+from ..core.parameters import Count, Positive, Section, parameter
 from ..core.symmetry import ask
 from ..crystals.elements import ground_state, is_metal
 from ..crystals.plausible import (
@@ -63,24 +64,24 @@ class Knowledge(Section):
         default=None,
         min_length=1,
     )
-    prototypes: Number = parameter('Prototypes per formula, the most plausible first.', default=8, ge=0, le=100)
-    random_crystals: Number = parameter(
+    prototypes: Count = parameter('Prototypes per formula, the most plausible first.', default=8, ge=0, le=100)
+    random_crystals: Count = parameter(
         'Crystals of random symmetry per formula, at most: the last resort where the table has fewer prototypes than '
         'asked for.',
         default=3,
         ge=0,
         le=200,
     )
-    conventional_atoms: Number = parameter(
+    conventional_atoms: Count = parameter(
         'Conventional cells are kept up to this many atoms; larger ones become primitive.', default=24, ge=1
     )
-    max_atoms: Number = parameter('Crystals with more atoms in the primitive cell are left out.', default=60, ge=1)
+    max_atoms: Count = parameter('Crystals with more atoms in the primitive cell are left out.', default=60, ge=1)
     optimade: list[str] | None = parameter(
         'Providers of OPTIMADE databases, or their addresses, that are asked for the formulas: cod, mp, oqmd, ...; '
         'null: the network is not used.',
         default=None,
     )
-    optimade_structures: Number = parameter('Structures per formula and provider.', default=3, ge=1, le=50)
+    optimade_structures: Count = parameter('Structures per formula and provider.', default=3, ge=1, le=50)
     optimade_timeout: Positive = parameter('How long a provider may take.', 's', default=20.0)
 
 

@@ -14,7 +14,7 @@ from ase.neighborlist import neighbor_list
 from pydantic import Field
 
 from ..checks.overlap import overlapping
-from ..core.parameters import Number, Positive, Section, parameter, require
+from ..core.parameters import Count, Positive, Section, parameter, require
 from ..crystals.elements import check_elements, volume_per_atom
 from ..crystals.molecules import COMMON_NAMES, bonded_pairs, check_molecule, get_molecule
 from .force_field import harmonic_hessian, normal_modes, thermal_displacement
@@ -73,14 +73,14 @@ ATTEMPTS = 40
 class Torsions(Section):
     """Turns about the bonds that can turn."""
 
-    number: Number = parameter('Structures of each molecule, at most.', default=40, ge=0)
-    points: Number = parameter('Angles of the grid, for each bond.', default=12, ge=2)
+    number: Count = parameter('Structures of each molecule, at most.', default=40, ge=0)
+    points: Count = parameter('Angles of the grid, for each bond.', default=12, ge=2)
 
 
 class NormalModes(Section):
     """Random displacements along the vibrations, as at a temperature."""
 
-    number: Number = parameter('Structures of each molecule.', default=80, ge=0)
+    number: Count = parameter('Structures of each molecule.', default=80, ge=0)
     temperatures: list[Positive] = parameter(
         'Temperatures, used in turn.', 'K', default=[300.0, 600.0, 1000.0, 1500.0], min_length=1
     )
@@ -89,7 +89,7 @@ class NormalModes(Section):
 class Bonds(Section):
     """Stretched and compressed bonds."""
 
-    number: Number = parameter('Structures of each molecule.', default=24, ge=0)
+    number: Count = parameter('Structures of each molecule.', default=24, ge=0)
     minimum: Annotated[float, Field(gt=0.6, lt=1)] = parameter('Shortest, in units of the length.', default=0.88)
     maximum: Annotated[float, Field(gt=1, lt=3)] = parameter('Longest, in units of the length.', default=1.35)
 
@@ -97,8 +97,8 @@ class Bonds(Section):
 class Clusters(Section):
     """Pairs and triples of molecules in vacuum."""
 
-    number: Number = parameter('Structures of each combination of molecules.', default=60, ge=0)
-    sizes: list[Annotated[Number, Field(ge=2, le=8)]] = parameter(
+    number: Count = parameter('Structures of each combination of molecules.', default=60, ge=0)
+    sizes: list[Annotated[Count, Field(ge=2, le=8)]] = parameter(
         'Molecules in a cluster, used in turn.', default=[2, 2, 2, 3], min_length=1
     )
     closest: Annotated[float, Field(gt=0.5)] = parameter(
@@ -112,8 +112,8 @@ class Clusters(Section):
 class Liquids(Section):
     """Boxes of molecules at random."""
 
-    number: Number = parameter('Structures of each molecule, and of the mixture of all.', default=24, ge=0)
-    molecules: list[Annotated[Number, Field(ge=2, le=500)]] = parameter(
+    number: Count = parameter('Structures of each molecule, and of the mixture of all.', default=24, ge=0)
+    molecules: list[Annotated[Count, Field(ge=2, le=500)]] = parameter(
         'Molecules in a box, used in turn.', default=[4, 6], min_length=1
     )
     density: Positive | None = parameter('null: estimated from the volumes of the atoms.', 'g/cm³', default=None)
@@ -122,8 +122,8 @@ class Liquids(Section):
 class Crystals(Section):
     """Molecular crystals of random symmetry."""
 
-    number: Number = parameter('Structures of each molecule.', default=8, ge=0)
-    max_molecules: Number = parameter('Molecules in a cell, at most.', default=4, ge=1)
+    number: Count = parameter('Structures of each molecule.', default=8, ge=0)
+    max_molecules: Count = parameter('Molecules in a cell, at most.', default=4, ge=1)
 
 
 class Molecular(Section):

@@ -11,7 +11,7 @@ from pydantic import model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..checks.check import Checks
-from ..core.parameters import Number, Section, parameter
+from ..core.parameters import Count, Section, parameter
 from ..crystals.elements import is_metal
 from ..picking.pick import Selection
 from ..variants.clusters import Dimer, Trimer
@@ -50,13 +50,13 @@ MIN_PARENTS, PARENT_SHARE = 20, 0.25
 class Structures(Section):
     """The initial structures: which families of ideal structures, and which variants of them."""
 
-    number: Number | None = parameter(
+    number: Count | None = parameter(
         'Structures altogether, shared among the operations in proportion to their `number`; null: as many as the '
         'operations say, for each phase.',
         default=None,
         ge=1,
     )
-    parents: Number | None = parameter(
+    parents: Count | None = parameter(
         f'Ideal structures that each family proposes at most; null: a quarter of `number`, at least {MIN_PARENTS}.',
         default=None,
         ge=1,

@@ -26,7 +26,8 @@ from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 
 from ..core.configurations import set_labels
-from ..core.parameters import MissingLibraryError, Number, Section, parameter
+from ..core.errors import MissingLibraryError
+from ..core.parameters import Count, Section, parameter
 
 #: Models that come with their package; the first is the default.
 SHIPPED = {
@@ -69,7 +70,7 @@ class Teacher(Section):
         'the calculator is given its path.',
         default={},
     )
-    batch: Number = parameter('How many configurations a job labels.', default=200, ge=1)
+    batch: Count = parameter('How many configurations a job labels.', default=200, ge=1)
     trust_model: bool = parameter(
         'Whether a model file that can hold code (a pickle, as those of SevenNet, CHGNet and MACE are) may be read.',
         default=False,

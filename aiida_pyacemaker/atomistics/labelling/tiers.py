@@ -26,7 +26,7 @@ from ase.neighborlist import neighbor_list
 from pydantic import model_validator
 
 from ..core.configurations import energy_counts, forces_count, labels, set_labels
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 from ..subsets.farthest_point import farthest_point
 from .settings import Settings, differences
 from .suspects import WALL
@@ -58,7 +58,7 @@ class Tiers(Section):
         'Further teachers that have to agree. Without any, configurations have to be like those of the calibration.',
         default=[],
     )
-    calibration: Number = parameter(
+    calibration: Count = parameter(
         'Configurations of a batch that both tiers label.', default=6, ge=MIN_CALIBRATION, le=1000
     )
     max_force_error: Positive = parameter(

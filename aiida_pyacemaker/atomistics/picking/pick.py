@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from ..core.cost import frame_costs
-from ..core.parameters import Number, Section, parameter
+from ..core.parameters import Count, Section, parameter
 from ..potential.potential import AcePotential
 from ..subsets.farthest_point import farthest_point
 from ..subsets.maxvol import maxvol
@@ -28,7 +28,7 @@ class Selection(Section):
         'What structures are compared by: SOAP, or the B-projections of a potential that exists already.',
         default='soap',
     )
-    oversampling: Number = parameter(
+    oversampling: Count = parameter(
         'Candidates that are generated per structure that is chosen.', default=4, ge=1, le=1000
     )
     cost_exponent: float = parameter(

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from ..core.parameters import Number, Positive, parameter
+from ..core.parameters import Count, Positive, parameter
 from ..embedding.parameters import Embedding
 
 Kind = Literal['modes', 'bursts', 'path', 'random']
@@ -23,10 +23,10 @@ class Embed(Embedding):
         'dynamics, frames above `explore.gamma_select` on the way to the halt, displaced at random.',
         default=['path'],
     )
-    candidates_per_halt: Number = parameter('Local candidates of each kind made around a halted frame.', ge=0)
-    select_per_halt: Number = parameter('Frames sent to DFT per halt, the halted one included.', ge=1)
+    candidates_per_halt: Count = parameter('Local candidates of each kind made around a halted frame.', ge=0)
+    select_per_halt: Count = parameter('Frames sent to DFT per halt, the halted one included.', ge=1)
     displacement: Positive = parameter('Displacement of the candidates `modes` and `random`.', unit='Å')
-    max_atoms: Number = parameter('Largest cell that goes to DFT; what is larger is cut to it.', ge=1)
+    max_atoms: Count = parameter('Largest cell that goes to DFT; what is larger is cut to it.', ge=1)
 
     @model_validator(mode='after')
     def _check_numbers(self) -> Embed:

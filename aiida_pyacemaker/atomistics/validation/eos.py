@@ -13,7 +13,7 @@ from ase.eos import EquationOfState
 from scipy.ndimage import label as number_clusters
 
 from ..core.configurations import labels
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 from .elasticity import standard_cell
 
 #: Part of the volume on either side of the minimum that the equations of state are fitted to, and the fewest points.
@@ -34,7 +34,7 @@ class Eos(Section):
     """Over which volumes a crystal is looked at."""
 
     range: Positive = parameter('Largest change of the volume, in parts of it.', default=0.2, lt=0.6)
-    points: Number = parameter('How many volumes.', default=41, ge=7)
+    points: Count = parameter('How many volumes.', default=41, ge=7)
 
 
 #: The section by the name that all properties share.

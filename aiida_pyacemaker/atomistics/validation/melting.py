@@ -41,7 +41,7 @@ from ase import Atoms
 from pydantic import ValidationError
 
 from ..checks.vacuum import detect_vacuum
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 from ..labelling.teachers import lammps_commands, read_teacher
 from ..lammps.files import pair_lines
 from ..potential.potential import AcePotential
@@ -86,7 +86,7 @@ class Melting(Section):
         'coexistence: both phases side by side; z_method: a superheated crystal, an estimate from above.',
         default='coexistence',
     )
-    atoms: Number = parameter('Approximate number of atoms.', ge=100, default=1000)
+    atoms: Count = parameter('Approximate number of atoms.', ge=100, default=1000)
     temperature: Positive | None = parameter(
         'Where the search begins; null: a crystal is heated first.', unit='K', default=None
     )
@@ -95,8 +95,8 @@ class Melting(Section):
     precision: Positive = parameter(
         'The simulation goes on until the standard error is this share of the temperature.', le=0.1, default=0.01
     )
-    steps: Number = parameter('Steps of a simulation, after which is decided how to go on.', ge=2000, default=15000)
-    max_runs: Number = parameter('Most simulations.', ge=1, default=24)
+    steps: Count = parameter('Steps of a simulation, after which is decided how to go on.', ge=2000, default=15000)
+    max_runs: Count = parameter('Most simulations.', ge=1, default=24)
     max_temperature: Positive = parameter('No search above this.', unit='K', default=6000.0)
 
 

@@ -19,7 +19,7 @@ from scipy.interpolate import CubicHermiteSpline
 
 from ..checks.overlap import covalent_distance, element_pairs, shortest_distances
 from ..core.configurations import labels
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 from ..variants.squeeze import nearest_pairs
 from ..variants.supercell import supercell
 from .defects import outcome
@@ -42,7 +42,7 @@ class Pairs(Section):
     closest: Positive = parameter('Shortest distance, as a part of the bond length.', default=0.5, lt=1.0)
     farthest: Positive = parameter('Largest distance of dimers, as a part of the bond length.', default=1.6, gt=1.25)
     step: Positive = parameter('Steps in between, as a part of the bond length.', default=0.05, lt=0.2)
-    atoms: Number = parameter('The crystal is repeated until it has so many atoms.', default=32, ge=2)
+    atoms: Count = parameter('The crystal is repeated until it has so many atoms.', default=32, ge=2)
 
 
 Parameters = Pairs

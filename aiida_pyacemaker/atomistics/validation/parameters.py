@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 from .melting import Melting
 
 Property = Literal[
@@ -66,10 +66,10 @@ class Validate(Section):
 
     energy_rmse: Positive = parameter('Largest energy error on the held-out set.', unit='eV/atom')
     force_rmse: Positive = parameter('Largest force error on the held-out set.', unit='eV/Å')
-    test_per_round: Number = parameter(
+    test_per_round: Count = parameter(
         'Frames of every round of the last stage without a halt that go to the held-out set.', ge=0
     )
-    train_per_round: Number = parameter(
+    train_per_round: Count = parameter(
         'Frames of these rounds, the most informative ones, that are learned once the last stage has passed, or of a '
         'round in which a simulation broke off and nothing was above gamma_select.',
         ge=0,
@@ -77,11 +77,11 @@ class Validate(Section):
     properties: list[Property] = parameter(
         'What of the crystals is looked at once the loop has converged; an empty list: only the errors.'
     )
-    max_crystals: Number = parameter('How many phases are looked at.', ge=1)
+    max_crystals: Count = parameter('How many phases are looked at.', ge=1)
     references: list[Literal['eos', 'elasticity']] = parameter(
         'What of it is also computed by the oracle of the labels, to be compared; each crystal takes 20 to 60 labels.'
     )
-    max_requests: Number = parameter(
+    max_requests: Count = parameter(
         'How often the loop labels what a failed judgement asks for, and goes on, before it gives up.', ge=0
     )
     melting: Melting = parameter('How the melting point is found.', default=Melting())

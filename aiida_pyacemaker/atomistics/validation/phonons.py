@@ -38,7 +38,7 @@ from phonopy.structure.atoms import PhonopyAtoms
 from ..checks.supercell import perpendicular_widths
 from ..checks.vacuum import vacuum_axes
 from ..core.configurations import labels
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 
 #: Å; positions of a relaxed crystal obey its symmetry to this.
 SYMPREC = 1e-3
@@ -68,10 +68,10 @@ class PhononParameters(Section):
     width: Positive = parameter(
         'How far an atom should be from its image: twice the range of the forces.', unit='Å', default=20.0
     )
-    max_atoms: Number = parameter('Atoms of the supercell at most.', default=350, ge=1)
+    max_atoms: Count = parameter('Atoms of the supercell at most.', default=350, ge=1)
     displacement: Positive = parameter('How far an atom is displaced.', unit='Å', default=0.01)
     mesh: Positive = parameter('Length whose ratio to a lattice vector is the number of wave vectors.', default=60.0)
-    path_points: Number = parameter('Wave vectors on the longest segment of the path.', default=51, ge=2)
+    path_points: Count = parameter('Wave vectors on the longest segment of the path.', default=51, ge=2)
 
 
 Parameters = PhononParameters

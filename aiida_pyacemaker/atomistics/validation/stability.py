@@ -30,7 +30,7 @@ from ..checks.pairs import periodic_pairs
 from ..checks.radii import contact_distance
 from ..checks.vacuum import vacuum_axes
 from ..core.configurations import labels
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 from ..core.symmetry import ask
 from .evaluator import Evaluator
 from .phonons import SYMPREC
@@ -72,11 +72,11 @@ class StabilityParameters(Section):
     hot: Positive | None = parameter(
         'Of the run at constant volume. Without it, twice that melting temperature.', unit='K', default=None
     )
-    atoms: Number = parameter('Atoms at least.', default=32, ge=1)
-    steps: Number = parameter('Of each run.', default=600, ge=100)
+    atoms: Count = parameter('Atoms at least.', default=32, ge=1)
+    steps: Count = parameter('Of each run.', default=600, ge=100)
     timestep: Positive | None = parameter('Without it, by the lightest atom.', unit='fs', default=None)
     seconds: Positive = parameter('A run ends after this time, however many steps it has made.', unit='s', default=60.0)
-    seed: Number = parameter('Of the velocities.', default=1, ge=0)
+    seed: Count = parameter('Of the velocities.', default=1, ge=0)
 
 
 Parameters = StabilityParameters

@@ -19,7 +19,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.constraints import FixCartesian
 
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 from ..crystals.slabs import Crystal, as_crystal, make_slab, stack_planes, terminations, with_vacuum
 from ..variants import NotApplicableError
 from .defects import STEPS, energies, outcome, require_crystal
@@ -41,7 +41,7 @@ RATIOS = (1.4, 2.0)
 class StackingFault(Section):
     """How stacking faults are computed."""
 
-    layers: Number = parameter('Close-packed planes of the slab; the fault is in its middle.', default=12, ge=4)
+    layers: Count = parameter('Close-packed planes of the slab; the fault is in its middle.', default=12, ge=4)
     vacuum: Positive = parameter('Vacuum between slabs.', unit='Å', default=12.0)
 
 

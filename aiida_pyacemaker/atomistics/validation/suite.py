@@ -19,7 +19,7 @@ from ase.calculators.calculator import Calculator
 from pydantic import ValidationError
 
 from ..core.configurations import labels, set_labels
-from ..core.parameters import Number, Section, parameter
+from ..core.parameters import Count, Section, parameter
 from ..core.plain import plain
 from ..fitting.predictions import predict
 from ..fitting.references import align_energies, least_squares
@@ -50,7 +50,7 @@ class Suite(Section):
 
     properties: list[Property] = parameter('What of the crystals is looked at.', default=list(SUITE))
     settings: dict[Property, dict[str, Any]] = parameter('Keys of single properties, by property.', default={})
-    processes: Number = parameter('How many work side by side.', default=2, ge=1)
+    processes: Count = parameter('How many work side by side.', default=2, ge=1)
 
 
 def read_suite(given: dict[str, Any]) -> Suite:

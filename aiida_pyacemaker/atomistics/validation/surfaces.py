@@ -19,7 +19,7 @@ import numpy as np
 from ase import Atoms, units
 
 from ..core.configurations import labels
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 from ..crystals.slabs import (
     Crystal,
     Miller,
@@ -48,10 +48,10 @@ FEW = 4
 class Surfaces(Section):
     """Which surfaces are computed, and how."""
 
-    number: Number = parameter('How many low-index planes, those that break few bonds first.', default=3, ge=1)
+    number: Count = parameter('How many low-index planes, those that break few bonds first.', default=3, ge=1)
     thickness: Positive = parameter('Least thickness of a slab.', unit='Å', default=12.0)
     vacuum: Positive = parameter('Vacuum between slabs.', unit='Å', default=12.0)
-    max_atoms: Number = parameter('Surfaces whose slabs have more atoms are left out.', default=150, ge=1)
+    max_atoms: Count = parameter('Surfaces whose slabs have more atoms are left out.', default=150, ge=1)
 
 
 Parameters = Surfaces

@@ -28,7 +28,7 @@ from ase.geometry import get_distances
 
 from ..checks.fingerprint import reduced_composition
 from ..core.configurations import labels
-from ..core.parameters import Number, Section, parameter
+from ..core.parameters import Count, Section, parameter
 from ..variants.supercell import supercell
 from .defects import FORCE, STEPS, energies, outcome, require_crystal
 from .evaluator import Evaluator
@@ -46,8 +46,8 @@ INWARD, SHAKE, SEED = (0.0, 0.2), 0.05, 1
 class Vacancy(Section):
     """How vacancies are computed."""
 
-    atoms: Number = parameter('The conventional cell is repeated until it has so many atoms.', default=96, ge=2)
-    max_sites: Number = parameter('Inequivalent sites of an element that are looked at.', default=3, ge=1)
+    atoms: Count = parameter('The conventional cell is repeated until it has so many atoms.', default=96, ge=2)
+    max_sites: Count = parameter('Inequivalent sites of an element that are looked at.', default=3, ge=1)
 
 
 Parameters = Vacancy

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from ..checks.overlap import covalent_distance
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 
 #: Side (Å) of the box of a free atom.
 BOX = 10.0
@@ -23,7 +23,7 @@ ATTEMPTS = 200
 class Dimer(Section):
     """Two atoms at distances from the repulsive wall to where they hardly feel each other; every pair of elements."""
 
-    number: Number = parameter('Distances per pair of elements.', default=0, ge=0)
+    number: Count = parameter('Distances per pair of elements.', default=0, ge=0)
     closest: Positive = parameter(
         'Smallest distance, as a fraction of the sum of the covalent radii.', default=0.6, le=1.0
     )
@@ -36,7 +36,7 @@ class Dimer(Section):
 class Trimer(Section):
     """Three atoms at random short distances and angles; every triple of elements."""
 
-    number: Number = parameter('Structures per triple of elements.', default=0, ge=0)
+    number: Count = parameter('Structures per triple of elements.', default=0, ge=0)
     closest: Positive = parameter(
         'Smallest distance, as a fraction of the sum of the covalent radii.', default=0.6, le=1.0
     )

@@ -17,7 +17,7 @@ from ase.geometry import find_mic
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from ..core.parameters import Number, Section, parameter
+from ..core.parameters import Count, Section, parameter
 from . import NotApplicableError
 from .common import charges, disturb, host_atoms, record, remembered, require_solid
 from .supercell import supercell
@@ -28,7 +28,7 @@ ROOM = 0.78
 #: Largest number of ions of one kind in a neutral set.
 MOST_IONS = 8
 
-Count = Annotated[Number, Field(ge=1, le=100)]
+DefectsPerCell = Annotated[Count, Field(ge=1, le=100)]
 
 
 def _check_missing(counts: list[int], atoms: int, each: int) -> None:
@@ -50,9 +50,9 @@ def _check_missing(counts: list[int], atoms: int, each: int) -> None:
 class Vacancy(Section):
     """Atoms taken out at random; of ions a neutral set (Schottky defect)."""
 
-    number: Number = parameter('Structures with vacancies per phase.', default=4, ge=0)
-    atoms: Number = parameter('The parent is repeated until it has so many atoms.', default=32, ge=2)
-    count: list[Count] = parameter(
+    number: Count = parameter('Structures with vacancies per phase.', default=4, ge=0)
+    atoms: Count = parameter('The parent is repeated until it has so many atoms.', default=32, ge=2)
+    count: list[DefectsPerCell] = parameter(
         'Vacancies (of ions: neutral sets of them) per cell, used in turn; with `atoms` this is their density.',
         default=[1],
         min_length=1,
@@ -67,9 +67,9 @@ class Vacancy(Section):
 class Divacancy(Section):
     """Two neighbouring atoms taken out; of ions a neutral cluster of neighbours (bound Schottky defect)."""
 
-    number: Number = parameter('Structures with di-vacancies per phase.', default=0, ge=0)
-    atoms: Number = parameter('The parent is repeated until it has so many atoms.', default=32, ge=3)
-    count: list[Count] = parameter('Di-vacancies per cell, used in turn.', default=[1], min_length=1)
+    number: Count = parameter('Structures with di-vacancies per phase.', default=0, ge=0)
+    atoms: Count = parameter('The parent is repeated until it has so many atoms.', default=32, ge=3)
+    count: list[DefectsPerCell] = parameter('Di-vacancies per cell, used in turn.', default=[1], min_length=1)
 
     @model_validator(mode='after')
     def _check_count(self) -> Divacancy:
@@ -80,19 +80,19 @@ class Divacancy(Section):
 class Interstitial(Section):
     """Atoms added in the largest voids of the crystal; of ions one is moved there (Frenkel pair)."""
 
-    number: Number = parameter('Structures with interstitials per phase.', default=0, ge=0)
-    atoms: Number = parameter('The parent is repeated until it has so many atoms.', default=32, ge=1)
-    count: list[Count] = parameter('Interstitials per cell, used in turn.', default=[1], min_length=1)
+    number: Count = parameter('Structures with interstitials per phase.', default=0, ge=0)
+    atoms: Count = parameter('The parent is repeated until it has so many atoms.', default=32, ge=1)
+    count: list[DefectsPerCell] = parameter('Interstitials per cell, used in turn.', default=[1], min_length=1)
     element: str | None = parameter('Element that is put in; null: those of the parent in turn.', default=None)
-    voids: Number = parameter('How many inequivalent voids are used in turn, the largest first.', default=3, ge=1)
+    voids: Count = parameter('How many inequivalent voids are used in turn, the largest first.', default=3, ge=1)
 
 
 class Antisite(Section):
     """Unlike atoms that have changed places; of ions only those of equal charge (cation disorder)."""
 
-    number: Number = parameter('Structures with antisites per phase.', default=0, ge=0)
-    atoms: Number = parameter('The parent is repeated until it has so many atoms.', default=32, ge=2)
-    count: list[Count] = parameter('Antisites per cell, used in turn.', default=[1], min_length=1)
+    number: Count = parameter('Structures with antisites per phase.', default=0, ge=0)
+    atoms: Count = parameter('The parent is repeated until it has so many atoms.', default=32, ge=2)
+    count: list[DefectsPerCell] = parameter('Antisites per cell, used in turn.', default=[1], min_length=1)
     kind: Literal['swap', 'substitute'] = parameter(
         'Two atoms change places; or one becomes an atom of the other element, which changes the composition.',
         default='swap',

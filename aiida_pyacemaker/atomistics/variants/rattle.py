@@ -11,7 +11,7 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from pydantic import Field
 
-from ..core.parameters import Number, Section, parameter, require
+from ..core.parameters import Count, Section, parameter, require
 from .common import STRAIN, periodic_axes, random_strain, record, strain_in_place
 from .supercell import supercell
 
@@ -30,14 +30,14 @@ Width = Annotated[float, Field(ge=0.0, le=1.0)]
 class Rattle(Section):
     """Cells whose atoms are displaced at random, strained by up to 3 % where there is no vacuum."""
 
-    number: Number = parameter('Rattled structures per phase.', default=24, ge=0)
+    number: Count = parameter('Rattled structures per phase.', default=24, ge=0)
     amplitude: list[Width] = parameter(
         'Standard deviations of the displacement in each Cartesian direction, used in turn.',
         unit='Å',
         default=[0.05, 0.1, 0.2],
         min_length=1,
     )
-    atoms: Number = parameter('The parent is repeated until it has so many atoms.', default=16, ge=1)
+    atoms: Count = parameter('The parent is repeated until it has so many atoms.', default=16, ge=1)
     scaled: bool = parameter(
         'Whether small atoms (H, C, N, O, F) are displaced less, in proportion to their covalent radius, for their '
         'bonds are short and stiff; `gaussian` only.',
@@ -60,7 +60,7 @@ class Test(Section):
 
     __test__: ClassVar[bool] = False  # its name is none of pytest's business
 
-    number: Number = parameter('Held-out structures per phase.', default=8, ge=0)
+    number: Count = parameter('Held-out structures per phase.', default=8, ge=0)
 
 
 def rattle(parent: Atoms, parameters: Rattle, rng: np.random.Generator, index: int, total: int) -> Atoms:

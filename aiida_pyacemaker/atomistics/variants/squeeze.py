@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 
 from ..checks.overlap import covalent_distance
-from ..core.parameters import Number, Section, parameter
+from ..core.parameters import Count, Section, parameter
 from . import NotApplicableError
 from .common import DISPLACEMENT, record, require_solid
 from .supercell import supercell
@@ -27,10 +27,10 @@ class Squeeze(Section):
     comes too close once is lost. A few such cells keep them apart.
     """
 
-    number: Number = parameter('Cells with a squeezed pair per phase.', default=0, ge=0)
+    number: Count = parameter('Cells with a squeezed pair per phase.', default=0, ge=0)
     closest: float = parameter('Smallest distance, as a fraction of that before.', default=0.65, gt=0.0, lt=1.0)
     farthest: float = parameter('Largest distance, as a fraction of that before.', default=0.86, gt=0.0, lt=1.0)
-    atoms: Number = parameter('The parent is repeated until it has so many atoms.', default=16, ge=2)
+    atoms: Count = parameter('The parent is repeated until it has so many atoms.', default=16, ge=2)
 
 
 def squeeze(parent: Atoms, parameters: Squeeze, rng: np.random.Generator, index: int, total: int) -> Atoms:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
-from ..core.parameters import Number, Section, parameter
+from ..core.parameters import Count, Section, parameter
 from .common import allowed_strain, periodic_axes, random_strain, record, require_periodic, strain_in_place
 
 #: What a volume scan changes, by the number of directions without vacuum.
@@ -15,21 +15,21 @@ CHANGES = {1: 'length_change', 2: 'area_change', 3: 'volume_change'}
 class Eos(Section):
     """Isotropic volume scan; of slabs and layers the isotropic scan of their area."""
 
-    number: Number = parameter('Structures of the scan per phase.', default=9, ge=0)
+    number: Count = parameter('Structures of the scan per phase.', default=9, ge=0)
     range: float = parameter('Largest change of the volume, as a fraction: ±.', default=0.10, ge=0.0, le=0.5)
 
 
 class Strain(Section):
     """Random homogeneous strain, all six components."""
 
-    number: Number = parameter('Strained structures per phase.', default=8, ge=0)
+    number: Count = parameter('Strained structures per phase.', default=8, ge=0)
     amplitude: float = parameter('Largest component of the strain: ±.', default=0.05, ge=0.0, le=0.2)
 
 
 class Shear(Section):
     """Random pure shear: the angles change, the volume to first order not; of slabs and layers in the plane."""
 
-    number: Number = parameter('Sheared structures per phase.', default=4, ge=0)
+    number: Count = parameter('Sheared structures per phase.', default=4, ge=0)
     amplitude: float = parameter('Largest component of the strain: ±.', default=0.05, ge=0.0, le=0.2)
 
 

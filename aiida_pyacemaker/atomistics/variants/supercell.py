@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import make_supercell
 
 from ..checks.supercell import perpendicular_widths
-from ..core.parameters import Number, Positive, Section, parameter
+from ..core.parameters import Count, Positive, Section, parameter
 from .common import label, periodic_axes, record, remembered
 
 #: Lattice vectors that are tried as axes of a wide supercell are at most this much longer than the width,
@@ -32,13 +32,13 @@ class Supercell(Section):
         unit='Å',
         default=None,
     )
-    max_atoms: Number = parameter('Most atoms that a wide cell may have.', default=256, ge=1)
+    max_atoms: Count = parameter('Most atoms that a wide cell may have.', default=256, ge=1)
 
 
 class Pristine(Section):
     """The parent as it is."""
 
-    number: Number = parameter('Undisturbed structures per phase.', default=1, ge=0)
+    number: Count = parameter('Undisturbed structures per phase.', default=1, ge=0)
 
 
 def pristine(parent: Atoms, parameters: Pristine, rng: np.random.Generator, index: int, total: int) -> Atoms:

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.geometry import minkowski_reduce
 from pydantic import Field
 
-from ..core.parameters import Number, Positive, Section, parameter, require
+from ..core.parameters import Count, Positive, Section, parameter, require
 from . import NotApplicableError
 from .common import charges, disturb, label, record, remembered, require_solid, vacuum_axes
 
@@ -22,13 +22,13 @@ IRREGULAR = ('amorphous',)
 #: Free space (Å) along the normal that tells a slab from a bulk: a check of what comes out of the library.
 TOLERANCE = 0.2
 
-Miller = Annotated[list[Number], Field(min_length=3, max_length=3)]
+Miller = Annotated[list[Count], Field(min_length=3, max_length=3)]
 
 
 class Surface(Section):
     """Free surfaces cut from a bulk crystal, first as cut, then rattled and strained in their plane."""
 
-    number: Number = parameter('Slabs per phase.', default=0, ge=0)
+    number: Count = parameter('Slabs per phase.', default=0, ge=0)
     miller: list[Miller] | None = parameter(
         'Miller indices (of the conventional cell) of the planes, used in turn; null: those with indices up to 1.',
         default=None,
@@ -36,7 +36,7 @@ class Surface(Section):
     )
     thickness: Positive = parameter('Least thickness of the slab.', unit='Å', default=7.0)
     vacuum: Positive = parameter('Vacuum between slabs.', unit='Å', default=12.0)
-    max_atoms: Number = parameter('Slabs with more atoms are left out.', default=64, ge=1)
+    max_atoms: Count = parameter('Slabs with more atoms are left out.', default=64, ge=1)
 
 
 def surface(parent: Atoms, parameters: Surface, rng: np.random.Generator, index: int, total: int) -> Atoms:

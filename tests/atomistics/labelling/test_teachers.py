@@ -13,7 +13,7 @@ from ase.calculators.emt import EMT
 from pydantic import ValidationError
 
 from aiida_pyacemaker.atomistics.core.configurations import labels
-from aiida_pyacemaker.atomistics.core.parameters import MissingLibraryError
+from aiida_pyacemaker.atomistics.core.errors import MissingLibraryError
 from aiida_pyacemaker.atomistics.labelling.teachers import Teacher, get_settings, label_frames, make_teacher
 
 EAM_PARAMETERS = {'elements': ['Ni', 'Cu'], 'pair_style': 'eam/alloy', 'pair_coeff': ['* * CuNi.eam.alloy Ni Cu']}

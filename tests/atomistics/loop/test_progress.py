@@ -102,7 +102,7 @@ def test_the_state_is_plain():
 
 def test_keys_are_those_of_the_section():
     """The section that the proof is run with is one that the run file allows."""
-    from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
+    from aiida_pyacemaker.runfile import resolve_runfile
 
     parameters = resolve_runfile({'system': {'elements': ['Al']}}).to_dict()
     proof = Explore.model_validate(Progress(parameters).proof())

@@ -10,7 +10,7 @@ from ase.build import bulk
 from aiida_pyacemaker.atomistics.validation.choose import choose_crystals
 from aiida_pyacemaker.atomistics.validation.gate import AT_LEAST, judge
 from aiida_pyacemaker.atomistics.validation.parameters import Gate
-from aiida_pyacemaker.workflows.protocols.runfile import protocol_defaults, resolve_runfile
+from aiida_pyacemaker.runfile import protocol_defaults, resolve_runfile
 
 PARAMETERS = resolve_runfile({'system': {'elements': ['Al']}}).to_dict()['validate']
 PAIR = {'distances': [1.4, 2.0, 2.8], 'energies': [20.0, 5.0, 0.0], 'shortest': 1.4, 'monotone': True, 'hole': None}

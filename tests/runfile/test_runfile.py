@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aiida_pyacemaker.workflows.protocols.runfile import (
+from aiida_pyacemaker.runfile import (
     RunFileError,
     iterate_fields,
     load_protocols,
     load_runfile,
-    nearest_element,
     protocol_defaults,
     resolve_runfile,
 )
+from aiida_pyacemaker.runfile.errors import nearest_element
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[2]
 ALUMINIUM = {'system': {'elements': ['Al']}}
 
 

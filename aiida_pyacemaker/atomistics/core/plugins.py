@@ -1,0 +1,60 @@
+"""Plug-ins by entry point: what a socket (oracle, explorer, family, property) finds, ours and a stranger's alike."""
+
+from __future__ import annotations
+
+import functools
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from .errors import InputError
+
+#: The groups of entry points of the four sockets.
+ORACLES = 'pyacemaker.oracles'
+EXPLORERS = 'pyacemaker.explorers'
+FAMILIES = 'pyacemaker.families'
+PROPERTIES = 'pyacemaker.properties'
+
+
+@functools.cache
+def find_plugins(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name, ours first; nothing is imported yet.
+
+    Ours keep the order of `pyproject.toml`; plug-ins of other packages follow, sorted by name.
+
+    :raises InputError: if two packages give a plug-in the same name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for entry in sorted(entry_points(group=group), key=lambda entry: '' if _is_ours(entry) else entry.name):
+        if entry.name in found:
+            both = f'{found[entry.name].value} and {entry.value}'
+            raise InputError(
+                group, f'two plug-ins are called {entry.name!r}: {both}', 'uninstall one of their packages'
+            )
+        found[entry.name] = entry
+    return found
+
+
+def _is_ours(entry: EntryPoint) -> bool:
+    return entry.value.startswith('aiida_pyacemaker.')
+
+
+@functools.cache
+def load_plugins(group: str) -> dict[str, Any]:
+    """Import and return all plug-ins of a group by name."""
+    return {name: load_plugin(group, name, group) for name in find_plugins(group)}
+
+
+def load_plugin(group: str, name: str, key: str) -> Any:
+    """Import and return one plug-in.
+
+    :param key: of the run file where its name was given, for the message.
+    :raises InputError: if there is none of this name, or it cannot be imported.
+    """
+    known = find_plugins(group)
+    if name not in known:
+        raise InputError(key, f'there is no plug-in {name!r}', f'known are {", ".join(known)}')
+    try:
+        return known[name].load()
+    except (ImportError, AttributeError) as exception:
+        problem = f'the plug-in {name!r} ({known[name].value}) cannot be imported: {exception}'
+        raise InputError(key, problem, 'repair or uninstall its package') from exception

@@ -1,0 +1,337 @@
+"""The sections of a run file, assembled from the sections of the science floor."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import (
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from aiida_pyacemaker.atomistics.core.parameters import Count, Positive, Section, parameter
+from aiida_pyacemaker.atomistics.explorers.parameters import Explore
+from aiida_pyacemaker.atomistics.fitting.parameters import Fit
+from aiida_pyacemaker.atomistics.generators.plan import Structures
+from aiida_pyacemaker.atomistics.io.files import list_files
+from aiida_pyacemaker.atomistics.labelling.incar import Vasp
+from aiida_pyacemaker.atomistics.labelling.teachers import Teacher
+from aiida_pyacemaker.atomistics.labelling.tiers import Tiers
+from aiida_pyacemaker.atomistics.selection.parameters import Embed
+from aiida_pyacemaker.atomistics.validation.parameters import Validate
+
+from .errors import RunFileError, _symbols, nearest_element
+
+
+class System(Section):
+    """What the potential is for."""
+
+    elements: list[str] = parameter('Chemical symbols of the elements that the potential describes.', min_length=1)
+
+    @field_validator('elements', mode='before')
+    @classmethod
+    def _check_elements(cls, value: Any) -> Any:
+        if not isinstance(value, list) or not value:
+            raise PydanticCustomError('elements', 'a list of chemical symbols is needed, for example [Al]')
+        for element in value:
+            if element is False:  # YAML 1.1 reads No as a boolean
+                raise PydanticCustomError('elements', "YAML reads No as `false`; write nobelium in quotes, 'No'")
+            if not isinstance(element, str) or element not in _symbols():
+                near = nearest_element(element) if isinstance(element, str) else None
+                remedy = f'did you mean {near}?' if near else 'use symbols of the periodic table, for example [Al]'
+                raise PydanticCustomError('elements', f'{element!r} is not a chemical element; {remedy}')
+        twice = sorted({element for element in value if value.count(element) > 1})
+        if twice:
+            raise PydanticCustomError('elements', f'{twice[0]} is listed more than once; list each element once')
+        return value
+
+
+class Codes(Section):
+    """The AiiDA codes of the engines, as ``label@computer``."""
+
+    pw: str = parameter('Quantum ESPRESSO `pw.x`, for the labels.', min_length=1)
+    lammps: str = parameter('LAMMPS with ML-PACE, for the exploration.', min_length=1)
+    worker: str = parameter(
+        '`pyacemaker-worker`, for fits, selection and errors; its Python has python-ace.', min_length=1
+    )
+    teacher: str | None = parameter(
+        '`pyacemaker-worker` in the Python that has the teacher potential; null: `codes.worker`.',
+        default=None,
+        min_length=1,
+    )
+    vasp: str | None = parameter('VASP, for labels by the oracle `vasp`.', default=None, min_length=1)
+
+
+class Resources(Section):
+    """The resources of a job, as AiiDA's scheduler plugins name them."""
+
+    num_machines: Count | None = parameter('Machines.', default=None, ge=1)
+    num_mpiprocs_per_machine: Count | None = parameter('MPI processes on each machine.', default=None, ge=1)
+    num_cores_per_machine: Count | None = parameter('Cores taken on each machine.', default=None, ge=1)
+    num_cores_per_mpiproc: Count | None = parameter('Cores of each MPI process.', default=None, ge=1)
+    tot_num_mpiprocs: Count | None = parameter('MPI processes altogether.', default=None, ge=1)
+    parallel_env: str | None = parameter('Parallel environment (SGE).', default=None)
+
+
+class JobOptions(Section):
+    """AiiDA's `metadata.options` of the jobs of one code."""
+
+    resources: Resources = parameter('Machines, processes and cores of a job.', default=Resources())
+    queue_name: str | None = parameter('Queue or partition.', default=None)
+    account: str | None = parameter('Account that is charged.', default=None)
+    qos: str | None = parameter('Quality of service.', default=None)
+    max_wallclock_seconds: Count | None = parameter('Longest time of a job.', unit='s', default=None, ge=60)
+    max_memory_kb: Count | None = parameter('Memory of a job.', unit='kB', default=None, ge=1)
+    withmpi: bool | None = parameter("Whether to start the engine through the computer's `mpirun`.", default=None)
+    environment_variables: dict[str, str] | None = parameter('Environment variables of the job.', default=None)
+    prepend_text: str | None = parameter('Lines of the job script before the engine.', default=None)
+    custom_scheduler_commands: str | None = parameter(
+        'More lines for the scheduler, such as `#SBATCH ...`.', default=None
+    )
+
+    @model_serializer(mode='wrap')
+    def _only_given(self, handler: Any) -> dict[str, Any]:
+        """Leave out what was not given: AiiDA has defaults of its own."""
+        content = handler(self)
+        content['resources'] = {key: value for key, value in content['resources'].items() if value is not None}
+        return {key: value for key, value in content.items() if value is not None and value != {}}
+
+
+class Options(Section):
+    """What the scheduler is asked for, per code."""
+
+    pw: JobOptions = parameter('Jobs of `codes.pw`.')
+    lammps: JobOptions = parameter('Jobs of `codes.lammps`.')
+    worker: JobOptions = parameter('Jobs of `codes.worker`.')
+    teacher: JobOptions = parameter('Jobs of `codes.teacher`.', default=JobOptions())
+    vasp: JobOptions = parameter('Jobs of `codes.vasp`.', default=JobOptions())
+
+
+#: Keys of the families that take a file where they take a formula or the name of a molecule.
+FILE_KEYS = {
+    'alloy': ('lattice_files',),
+    'interface': ('film', 'substrate'),
+    'adsorption': ('slab', 'molecules'),
+    'molecular': ('molecules',),
+}
+
+
+class InitialStructures(Structures):
+    """The initial structures: which families of ideal structures, and which variants of them."""
+
+    @model_validator(mode='before')
+    @classmethod
+    def _find_family_files(cls, value: Any, info: ValidationInfo) -> Any:
+        """Make the paths of files that families are given absolute; what is no file is a formula or a name."""
+        if not isinstance(value, dict):
+            return value
+        directory = (info.context or {}).get('directory', Path.cwd())
+        found = dict(value)
+        for family, keys in FILE_KEYS.items():
+            section = found.get(family)
+            if isinstance(section, dict):
+                changed = {key: _absolute(section[key], directory) for key in keys if key in section}
+                found[family] = {**section, **changed}
+        return found
+
+    def all_files(self) -> list[Path]:
+        """Return the files that the structures come from, those of the families included."""
+        named = [getattr(getattr(self, family), key) for family, keys in FILE_KEYS.items() if getattr(self, family)
+                 for key in keys]  # fmt: skip
+        flat = [name for item in named for name in (item if isinstance(item, list) else [item]) if name]
+        return [*list_files(self.files), *(Path(name) for name in flat if Path(name).is_file())]
+
+    @field_validator('files', mode='before')
+    @classmethod
+    def _find_files(cls, value: Any, info: ValidationInfo) -> Any:
+        """Make the paths absolute, so that they mean the same wherever the run file is used."""
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            return value
+        directory = (info.context or {}).get('directory', Path.cwd())
+        paths = [str(directory / Path(name).expanduser()) for name in value]
+        try:
+            missing = [path for path in list_files(paths) if not path.is_file()]
+        except ValueError as exception:
+            message = str(exception).removeprefix('structures.files: ')
+            raise PydanticCustomError('files', '{message}', {'message': message}) from None
+        if missing:
+            raise PydanticCustomError('files', f'there is no file `{missing[0]}`; paths are relative to the run file')
+        return paths
+
+
+class Label(Section):
+    """The labels: energies, forces and stresses, by DFT or by a teacher potential."""
+
+    oracle: Literal['qe', 'vasp', 'teacher', 'tiered'] = parameter(
+        'Who labels: Quantum ESPRESSO, VASP, a teacher potential, or a teacher where it is sure and DFT elsewhere.',
+        default='qe',
+    )
+    pseudo_family: str | None = parameter(
+        'Pseudopotential family of the profile; null: the first known one that covers the elements.', min_length=1
+    )
+    kpoints_distance: float = parameter('Distance of k-points.', unit='1/Å', gt=0, le=2)
+    ecutwfc: Positive | None = parameter('Cutoff of the wave functions; null: what the family recommends.', unit='Ry')
+    ecutrho: Positive | None = parameter('Cutoff of the density; null: what the family recommends.', unit='Ry')
+    smearing: Literal['cold', 'gaussian', 'methfessel-paxton', 'fermi-dirac'] = parameter('Kind of smearing.')
+    degauss: Positive = parameter('Width of the smearing.', unit='Ry')
+    spin: Literal['auto', 'none'] = parameter(
+        'Spin polarisation where an element is magnetic, with a ferromagnetic start, or none at all.', default='auto'
+    )
+    dipole_correction: bool = parameter('Correct the dipole of slabs with two different sides.', default=True)
+    max_force: Positive = parameter(
+        'A label with a larger force is put aside until it is confirmed.', unit='eV/Å', default=50.0
+    )
+    max_energy_deviation: Positive = parameter(
+        'So is one whose energy is further from that of its like.', unit='eV/atom', default=5.0
+    )
+    mix_settings: bool = parameter('Allow labels of different settings in one data set.', default=False)
+    clean_workdir: bool = parameter('Remove the scratch of a calculation as soon as its label is safe.', default=True)
+    max_concurrent: Count = parameter('Calculations that run at the same time.', ge=1)
+    max_failed_fraction: float = parameter('Fraction of the calculations of a step that may fail.', ge=0, le=1)
+    max_wallclock_seconds: Count = parameter('Longest time of one calculation.', unit='s', ge=60)
+    teacher: Teacher = parameter('The teacher potential of the oracles `teacher` and `tiered`.', default=Teacher())
+    vasp: Vasp | None = parameter('What the oracle `vasp` needs beside the keys above.', default=None)
+    tiers: Tiers = parameter('Where the teacher of the oracle `tiered` is sure.', default=Tiers())
+
+    @model_validator(mode='after')
+    def _check_vasp(self) -> Label:
+        if self.vasp is None and 'vasp' in (self.oracle, self.tiers.expensive if self.oracle == 'tiered' else None):
+            raise PydanticCustomError('vasp', 'the oracle vasp needs the section `vasp` with a `potential_family`')
+        return self
+
+    @model_validator(mode='after')
+    def _check_cutoffs(self) -> Label:
+        if (self.ecutwfc is None) != (self.ecutrho is None):
+            raise PydanticCustomError('cutoffs', 'ecutwfc and ecutrho belong together; give both, or null for both')
+        if self.ecutwfc and self.ecutrho and self.ecutrho < 4 * self.ecutwfc:
+            raise PydanticCustomError(
+                'cutoffs',
+                f'ecutrho ({self.ecutrho:g} Ry) is below 4 ecutwfc ({4 * self.ecutwfc:g} Ry); raise it or give null',
+            )
+        return self
+
+
+class Production(Section):
+    """The fit of all data at the end, whose potential is the result if it beats the one that explored."""
+
+    mode: Literal['linear', 'nonlinear'] = parameter('As `train.mode`.', default='linear')
+    number_of_functions: Count | None = parameter(
+        'Basis functions per element; null: what pays on the data.', ge=10, default=None
+    )
+    max_cost: Positive | None = parameter('As `train.max_cost`.', unit='µs/atom/step', default=None)
+    share: float = parameter(
+        'Its simulations, with all guards but gamma, take this share of `explore.steps`.', gt=0, le=1, default=1.0
+    )
+
+
+class Train(Fit):
+    """The fit. What is null is chosen from the data."""
+
+    # the loop needs to know it before there are data
+    cutoff: float = parameter('Cutoff radius of the ACE.', unit='Å', ge=2, le=15)
+    max_functions: Count | None = parameter(
+        'Functions per element to which the basis of the exploration may grow while the errors are above the criteria; '
+        'null: it does not grow.',
+        ge=10,
+        default=None,
+    )
+    production: Production | None = parameter('The fit at the end; null: none.', default=Production())
+
+
+class Budget(Section):
+    """When to give up."""
+
+    max_iterations: Count = parameter('Iterations of the loop.', ge=1)
+    max_labels: Count = parameter('DFT calculations altogether.', ge=1)
+
+
+def _absolute(value: Any, directory: Path) -> Any:
+    """Return names of files as absolute paths, everything else as it is."""
+    if isinstance(value, list):
+        return [_absolute(item, directory) for item in value]
+    if isinstance(value, str) and value and (directory / Path(value).expanduser()).is_file():
+        return str(directory / Path(value).expanduser())
+    return value
+
+
+class RunFile(Section):
+    """A complete, valid run file: what the user wrote, and the protocol's value for everything else."""
+
+    protocol: str = parameter('Where the defaults come from: `fast`, `balanced` or `stringent`.')
+    seed: Count = parameter('Seed of everything random.', ge=0, lt=2**31)
+    system: System = parameter('What the potential is for.')
+    codes: Codes = parameter('The AiiDA codes of the engines.')
+    options: Options = parameter('What the scheduler is asked for, per code.')
+    structures: InitialStructures = parameter('The initial structures.')
+    label: Label = parameter('The labels: energies, forces and stresses.')
+    train: Train = parameter('The fit.')
+    explore: Explore = parameter('Molecular dynamics watched by gamma.')
+    embed: Embed = parameter('What a halted simulation sends to DFT.')
+    # `validate` is a method of every pydantic model, so the attribute has another name than the key.
+    validation: Validate = parameter('When the potential is good enough.', alias='validate')
+    budget: Budget = parameter('When to give up.')
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the resolved run file as plain nested dictionaries, sections in the order of the model."""
+        return self.model_dump(mode='json')
+
+    def to_yaml(self) -> str:
+        """Return the resolved run file as YAML; loading it again gives the same run file."""
+        return yaml.dump(self.to_dict(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+    def needed_codes(self) -> dict[str, str]:
+        """Return the codes that the run starts, by their key.
+
+        :raises RunFileError: if the oracle needs a code that is not named.
+        """
+        tiered = self.label.oracle == 'tiered'
+        oracles = ('teacher', self.label.tiers.expensive) if tiered else (self.label.oracle,)
+        keys = [{'qe': 'pw'}.get(oracle, oracle) for oracle in oracles]
+        named = {**self.codes.model_dump(), 'teacher': self.codes.teacher or self.codes.worker}
+        needed = {key: named[key] for key in (*keys, 'lammps', 'worker')}
+        for key, label in needed.items():
+            if label is None:
+                remedy = f'the oracle `{self.label.oracle}` needs it; give the label of a code as code@computer'
+                raise RunFileError('run file', [(f'codes.{key}', remedy)])
+        return needed
+
+    def content_hash(self) -> str:
+        """Return a hash (hex) of everything that decides the result: all keys, and the content of structure files."""
+        content = self.to_dict()
+        digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self.structures.all_files()]
+        content['structures']['files'] = digests
+        content['label']['model_files'] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self.model_files()]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def model_files(self) -> list[Path]:
+        """Return the model files of the teachers that the oracle asks."""
+        tiers = self.label.tiers
+        asked = {'teacher': [self.label.teacher], 'tiered': [self.label.teacher, tiers.reference, *tiers.committee]}
+        teachers = [teacher for teacher in asked.get(self.label.oracle, []) if teacher is not None]
+        return [path for teacher in teachers if (path := teacher.model_file()) is not None]
+
+    def read_structures(self) -> list[Any]:
+        """Read the user's structures.
+
+        :returns: list of ``ase.Atoms``, in the order of ``structures.files``.
+        :raises ValueError: if a file is empty, unreadable, or holds an element that the run file lacks.
+        """
+        from aiida_pyacemaker.atomistics.io.files import read_structures
+
+        return read_structures(self.structures.files, self.system.elements)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Sections as blocks, lists and empty sections in one line."""
+
+    def represent_sequence(self, tag, sequence, flow_style=None):
+        return super().represent_sequence(tag, sequence, flow_style=True)
