@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -13,6 +14,20 @@ ORACLES = 'pyacemaker.oracles'
 EXPLORERS = 'pyacemaker.explorers'
 FAMILIES = 'pyacemaker.families'
 PROPERTIES = 'pyacemaker.properties'
+
+
+@dataclass(frozen=True)
+class CodePort:
+    """A code that a plug-in runs: a key of the section `codes` of a run file.
+
+    :param help: which program it is, and what for.
+    :param fallback: key of the code that is taken where none is named; None: it has to be named.
+    :param plugin: the CalcJob that set-up makes the code for.
+    """
+
+    help: str
+    fallback: str | None = None
+    plugin: str | None = None
 
 
 @functools.cache
