@@ -87,7 +87,7 @@ def generate(content: dict[str, Any]) -> tuple[list[Atoms], list[dict[str, Any]]
 
 
 def new_progress(parameters: dict[str, Any]) -> Any:
-    """Return a fresh ``Progress``: its methods are called by the test."""
+    """Return a fresh ``Progress``, for :func:`tell`, :func:`ask` and :func:`progress_state`."""
     from aiida_pyacemaker.atomistics.dynamics.progress import Progress
 
     return Progress(parameters)
@@ -98,6 +98,44 @@ def continued_progress(parameters: dict[str, Any], content: dict[str, Any]) -> A
     from aiida_pyacemaker.atomistics.dynamics.progress import Progress
 
     return Progress.continued(parameters, content)
+
+
+def restored_progress(parameters: dict[str, Any], content: dict[str, Any]) -> Any:
+    """Return the ``Progress`` of its plain state."""
+    from aiida_pyacemaker.atomistics.dynamics.progress import Progress
+
+    return Progress.from_dict(parameters, content)
+
+
+def progress_state(progress: Any) -> dict[str, Any]:
+    """Return the plain state; where a key has another name by now, it is called here as it was."""
+    return progress.to_dict()
+
+
+def forgiven_state(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a plain state without the counts that made a loop stall."""
+    from aiida_pyacemaker.atomistics.dynamics.progress import forget_failures
+
+    return forget_failures(content)
+
+
+def tell(progress: Any, event: str, *arguments: Any) -> Any:
+    """Tell a progress what has happened: advance, explored, labelled, trained, validated, produced, proven, judged."""
+    return getattr(progress, event)(*arguments)
+
+
+def ask(progress: Any) -> dict[str, Any]:
+    """Return everything that the loop asks a progress for."""
+    names = (
+        'stage_name', 'seed', 'in_last_stage', 'requested', 'production_due', 'production_holds', 'proof_due',
+        'gate_due', 'may_deploy', 'calibration', 'warning', 'why',
+    )  # fmt: skip
+    answers = {name: getattr(progress, name) for name in names}
+    answers |= {'walkers_to_run': progress.walkers_to_run(), 'selection': progress.selection()}
+    answers['fit_parameters'] = [progress.fit_parameters(n_atoms) for n_atoms in (100, 4000)]
+    if progress.parameters['train'].get('production'):
+        answers |= {'production_parameters': progress.production_parameters(), 'proof': progress.proof()['stages']}
+    return answers
 
 
 def select(directory: Path, frames: list[Atoms], parameters: dict[str, Any]) -> list[Atoms]:
@@ -203,6 +241,15 @@ def melting_refusal(parameters: dict[str, Any], crystal: Atoms) -> str:
     return ''
 
 
+def ladder(chain: Any) -> list[tuple[int, str]]:
+    """Return priority and name of what heals a pw.x calculation, in the order in which it is tried.
+
+    :param chain: an instance of the work chain ``pyacemaker.pw_base``.
+    """
+    found = [(priority, handler.__name__) for priority, handler in chain.get_process_handlers_by_priority()]
+    return sorted(found, key=lambda rung: (-rung[0], rung[1]))
+
+
 # The installation -----------------------------------------------------------------------------------------------------
 
 
@@ -222,9 +269,9 @@ def command_line() -> Any:
     return script.load()
 
 
-def worker_main() -> Any:
-    """Return the function behind the script ``pyacemaker-worker``."""
+def data_command_line() -> Any:
+    """Return the click group behind ``verdi data pyacemaker``."""
     from importlib.metadata import entry_points
 
-    (script,) = entry_points(group='console_scripts', name='pyacemaker-worker')
+    (script,) = entry_points(group='aiida.cmdline.data', name='pyacemaker')
     return script.load()

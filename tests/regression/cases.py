@@ -147,3 +147,24 @@ def tasks(configurations: Any, potential: Any) -> dict[str, dict[str, Any]]:
         'pace_validate': {'configurations': configurations([crystal]), 'potential': potential, 'parameters': VALIDATE},
         'teacher': {'configurations': configurations(teacher), 'parameters': TEACHER},
     }
+
+
+# The validator --------------------------------------------------------------------------------------------------------
+
+SUITE = {
+    'properties': ['eos', 'elasticity', 'phonons', 'pairs', 'vacancy', 'surfaces', 'stacking_fault', 'stability'],
+    'settings': {
+        'eos': {'points': 9},
+        'pairs': {'step': 0.1, 'atoms': 4},
+        'phonons': {'width': 10.0, 'mesh': 20.0, 'path_points': 11},
+        'stability': {'steps': 100, 'atoms': 16},
+        'surfaces': {'number': 2, 'thickness': 8.0, 'vacuum': 8.0},
+        'vacancy': {'atoms': 32},
+    },
+    'processes': 1,
+}
+
+
+def crystals_of_copper() -> list[Atoms]:
+    """Return the ground state, and a crystal that is not stable."""
+    return [bulk('Cu', a=3.6), bulk('Cu', 'bcc', a=2.87)]

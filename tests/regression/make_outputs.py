@@ -5,6 +5,7 @@ The name keeps it out of the test suite. The data files of the tests have to be 
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from aiida.engine import run_get_node
 from aiida.plugins import CalculationFactory
 
 from . import api, cases
+from .serialise import plain
 
 WORKER = {
     'pace_train': ['potential_out'],
@@ -87,3 +89,11 @@ def test_melting(aiida_profile_clean, lammps_code, potential, configurations, na
         code=lammps_code, potential=potential, crystal=configurations([crystal]),
         parameters=api.next_melting(keys, crystal, state),
     )  # fmt: skip
+
+
+def test_suite():
+    """Look at two crystals of copper with EMT."""
+    content = api.run_suite({'calculator': 'emt'}, cases.crystals_of_copper(), cases.SUITE)
+    text = json.dumps(plain(content), sort_keys=True)
+    (cases.OUTPUTS / 'suite.json').write_text(f'{text}\n')
+    print(content['seconds'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,23 @@ def plain(value: Any, digits: int = DIGITS) -> Any:
         return None
     text = str(value)
     return f'<path>/{Path(text).name}' if text.startswith('/') and '\n' not in text else text
+
+
+def line(value: Any, digits: int = DIGITS) -> str:
+    """Return plain content in one line, whatever the order of its keys."""
+    return json.dumps(plain(value, digits), sort_keys=True, ensure_ascii=False)
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return what of nested dictionaries is other than in others, or lacks there; what is only there is named."""
+    changed: dict[str, Any] = {key: '(lacks)' for key in other if key not in one}
+    for key, value in one.items():
+        if isinstance(value, dict) and isinstance(other.get(key), dict):
+            inner = differences(value, other[key])
+            changed |= {key: inner} if inner else {}
+        elif key not in other or value != other[key]:
+            changed[key] = value
+    return changed
 
 
 def checksum(values: Any, decimals: int = 6) -> str:
