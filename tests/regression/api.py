@@ -17,35 +17,35 @@ from ase import Atoms
 
 def load(content: dict[str, Any]) -> Any:
     """Return the run file of a content, as builders take it."""
-    from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
+    from aiida_pyacemaker.runfile import resolve_runfile
 
     return resolve_runfile(content)
 
 
 def resolve(content: dict[str, Any], overrides: list[str] | None = None) -> dict[str, Any]:
     """Return the resolved run file."""
-    from aiida_pyacemaker.workflows.protocols.runfile import resolve_runfile
+    from aiida_pyacemaker.runfile import resolve_runfile
 
     return resolve_runfile(content, overrides).to_dict()
 
 
 def resolve_file(path: Path, overrides: list[str] | None = None) -> dict[str, Any]:
     """Return the resolved run file of a file."""
-    from aiida_pyacemaker.workflows.protocols.runfile import load_runfile
+    from aiida_pyacemaker.runfile import load_runfile
 
     return load_runfile(path, overrides).to_dict()
 
 
 def runfile_fields() -> list[tuple[str, Any]]:
     """Return dotted key and pydantic field of all keys of a run file."""
-    from aiida_pyacemaker.workflows.protocols.runfile import iterate_fields
+    from aiida_pyacemaker.runfile import iterate_fields
 
     return list(iterate_fields())
 
 
 def explain_problems(content: dict[str, Any], overrides: list[str] | None = None) -> str:
     """Return what is said of a run file that cannot be used."""
-    from aiida_pyacemaker.workflows.protocols.runfile import RunFileError, resolve_runfile
+    from aiida_pyacemaker.runfile import RunFileError, resolve_runfile
 
     try:
         resolve_runfile(content, overrides)
@@ -59,14 +59,14 @@ def explain_problems(content: dict[str, Any], overrides: list[str] | None = None
 
 def plan(explore: dict, cells: list[Atoms], elements: list[str], stage: int, seed: int) -> list[dict[str, Any]]:
     """Return what each walker of a round does; ``explore`` is the section of a resolved run file."""
-    from aiida_pyacemaker.atomistics.dynamics.plan import plan_walkers
+    from aiida_pyacemaker.atomistics.explorers.plan import plan_walkers
 
     return plan_walkers(explore, cells, elements, stage, seed)
 
 
 def start_cells(content: dict[str, Any], stage: int, seed: int) -> list[Atoms]:
     """Return the cells in which a stage starts; ``content`` is a resolved run file."""
-    from aiida_pyacemaker.atomistics.dynamics.plan import starting_sizes
+    from aiida_pyacemaker.atomistics.explorers.plan import starting_sizes
     from aiida_pyacemaker.atomistics.generators.generate import starting_cells
     from aiida_pyacemaker.atomistics.generators.plan import Structures
 
@@ -88,21 +88,21 @@ def generate(content: dict[str, Any]) -> tuple[list[Atoms], list[dict[str, Any]]
 
 def new_progress(parameters: dict[str, Any]) -> Any:
     """Return a fresh ``Progress``, for :func:`tell`, :func:`ask` and :func:`progress_state`."""
-    from aiida_pyacemaker.atomistics.dynamics.progress import Progress
+    from aiida_pyacemaker.atomistics.loop.progress import Progress
 
     return Progress(parameters)
 
 
 def continued_progress(parameters: dict[str, Any], content: dict[str, Any]) -> Any:
     """Return the ``Progress`` of a run that continues another one."""
-    from aiida_pyacemaker.atomistics.dynamics.progress import Progress
+    from aiida_pyacemaker.atomistics.loop.progress import Progress
 
     return Progress.continued(parameters, content)
 
 
 def restored_progress(parameters: dict[str, Any], content: dict[str, Any]) -> Any:
     """Return the ``Progress`` of its plain state."""
-    from aiida_pyacemaker.atomistics.dynamics.progress import Progress
+    from aiida_pyacemaker.atomistics.loop.progress import Progress
 
     return Progress.from_dict(parameters, content)
 
@@ -114,7 +114,7 @@ def progress_state(progress: Any) -> dict[str, Any]:
 
 def forgiven_state(content: dict[str, Any]) -> dict[str, Any]:
     """Return a plain state without the counts that made a loop stall."""
-    from aiida_pyacemaker.atomistics.dynamics.progress import forget_failures
+    from aiida_pyacemaker.atomistics.loop.progress import forget_failures
 
     return forget_failures(content)
 
@@ -186,14 +186,14 @@ def format_report(content, verdict, references, errors_arrays, provenance) -> st
 
 def error_metrics(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, Any]:
     """Return the errors of predictions."""
-    from aiida_pyacemaker.atomistics.validation.errors import error_metrics
+    from aiida_pyacemaker.atomistics.metrics.errors import error_metrics
 
     return error_metrics(frames, predictions)
 
 
 def error_arrays(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, Any]:
     """Return what the figures of the errors are drawn of."""
-    from aiida_pyacemaker.atomistics.validation.errors import error_arrays
+    from aiida_pyacemaker.atomistics.metrics.errors import error_arrays
 
     return error_arrays(frames, predictions)
 
