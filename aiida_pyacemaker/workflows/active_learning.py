@@ -8,18 +8,21 @@ from aiida.common.links import LinkType
 from aiida.engine import ToContext, WorkChain, if_, while_
 from aiida.plugins import DataFactory, WorkflowFactory
 
-from aiida_pyacemaker.atomistics.explorers.plan import starting_sizes
+from aiida_pyacemaker.atomistics.explorers.walker import EndReason, WalkerResult
 from aiida_pyacemaker.atomistics.fitting.parameters import Fit
 from aiida_pyacemaker.atomistics.labelling.settings import check_consistent
 from aiida_pyacemaker.atomistics.loop.progress import Progress, forget_failures
+from aiida_pyacemaker.atomistics.loop.state import LoopSettings
 from aiida_pyacemaker.atomistics.metrics.errors import surprise
 from aiida_pyacemaker.calculations.functions.choose_crystals import choose_crystals
 from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
 from aiida_pyacemaker.calculations.functions.structures import STRUCTURE_TYPES, find_structure_nodes
+from aiida_pyacemaker.runfile.sections import Explore
 
 from .adopt import adopt_child
+from .explorers import load_explorer
 from .oracles import load_oracle
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -284,10 +287,10 @@ class ActiveLearningWorkChain(WorkChain):
     def get_first_progress(self) -> Progress:
         """Return how far the loop has come before it begins: where a former run was after its last fit, or nowhere."""
         if 'progress' in self.inputs:
-            progress = Progress.continued(self.ctx.parameters, self.inputs.progress.get_dict())
+            progress = Progress.continued(self.settings, self.inputs.progress.get_dict())
         else:
             first = self.inputs.first_iteration.value
-            progress = Progress(self.ctx.parameters, iteration=first, first=first)
+            progress = Progress(self.settings, iteration=first, first_iteration=first)
         progress.resuming = sorted(int(name.removeprefix('walker_')) for name in self.ctx.restarts)
         progress.fit_due = self.has_unseen_labels()
         return progress
@@ -295,7 +298,12 @@ class ActiveLearningWorkChain(WorkChain):
     @property
     def progress(self) -> Progress:
         """How far the loop has come. What is changed in it must be kept, see :meth:`keep`."""
-        return Progress.from_dict(self.ctx.parameters, self.ctx.progress)
+        return Progress.from_dict(self.settings, self.ctx.progress)
+
+    @property
+    def settings(self) -> LoopSettings:
+        """What the loop needs to know of the run file."""
+        return LoopSettings.from_runfile(self.ctx.parameters)
 
     def keep(self, progress: Progress, waits_for: str = ''):
         """Keep a progress in the context, and show it to those who look at the node while the run goes on.
@@ -555,26 +563,36 @@ class ActiveLearningWorkChain(WorkChain):
     def run_explore(self):
         """Resume the walkers that halted, or else start a new round."""
         progress = self.progress
-        parameters = {**self.ctx.parameters['explore'], 'walker_indices': progress.walkers_to_run()}
-        builder = self.get_exploration(parameters, progress.stage, self.ctx.potential, self.ctx.restarts)
-        number = len(parameters['walker_indices'])
-        return ToContext(explore=self.submit_step(builder, 'explore', f'{number} simulations'))
+        walkers = progress.walkers_to_run()
+        builder = self.get_exploration(self.explore, progress.stage, self.ctx.potential, walkers, self.ctx.restarts)
+        return ToContext(explore=self.submit_step(builder, 'explore', f'{len(walkers)} simulations'))
 
-    def get_exploration(self, explore: dict, stage: int, potential, restarts=None):
+    @property
+    def explore(self) -> Explore:
+        """The section `explore` of the run file."""
+        return Explore.model_validate(self.ctx.parameters['explore'])
+
+    def get_exploration(self, explore: Explore, stage: int, potential, walkers=None, restarts=None):
         """Return the builder of the simulations of a round.
 
-        :param explore: the section `explore`, and `walker_indices` if only some are to run.
+        :param explore: the section `explore`.
         :param stage: that of the section.
+        :param walkers: indices of those to run; None: all.
         :param restarts: restart files of walkers that resume, by `walker_NN`.
         """
+        explorer = load_explorer(explore.explorer)
+        sizes = explorer.starting_sizes(explore, stage, self.ctx.parameters['embed']['max_atoms'])
         # The seed depends on numbers that a continued run finds again, so that what it repeats comes from the cache.
         return ExploreWorkChain.get_builder_from_protocol(
-            self.inputs.codes.lammps,
+            self.inputs.codes,
             potential,
-            self.get_starting_configurations(starting_sizes(explore, stage, self.ctx.parameters['embed']['max_atoms'])),
-            {**explore, 'stage': stage, 'seed': self.progress.seed},
+            self.get_starting_configurations(sizes),
+            explore.model_dump(mode='json'),
+            stage=stage,
+            seed=self.progress.seed,
+            walkers=walkers,
             restarts=restarts,
-            options=self.ctx.parameters['options']['lammps'],
+            options=self.ctx.parameters['options'][explorer.main_code()],
         )
 
     def get_starting_configurations(self, sizes: dict):
@@ -597,7 +615,7 @@ class ActiveLearningWorkChain(WorkChain):
         if not node.is_finished_ok:
             return self.abort(self.exit_codes.ERROR_EXPLORE_FAILED, node)
         results, progress = node.outputs.results.get_dict(), self.progress
-        progress.explored(results['walkers'], results.get('failed', []))
+        progress.explored([WalkerResult.from_dict(walker) for walker in results['walkers']], results.get('failed', []))
         names = [f'walker_{index:02d}' for index in progress.resuming]
         self.ctx.restarts = {name: node.outputs.restarts[name] for name in names}
         self.ctx.entry.update(
@@ -685,14 +703,15 @@ class ActiveLearningWorkChain(WorkChain):
 
     def run_proof(self):
         """Run the simulations of the last stage with the production potential, without heed of gamma."""
-        builder = self.get_exploration(self.progress.proof(), 0, self.ctx.production)
+        builder = self.get_exploration(self.progress.proof(self.explore), 0, self.ctx.production)
         return ToContext(proof=self.submit_step(builder, 'proof', 'simulations with the production potential'))
 
     def inspect_proof(self):
         """Keep the production potential if all simulations came to their end."""
         node, progress = self.ctx.proof, self.progress
         results = node.outputs.results.get_dict() if 'results' in node.outputs else {'walkers': []}
-        if not progress.proven(results['walkers'], results.get('failed', [])):
+        walkers = [WalkerResult.from_dict(walker) for walker in results['walkers']]
+        if not progress.proven(walkers, results.get('failed', [])):
             self.ctx.production = None
         self.ctx.entry['production'] = progress.production
         self.keep(progress)
@@ -910,7 +929,9 @@ def get_restart_inputs(restart_from) -> dict:
             inputs[name] = get_batches(last.inputs.job[port])
     explore = children.get(f'iteration_{iteration:02d}_explore')
     if explore is not None:
-        halted = [walker['index'] for walker in explore.outputs.results['walkers'] if walker['reason'] == 'gamma']
+        halted = [
+            walker['index'] for walker in explore.outputs.results['walkers'] if EndReason(walker['reason']).is_resumable
+        ]
         halted = halted if checkpoint is None else checkpoint['resuming']
         names = [f'walker_{index:02d}' for index in halted]
         inputs['restarts'] = {name: explore.outputs.restarts[name] for name in names}
