@@ -11,8 +11,8 @@ from aiida_pyacemaker.atomistics.explorers.plan import plan_walkers
 from aiida_pyacemaker.calculations.functions.collect_snapshots import collect_snapshots
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure
 
-from .restart import get_options
 from .reuse_children import find_child
+from .worker_base import get_options
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 AcePotentialData = DataFactory('pyacemaker.potential')

@@ -10,8 +10,8 @@ from aiida.plugins import CalculationFactory, DataFactory
 from aiida_pyacemaker.atomistics.validation.melting import Search
 from aiida_pyacemaker.atomistics.validation.melting_script import NotApplicableError, Run
 
-from .restart import get_options
 from .reuse_children import submit_once
+from .worker_base import get_options
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 AcePotentialData = DataFactory('pyacemaker.potential')

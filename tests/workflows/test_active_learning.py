@@ -13,7 +13,7 @@ from aiida.plugins import CalculationFactory, DataFactory, WorkflowFactory
 
 from aiida_pyacemaker.atomistics.loop.progress import Progress
 from aiida_pyacemaker.workflows.active_learning.restart import get_restart_inputs
-from aiida_pyacemaker.workflows.deploy import find_version
+from aiida_pyacemaker.workflows.deploy import EXTRA_PRODUCTION
 
 ActiveLearningWorkChain = WorkflowFactory('pyacemaker.active_learning')
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -32,7 +32,11 @@ def test_tiny_loop(aiida_profile_clean, tiny_runfile):
     verdict = outputs['validation'].get_dict()
     assert report['validation']['verdict'] == verdict['verdict']
     passed = report['state'] == 'converged'
-    assert (find_version(outputs['potential']) is not None) == passed == (report['validation']['deployed'] is not None)
+    assert (
+        (EXTRA_PRODUCTION in outputs['potential'].base.extras.all)
+        == passed
+        == (report['validation']['deployed'] is not None)
+    )
     assert verdict['verdict'] in outputs['validation_report'].get_content()
 
     # It halted, learned from that, and resumed from the restart file with the new generation.

@@ -17,7 +17,7 @@ from aiida_pyacemaker.calculations.functions.choose_crystals import choose_cryst
 from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
-from aiida_pyacemaker.calculations.functions.structures import STRUCTURE_TYPES, find_structure_nodes
+from aiida_pyacemaker.data.structures import STRUCTURE_TYPES, find_structure_nodes
 
 from ..links import IterationLink, WalkerLink, iteration_name
 from ..reuse_children import submit_once
