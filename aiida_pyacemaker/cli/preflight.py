@@ -56,7 +56,7 @@ def check_structures(runfile: RunFile) -> Generation:
     """
     from aiida_pyacemaker.atomistics.embedding.box import least_atoms
     from aiida_pyacemaker.atomistics.generators.generate import generate, starting_cells
-    from aiida_pyacemaker.calculations.functions.structures import find_structure_nodes, get_frames
+    from aiida_pyacemaker.data.structures import find_structure_nodes, get_frames
     from aiida_pyacemaker.workflows.explorers import load_explorer
 
     nodes = find_structure_nodes(runfile.structures.nodes)

@@ -10,15 +10,16 @@ from aiida.engine import WorkChain, while_
 from aiida.plugins import DataFactory
 
 from aiida_pyacemaker.atomistics.core.errors import InputError
-from aiida_pyacemaker.atomistics.explorers.walker import EndReason, FrameKind, Walker, WalkerResult, walker_name
+from aiida_pyacemaker.atomistics.explorers.walker import EndReason, FrameKind, Walker, WalkerResult
 from aiida_pyacemaker.calculations.functions.collect_snapshots import collect_snapshots
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure
 from aiida_pyacemaker.calculations.validators import section_validator
 from aiida_pyacemaker.runfile.sections import Explore
 
-from .adopt import adopt_child
 from .explorers import Explorer, load_explorer
-from .restart import get_options
+from .links import WalkerLink
+from .reuse_children import submit_once
+from .worker_base import get_options
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 AcePotentialData = DataFactory('pyacemaker.potential')
@@ -151,34 +152,39 @@ class ExploreWorkChain(WorkChain):
     def run_walkers(self):
         """Submit the simulations."""
         self.ctx.attempt += 1
-        self.to_context(**{walker_name(index): self.submit_walker(index) for index in self.ctx.todo})
+        self.to_context(**{WalkerLink(index).name: self.submit_walker(index) for index in self.ctx.todo})
 
     def submit_walker(self, index: int) -> orm.CalcJobNode:
         """Submit one simulation, fresh or from its restart file."""
-        walker, explorer = self.get_walker(index), self.explorer
-        label = walker.name if self.ctx.attempt == 1 else f'{walker.name}_again'
-        submitted = adopt_child(self, label)
-        if submitted is not None:
-            return submitted
-        if self.ctx.attempt > 1:
-            walker = explorer.try_again(walker, self.ctx.attempt)
-        start = {'restart': self.inputs.restarts[walker.name]} if walker.name in self.inputs.get('restarts', {}) else {}
-        if not start:
-            link = {'call_link_label': f'structure_{walker.name}'}
-            start['structure'] = get_structure(self.inputs.structures, orm.Int(walker.structure), metadata=link)
-        options = get_options(self.inputs.options.get_dict() if 'options' in self.inputs else None)
-        builder = explorer.get_builder(walker, dict(self.inputs.codes), self.inputs.potential, options, **start)
-        builder.metadata.label = f'{self.ctx.formulas[walker.structure]} {walker.name} {explorer.describe(walker)}'
-        builder.metadata.call_link_label = label
-        node = self.submit(builder)
+        link = WalkerLink(index, again=self.ctx.attempt > 1)
+        node = submit_once(self, link.label, lambda: self.get_walker_builder(index, link.name))
+        walker = self.get_walker(index)
         node.base.extras.set_many({'stage': walker.stage, 'program': walker.program})
         return node
+
+    def get_walker_builder(self, index: int, name: str):
+        """Return the builder of one simulation.
+
+        :param name: of the walker.
+        """
+        walker, explorer = self.get_walker(index), self.explorer
+        if self.ctx.attempt > 1:
+            walker = explorer.try_again(walker, self.ctx.attempt)
+        if name in self.inputs.get('restarts', {}):
+            start = {'restart': self.inputs.restarts[name]}
+        else:
+            link = {'call_link_label': f'structure_{name}'}
+            start = {'structure': get_structure(self.inputs.structures, orm.Int(walker.structure), metadata=link)}
+        options = get_options(self.inputs.options.get_dict() if 'options' in self.inputs else None)
+        builder = explorer.get_builder(walker, dict(self.inputs.codes), self.inputs.potential, options, **start)
+        builder.metadata.label = f'{self.ctx.formulas[walker.structure]} {name} {explorer.describe(walker)}'
+        return builder
 
     def inspect_walkers(self):
         """Keep the walkers that ended, by completion or by halt, and leave those that died to be run again."""
         died = []
         for index in self.ctx.todo:
-            node = self.ctx[walker_name(index)]
+            node = self.ctx[WalkerLink(index).name]
             if node.is_finished_ok:
                 self.ctx.finished[index] = node.pk
                 result = self.get_result(index, node)
@@ -214,15 +220,15 @@ class ExploreWorkChain(WorkChain):
         for index, node in nodes.items():
             restart = self.explorer.get_restart(node)
             if restart is not None:
-                self.out(f'restarts.{walker_name(index)}', restart)
+                self.out(f'restarts.{WalkerLink(index).name}', restart)
 
         if not walkers:
             return self.exit_codes.ERROR_ALL_WALKERS_FAILED.format(message=self.ctx.message)
 
     def output_frames(self, nodes: dict[int, orm.CalcJobNode]):
         """Output the frames of all walkers, joined by kind."""
-        frames = {walker_name(index): self.explorer.get_frames(node) for index, node in nodes.items()}
-        starts = orm.Dict({walker_name(index): self.ctx.plan[index]['structure'] for index in nodes})
+        frames = {WalkerLink(index).name: self.explorer.get_frames(node) for index, node in nodes.items()}
+        starts = orm.Dict({WalkerLink(index).name: self.ctx.plan[index]['structure'] for index in nodes})
         for kind, port in PORTS.items():
             sets = {name: found[kind] for name, found in frames.items() if kind in found}
             if sets:

@@ -30,11 +30,15 @@ def explore(lammps_code, al_potential):
     crystal.set_array('magnetic_moments', np.arange(16) / 16)
 
     def run(cells=(crystal,), restarts=None, seed=3, stage=0, indices=None, **keys):
-        parameters = {**Explore(**{**KEYS, **keys}).model_dump(), 'seed': seed, 'stage': stage}
-        if indices is not None:
-            parameters['walker_indices'] = indices
         builder = ExploreWorkChain.get_builder_from_protocol(
-            lammps_code, al_potential, ConfigurationsData(cells), parameters, restarts=restarts
+            {'lammps': lammps_code},
+            al_potential,
+            ConfigurationsData(cells),
+            Explore(**{**KEYS, **keys}).model_dump(mode='json'),
+            stage=stage,
+            seed=seed,
+            walkers=indices,
+            restarts=restarts,
         )
         return run_get_node(builder)
 

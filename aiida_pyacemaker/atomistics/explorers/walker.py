@@ -73,11 +73,6 @@ class Walker(Generic[Parameters]):
     structure: int
     parameters: Parameters
 
-    @property
-    def name(self) -> str:
-        """The name of the walker in links and ports."""
-        return walker_name(self.index)
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain content that JSON takes."""
         content = {key: getattr(self, key) for key in ('index', 'stage', 'program', 'structure')}
@@ -133,8 +128,3 @@ class WalkerResult:
         own = {key: content[key] for key in cls.__dataclass_fields__ if key in content and key != 'details'}
         details = {key: value for key, value in content.items() if key not in own}
         return cls(**{**own, 'reason': EndReason(content['reason'])}, details=details)
-
-
-def walker_name(index: int) -> str:
-    """Return the name of a walker in links and ports: `walker_07`."""
-    return f'walker_{index:02d}'
