@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from aiida import orm
 
@@ -18,11 +19,15 @@ def section_validator(section: type[Section]) -> Callable[[orm.Dict, object], st
     """
 
     def validate(value: orm.Dict | None, _: object = None) -> str | None:
-        try:
-            if value is not None:
-                read_section(section, value.get_dict())
-        except InputError as exception:
-            return str(exception)
-        return None
+        return None if value is None else explain_section(section, value.get_dict())
 
     return validate
+
+
+def explain_section(section: type[Section], content: dict[str, Any]) -> str | None:
+    """Return what is wrong with the content of a section; None if nothing is."""
+    try:
+        read_section(section, content)
+    except InputError as exception:
+        return str(exception)
+    return None

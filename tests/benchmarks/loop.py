@@ -48,6 +48,7 @@ from aiida_pyacemaker.atomistics.lammps.watch import (
 from aiida_pyacemaker.atomistics.loop.progress import LoopSettings, Progress
 from aiida_pyacemaker.atomistics.metrics.errors import error_metrics, surprise
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
+from aiida_pyacemaker.atomistics.selection.parameters import Selection
 from aiida_pyacemaker.atomistics.selection.select import select_configurations
 from aiida_pyacemaker.runfile import resolve_runfile
 from aiida_pyacemaker.setup.engines import find_lammps
@@ -188,7 +189,7 @@ class Loop:
             **self.parameters['embed'], 'gamma_select': self.parameters['explore']['gamma_select'], **numbers,
             'seed': self.parameters['seed'] * 100 + self.progress.iteration,
         }  # fmt: skip
-        chosen = select_configurations(self.potential, frames, parameters, report=lambda line: None)
+        chosen = select_configurations(self.potential, frames, Selection(**parameters), report=lambda line: None)
         self.seconds['select'] += time.perf_counter() - began
         return chosen
 
