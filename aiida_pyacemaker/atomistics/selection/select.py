@@ -38,8 +38,8 @@ def select_configurations(
     """Choose what to label next.
 
     The halted frames are anchors: they come first, except those that will be below `gamma_select` once the others are
-    learned (see `d_optimal`). Then come, for each of them, up to `select_per_halt - 1` of its neighbours (`parameters.KINDS`, as
-    many as `candidates_per_halt` of each kind), by D-optimality with all that is chosen already, as long as they stay
+    learned (see `d_optimal`). Then come, for each of them, up to `select_per_halt - 1` of its neighbours (as many as
+    `candidates_per_halt` of each of the kinds `candidates`), by D-optimality with all that is chosen already, as long as they stay
     above `gamma_select`. A simulation that broke off without a halt teaches by its frames above `gamma_select` in the
     same way. From the trajectories come `number_of_test` random frames for the test set, then `number_of_train` by
     D-optimality, without near-duplicates. Overlapping frames are left out first.

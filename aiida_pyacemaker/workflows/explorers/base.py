@@ -6,18 +6,18 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
-import numpy as np
-from ase import Atoms
-
 from aiida_pyacemaker.atomistics.core.parameters import Section
 from aiida_pyacemaker.atomistics.core.plugins import EXPLORERS, CodePort, load_plugin, load_plugins
 from aiida_pyacemaker.atomistics.explorers.parameters import Explore
-from aiida_pyacemaker.atomistics.explorers.plan import StartingSizes, starting_sizes
 from aiida_pyacemaker.atomistics.explorers.walker import FrameKind, Walker, WalkerResult
 
 if TYPE_CHECKING:
+    import numpy as np
     from aiida import orm
     from aiida.engine import ProcessBuilder
+    from ase import Atoms
+
+    from aiida_pyacemaker.atomistics.explorers.plan import StartingSizes
 
 #: Added to the seed of a walker with each attempt after the first.
 SEED_STEP = 500
@@ -48,7 +48,7 @@ class Explorer(ABC):
     - Frames carry info ``role`` (``halted``, ``trajectory`` or ``violation``), ``parent`` (UUID of the process),
       ``step``, ``gamma_max`` and ``ended`` (the reason), and the array ``gamma``; those above ``gamma_select`` carry
       info ``selected``.
-    - A run file is read without AiiDA: import it inside methods only.
+    - A run file is read without AiiDA, and fast: import AiiDA and what is slow to load inside methods only.
     """
 
     #: The section ``explore.<name>`` of the run file, None if it needs no more than ``explore`` has.
@@ -74,6 +74,8 @@ class Explorer(ABC):
 
         :param largest: `embed.max_atoms`, the largest cell that is labelled whole.
         """
+        from aiida_pyacemaker.atomistics.explorers.plan import starting_sizes
+
         return starting_sizes(explore, stage, largest)
 
     @abstractmethod

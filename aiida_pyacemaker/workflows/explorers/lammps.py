@@ -5,22 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from ase import Atoms
-
 from aiida_pyacemaker.atomistics.core.plugins import CodePort
 from aiida_pyacemaker.atomistics.explorers.dynamics import WatchedDynamics
 from aiida_pyacemaker.atomistics.explorers.parameters import Explore
-from aiida_pyacemaker.atomistics.explorers.plan import plan_walkers
 from aiida_pyacemaker.atomistics.explorers.walker import Walker, WalkerResult
-from aiida_pyacemaker.atomistics.lammps.outcome import read_checks
-from aiida_pyacemaker.atomistics.lammps.watch import WATCH, WATCHED
 
 from .base import Explorer, Live
 
 if TYPE_CHECKING:
+    import numpy as np
     from aiida import orm
     from aiida.engine import ProcessBuilder
+    from ase import Atoms
 
 #: Arrays of the output `thermo` that hold a series, the best first: every check of the watch, or else the log.
 SERIES = (
@@ -35,12 +31,14 @@ class LammpsExplorer(Explorer):
     WalkerParameters = WatchedDynamics
     codes = {'lammps': CodePort('LAMMPS with ML-PACE, for the exploration.', plugin='pyacemaker.lammps_pace')}
     process_type = 'aiida.calculations:pyacemaker.lammps_pace'
-    live_file = WATCH
+    live_file = 'watch.dat'
 
     def plan(
         self, explore: Explore, cells: list[Atoms], elements: list[str], stage: int, seed: int
     ) -> list[Walker[WatchedDynamics]]:
         """Return what each walker of a round does, see :func:`plan_walkers`."""
+        from aiida_pyacemaker.atomistics.explorers.plan import plan_walkers
+
         return plan_walkers(explore, cells, elements, stage, seed)
 
     def get_builder(
@@ -88,6 +86,9 @@ class LammpsExplorer(Explorer):
 
     def read_live(self, path: Path) -> Live | None:
         """Return where a simulation is, by the last check of its watch."""
+        from aiida_pyacemaker.atomistics.lammps.outcome import read_checks
+        from aiida_pyacemaker.atomistics.lammps.watch import WATCHED
+
         checks = read_checks(path)
         if not len(checks):
             return None
