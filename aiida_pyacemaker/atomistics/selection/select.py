@@ -38,11 +38,11 @@ def select_configurations(
     """Choose what to label next.
 
     The halted frames are anchors: they come first, except those that will be below `gamma_select` once the others are
-    learned (see `d_optimal`). Then come, for each of them, up to `select_per_halt - 1` of its neighbours (as many as
-    `candidates_per_halt` of each of the kinds `candidates`), by D-optimality with all that is chosen already, as long as they stay
-    above `gamma_select`. A simulation that broke off without a halt teaches by its frames above `gamma_select` in the
-    same way. From the trajectories come `number_of_test` random frames for the test set, then `number_of_train` by
-    D-optimality, without near-duplicates. Overlapping frames are left out first.
+    learned (see `d_optimal`). Then come, for each of them, up to `select_per_halt - 1` of its neighbours, as many as
+    `candidates_per_halt` of each of the kinds `candidates`, by D-optimality with all that is chosen already, as long as
+    they stay above `gamma_select`. A simulation that broke off without a halt teaches by its frames above
+    `gamma_select` in the same way. From the trajectories come `number_of_test` random frames for the test set, then
+    `number_of_train` by D-optimality, without near-duplicates. Overlapping frames are left out first.
 
     Of a frame with more than `max_atoms` atoms cells are cut: around the atoms with gamma above `gamma_select` where
     it halted, up to `max_environments`; around the most extrapolating atom of another frame for training, around
