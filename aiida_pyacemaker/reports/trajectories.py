@@ -16,7 +16,7 @@ from aiida import orm
 from aiida.common.links import LinkType
 from ase import Atoms
 
-from aiida_pyacemaker.atomistics.explorers.walker import FrameKind
+from aiida_pyacemaker.atomistics.explorers.walker import EndReason, FrameKind
 from aiida_pyacemaker.workflows.explorers import Explorer, process_types
 
 from .queries import TERMINATED, add_linked, seconds_since, while_unlocked
@@ -185,7 +185,7 @@ def describe_end(simulation: dict[str, Any]) -> str:
     """Return how a simulation ended: a reason as its results give it, `running`, or `died`."""
     if simulation['results']:
         return simulation['results']['reason']
-    return 'died' if simulation['state'] in TERMINATED else 'running'
+    return EndReason.DIED.value if simulation['state'] in TERMINATED else 'running'
 
 
 def get_explorer(simulation: dict[str, Any]) -> Explorer:
