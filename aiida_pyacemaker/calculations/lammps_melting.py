@@ -54,6 +54,7 @@ class LammpsMeltingCalculation(LammpsPaceCalculation):
         del spec.exit_codes['ERROR_NO_GAMMA']
         spec.input('crystal', valid_type=ConfigurationsData, help='The phase that melts: the first configuration.')
         spec.inputs['restart'].help = 'The restart file of a coexistence that goes on.'
+        spec.inputs['parameters'].validator = cls.validate_parameters
         spec.inputs['parameters'].help = (
             'What the simulation is to do, as `Search.next` says it: `program`, `temperature` (K), `pressure` (GPa), '
             '`timestep` (fs), `steps`, `seed`, what belongs to the box (`atoms`, `elongation`, `reflections`, '

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
-import re
 from typing import Any, TextIO
 
 from aiida import orm
@@ -13,77 +11,12 @@ from aiida.engine import CalcJobProcessSpec
 from aiida_lammps.calculations.raw import LammpsRawCalculation
 
 from aiida_pyacemaker.atomistics.core import checksums
+from aiida_pyacemaker.atomistics.explorers.dynamics import WatchedDynamics
 from aiida_pyacemaker.atomistics.lammps import watch as script
-from aiida_pyacemaker.calculations.worker import Check, at_least, check_parameters, one_of
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.data.potential import AcePotentialData, get_stored_hash
 
-
-def schedule(minimum: float | None = None) -> Check:
-    """Return a check that a value is a pair of numbers, first and last value of a ramp, not below a minimum."""
-
-    def check(value: Any) -> str | None:
-        is_pair = isinstance(value, list | tuple) and len(value) == 2
-        if not is_pair or not all(isinstance(item, numbers.Real) and not isinstance(item, bool) for item in value):
-            return f'must be a pair [first, last] of numbers, but is {value!r}'
-        if minimum is not None and min(value) <= minimum:
-            return f'must be above {minimum}, but is {value!r}'
-        return None
-
-    return check
-
-
-def min_distances(value: Any) -> str | None:
-    """Check that a value is a mapping of pairs of elements to distances."""
-    good = isinstance(value, dict) and all(
-        re.fullmatch('[A-Z][a-z]?-[A-Z][a-z]?', pair) and not at_least(0, strict=True)(distance)
-        for pair, distance in value.items()
-    )
-    return None if good else f'must be a mapping such as {{Al-Cu: 1.9}} of pairs to distances in Å, but is {value!r}'
-
-
-def swap(value: Any) -> str | None:
-    """Check that a value says which atoms are exchanged, and how often."""
-    checks = {
-        'every': at_least(1, numbers.Integral),
-        'attempts': at_least(1, numbers.Integral),
-        'temperature': at_least(0, strict=True),
-        'pairs': _pairs,
-    }
-    return _check_mapping(value, checks, ('every', 'attempts', 'pairs'))
-
-
-def _pairs(value: Any) -> str | None:
-    good = isinstance(value, list) and value and all(isinstance(pair, list) and len(set(pair)) == 2 for pair in value)
-    return None if good else f'must be a list of pairs of elements such as [[Cu, Au]], but is {value!r}'
-
-
-def deform(value: Any) -> str | None:
-    """Check that a value says how the cell is deformed."""
-    checks = {
-        'kind': one_of('tension', 'compression', 'shear'),
-        'axis': one_of(*(('xy', 'xz', 'yz') if _is_shear(value) else ('x', 'y', 'z'))),
-        'rate': at_least(0, strict=True),
-    }
-    return _check_mapping(value, checks, ('kind', 'axis', 'rate'))
-
-
-def _is_shear(value: Any) -> bool:
-    return isinstance(value, dict) and value.get('kind') == 'shear'
-
-
-def _named_elements(parameters: dict[str, Any]) -> set[str]:
-    """Return the elements that the parameters of a simulation name."""
-    pairs = [pair.split('-') for pair in parameters.get('min_distances') or {}]
-    pairs += (parameters.get('swap') or {}).get('pairs', [])
-    return {element for pair in pairs for element in pair}
-
-
-def _check_mapping(value: Any, checks: dict[str, Check], required: tuple[str, ...]) -> str | None:
-    if not isinstance(value, dict):
-        return f'must be a mapping with the keys {", ".join(checks)}, but is {value!r}'
-    message = check_parameters(value, checks, required)
-    return f'is wrong: {message.rstrip(".")}' if message else None
+from .validators import section_validator
 
 
 class LammpsPaceCalculation(LammpsRawCalculation):
@@ -107,32 +40,6 @@ class LammpsPaceCalculation(LammpsRawCalculation):
     sha256sum --check --quiet {checksums} > {output} 2>&1 || exit 1
 fi"""
 
-    REQUIRED_PARAMETERS = ('temperature', 'steps')
-    PARAMETERS = {
-        'ensemble': one_of('npt', 'nvt'),
-        'coupling': one_of('iso', 'aniso', 'tri'),
-        'temperature': schedule(0),
-        'pressure': schedule(),
-        'steps': at_least(1, numbers.Integral),
-        'timestep': at_least(0, strict=True),
-        'gamma_every': at_least(1, numbers.Integral),
-        'gamma_every_dense': at_least(1, numbers.Integral),
-        'gamma_select': at_least(0, strict=True),
-        'gamma_halt': at_least(0, strict=True),
-        'gamma_extreme': at_least(0, strict=True),
-        'halt_after': at_least(1, numbers.Integral),
-        'soft_start': at_least(0, numbers.Integral),
-        'thermo_every': at_least(1, numbers.Integral),
-        'dump_every': at_least(1, numbers.Integral),
-        'seed': at_least(0, numbers.Integral),
-        'max_volume_ratio': at_least(1, strict=True),
-        'max_temperature_ratio': at_least(1, strict=True),
-        'reference_volume_per_atom': at_least(0, strict=True),
-        'min_distances': min_distances,
-        'swap': swap,
-        'deform': deform,
-    }
-
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
         """Define the ports."""
@@ -154,17 +61,9 @@ fi"""
             'parameters',
             valid_type=orm.Dict,
             serializer=orm.to_aiida_type,
-            validator=cls.validate_parameters,
-            help='Schedule and watches: `ensemble` (npt, nvt), `coupling` of the barostat (iso, aniso, tri), '
-            '`temperature` and `pressure` as [first, last] in K and GPa, `steps` in total, `timestep` in fs; '
-            '`gamma_every` (steps between checks while gamma is low), `gamma_every_dense` (above `gamma_select`), '
-            '`gamma_select` (frames from here on are dumped), `gamma_halt` (`halt_after` checks in a row above it '
-            'halt), `gamma_extreme` (halts at once), `soft_start` (steps under a second, strong thermostat after a '
-            'restart), `thermo_every`, `dump_every`, `seed`, `max_volume_ratio`, `max_temperature_ratio`, '
-            '`reference_volume_per_atom` in Å³ (to which the volume is compared; that at the start if left out), '
-            '`min_distances` (Å by pair, such as {Al-Cu: 1.9}), `swap` ({every, attempts, pairs, temperature}: Monte '
-            'Carlo exchanges of atoms), `deform` ({kind: tension, compression or shear, axis, rate in 1/ps}). All but '
-            '`temperature` and `steps` have a default.',
+            validator=section_validator(WatchedDynamics),
+            help='What the simulation is to do and what ends it: the keys of `WatchedDynamics`. All but `temperature` '
+            'and `steps` have a default.',
         )
         spec.inputs.validator = cls.validate_inputs
         options = spec.inputs['metadata']['options']
@@ -234,38 +133,14 @@ fi"""
         spec.exit_code(314, 'ERROR_OUTPUT_BROKEN', message='The output is broken: {message}', invalidates_cache=True)
 
     @classmethod
-    def validate_parameters(cls, value: orm.Dict | None, _: Any) -> str | None:
-        """Check the ``parameters``."""
-        if value is None:
-            return None
-        given = value.get_dict()
-        message = check_parameters(given, cls.PARAMETERS, cls.REQUIRED_PARAMETERS)
-        if message is not None:
-            return message
-        parameters = script.complete(given)
-        # LAMMPS stops with an error when it writes a gamma of a step at which it was not computed.
-        for key, of in (
-            ('gamma_every', 'gamma_every_dense'),
-            ('steps', 'gamma_every'),
-            ('dump_every', 'gamma_every'),
-        ):
-            if parameters[key] % parameters[of]:
-                return f'the parameter `{key}` ({parameters[key]}) must be a multiple of `{of}` ({parameters[of]}).'
-        for low, high in (('gamma_select', 'gamma_halt'), ('gamma_halt', 'gamma_extreme')):
-            if parameters[low] > parameters[high]:
-                return (
-                    f'the parameter `{low}` ({parameters[low]}) must not be above `{high}` ({parameters[high]}): '
-                    'change one of them.'
-                )
-        return None
-
-    @classmethod
     def validate_inputs(cls, inputs: dict[str, Any], ctx: Any) -> str | None:
         """Check the inputs against each other."""
         if ('structure' in inputs) == ('restart' in inputs):
             return 'give either `structure` for a fresh simulation or `restart` to resume one.'
         elements = inputs['potential'].elements if 'potential' in inputs else None
-        strangers = sorted(_named_elements(inputs['parameters'].get_dict()) - set(elements or []))
+        strangers = sorted(
+            WatchedDynamics.model_validate(inputs['parameters'].get_dict()).elements - set(elements or [])
+        )
         if elements and strangers:
             return (
                 f'`parameters` name the element {", ".join(strangers)}, which the potential does not know: it is for '
@@ -327,16 +202,21 @@ fi"""
         calcinfo.retrieve_temporary_list = list(self.OUTPUTS)
         return calcinfo
 
+    @property
+    def dynamics(self) -> WatchedDynamics:
+        """What the simulation is to do."""
+        return WatchedDynamics.model_validate(self.inputs.parameters.get_dict())
+
     def write_structure(self, handle: TextIO) -> None:
         """Write the data file of a simulation that starts."""
-        parameters = self.inputs.parameters.get_dict()
-        script.write_structure(handle, self.inputs.structure.get_ase(), self.inputs.potential.elements, parameters)
+        elements = self.inputs.potential.elements
+        script.write_structure(handle, self.inputs.structure.get_ase(), elements, self.dynamics)
 
     def get_script(self) -> str:
         """Return the input of LAMMPS."""
         resume = 'restart' in self.inputs
         return script.write_script(
-            self.inputs.parameters.get_dict(),
+            self.dynamics,
             self.inputs.potential.metadata,
             resume=resume,
             reference_volume=self.get_reference_volume() if resume else None,

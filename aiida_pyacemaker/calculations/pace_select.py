@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
-from typing import Any
-
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_pyacemaker.atomistics.selection.parameters import KINDS
-from aiida_pyacemaker.calculations.worker import WorkerCalculation, at_least
+from aiida_pyacemaker.atomistics.selection.parameters import Selection
+from aiida_pyacemaker.calculations.validators import section_validator
+from aiida_pyacemaker.calculations.worker import WorkerCalculation
 from aiida_pyacemaker.data.configurations import ConfigurationsData
-
-
-def kinds_of_candidates(value: Any) -> str | None:
-    """Check that a value is a list of kinds of candidates, none for the halted frame alone."""
-    if isinstance(value, list | tuple) and all(kind in KINDS for kind in value):
-        return None
-    return f'must be a list out of {", ".join(KINDS)}, or an empty one, but is {value!r}'
 
 
 class PaceSelectCalculation(WorkerCalculation):
@@ -25,22 +16,8 @@ class PaceSelectCalculation(WorkerCalculation):
     TASK = 'select'
     NEEDS_POTENTIAL = True
     PRODUCT = 'selected.npz'
-    PARAMETERS = {
-        'candidates': kinds_of_candidates,
-        'candidates_per_halt': at_least(0, numbers.Integral),
-        'select_per_halt': at_least(0, numbers.Integral),
-        'displacement': at_least(0),
-        'number_of_train': at_least(0, numbers.Integral),
-        'number_of_test': at_least(0, numbers.Integral),
-        'max_atoms': at_least(1, numbers.Integral),
-        'gamma_select': at_least(1),
-        'core_radius': at_least(0, strict=True),
-        'buffer': at_least(0, strict=True),
-        'relax_steps': at_least(0, numbers.Integral),
-        'relax_force': at_least(0, strict=True),
-        'max_environments': at_least(1, numbers.Integral),
-        'seed': at_least(0, numbers.Integral),
-    }
+    Parameters = Selection
+    validate_parameters = staticmethod(section_validator(Selection))
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

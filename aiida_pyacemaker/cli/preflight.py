@@ -55,21 +55,22 @@ def check_structures(runfile: RunFile) -> Generation:
     :raises ValueError: if a file or node is of no use, if the structures cannot be made, or if there are too many.
     """
     from aiida_pyacemaker.atomistics.embedding.box import least_atoms
-    from aiida_pyacemaker.atomistics.explorers.plan import plan_walkers, starting_sizes
     from aiida_pyacemaker.atomistics.generators.generate import generate, starting_cells
-    from aiida_pyacemaker.calculations.functions.structures import find_structure_nodes, get_frames
+    from aiida_pyacemaker.data.structures import find_structure_nodes, get_frames
+    from aiida_pyacemaker.workflows.explorers import load_explorer
 
     nodes = find_structure_nodes(runfile.structures.nodes)
     own = [*runfile.read_structures(), *get_frames({f'node_{node.pk}': node for node in nodes})]
     generation = generate(
         runfile.system.elements, runfile.structures, runfile.seed, own=own, cutoff=runfile.train.cutoff
     )
-    elements, explore = runfile.system.elements, runfile.explore.model_dump()
+    elements, explore = runfile.system.elements, runfile.explore
+    explorer = load_explorer(explore.explorer)
     # the largest cells are what may be too large
-    stage = max(range(len(explore['stages'])), key=lambda index: explore['stages'][index]['atoms'] or explore['atoms'])
-    sizes = starting_sizes(explore, stage, runfile.embed.max_atoms)
+    stage = max(range(len(explore.stages)), key=lambda index: explore.stages[index].atoms or explore.atoms)
+    sizes = explorer.starting_sizes(explore, stage, runfile.embed.max_atoms)
     cells = starting_cells(elements, runfile.structures, runfile.seed, own=own, **sizes)
-    plan_walkers(explore, cells, elements, stage, seed=0)
+    explorer.plan(explore, cells, elements, stage, seed=0)
     for cell in cells:
         least = least_atoms(cell.get_volume() / len(cell))
         if len(cell) > runfile.embed.max_atoms < least:

@@ -10,7 +10,8 @@ from aiida.engine import ExitCode
 from aiida.parsers import Parser
 from ase import Atoms
 
-from aiida_pyacemaker.atomistics.lammps.outcome import UNITS, Outcome, read_outcome
+from aiida_pyacemaker.atomistics.explorers.dynamics import WatchedDynamics
+from aiida_pyacemaker.atomistics.lammps.outcome import UNITS, Failure, Outcome, read_outcome
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 
@@ -36,7 +37,8 @@ class LammpsPaceParser(Parser):
     def read(self, folder: str, content: str) -> Outcome:
         """Return what the simulation left in a folder and in the output of LAMMPS."""
         inputs = self.node.inputs
-        return read_outcome(folder, inputs.parameters.get_dict(), inputs.potential.elements, content)
+        dynamics = WatchedDynamics.model_validate(inputs.parameters.get_dict())
+        return read_outcome(folder, dynamics, inputs.potential.elements, content)
 
     def output(self, outcome: Outcome) -> None:
         """Output what there is; of a simulation that failed, what tells why."""
@@ -45,7 +47,7 @@ class LammpsPaceParser(Parser):
             array.base.attributes.set('units', UNITS)
             self.out('thermo', array)
         if outcome.results:
-            self.out('results', orm.Dict(outcome.results))
+            self.out('results', orm.Dict(dict(outcome.results)))
         if outcome.failure:
             return
         if outcome.restart:
@@ -61,11 +63,8 @@ class LammpsPaceParser(Parser):
             atoms.info['parent'] = self.node.uuid
         return frames
 
-    def get_failure(self, failure: tuple[str, str] | None) -> ExitCode | None:
-        """Return the exit code of a simulation that came neither to its end nor to a halt.
-
-        :param failure: its name and message.
-        """
+    def get_failure(self, failure: Failure | None) -> ExitCode | None:
+        """Return the exit code of a simulation that came neither to its end nor to a halt; None for any other."""
         if failure is None:
             return None
         name, message = failure

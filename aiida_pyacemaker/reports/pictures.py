@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aiida_pyacemaker.atomistics.core.configurations import energy_counts, forces_count, is_isolated_atom
+from aiida_pyacemaker.atomistics.explorers.walker import EndReason
 from aiida_pyacemaker.atomistics.metrics.errors import BAND, error_metrics, force_errors, rank_correlation
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def _draw_walker(axes: Axes, walker: list[tuple[dict[str, Any], dict[str, np.nda
         if number % 2:
             warmth.axvspan(begin, end, color='0.94', zorder=-1)  # of the axes below, or it hides what they show
         for halt in trajectory['halts']:
-            axes.axvline(begin + halt['time'], color='C3' if halt['reason'] == 'gamma' else 'C4', alpha=0.7)
+            axes.axvline(
+                begin + halt['time'], color='C3' if EndReason(halt['reason']).is_resumable else 'C4', alpha=0.7
+            )
         text = ' '.join(filter(None, (trajectory['stage'], trajectory['program'])))
         axes.annotate(text, (begin, 1), (2, -2), xycoords=('data', 'axes fraction'), textcoords='offset points',
                       va='top', fontsize='x-small')  # fmt: skip

@@ -20,6 +20,8 @@ from aiida.common.links import LinkType
 from aiida.plugins import DataFactory, WorkflowFactory
 from sqlalchemy.exc import OperationalError
 
+from aiida_pyacemaker.workflows.explorers import process_types
+
 P = ParamSpec('P')
 T = TypeVar('T')
 
@@ -308,8 +310,8 @@ def get_lineage(node: orm.Node) -> dict[str, Any]:
 
     :param node: ``AcePotentialData``, ``ConfigurationsData``, or a process that has a potential among its outputs.
     :returns: dictionary with ``node``, ``created_by``, ``potentials`` (those before it, newest first), ``dft`` (the
-        calculations that labelled the data, by DFT or by a teacher) and ``simulations`` (the ``LammpsPaceCalculation``
-        nodes that proposed configurations).
+        calculations that labelled the data, by DFT or by a teacher) and ``simulations`` (the walkers
+        that proposed configurations).
     :raises ValueError: if the node is of another kind.
     """
     potential_class = DataFactory('pyacemaker.potential')
@@ -432,7 +434,9 @@ def get_dft(pks: list[int]) -> list[dict[str, Any]]:
 
 def get_simulations(pks: list[int]) -> list[dict[str, Any]]:
     """Return the simulations among some nodes: how each ended, and the PK of the potential that drove it."""
-    processes = get_calculations(pks, 'aiida.calculations:pyacemaker.lammps_pace')
+    processes: dict[int, dict[str, Any]] = {}
+    for process_type in process_types():
+        processes |= get_calculations(pks, process_type)
     columns = {key: f'attributes.{key}' for key in ('reason', 'step', 'gamma_max')}
     add_linked(processes, orm.Dict, 'results', 'with_incoming', columns)
     add_linked(processes, orm.Data, 'potential', 'with_outgoing', {'potential': 'id'})

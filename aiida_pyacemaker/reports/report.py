@@ -8,6 +8,8 @@ from typing import Any
 from aiida import orm
 from ase import Atoms
 
+from aiida_pyacemaker.atomistics.explorers.walker import EndReason
+
 from .pictures import draw_dynamics, draw_learning, draw_parity, draw_uncertainty
 from .queries import dig, get_steps, while_unlocked
 from .status import get_status, tell_iteration, tell_reason, tell_surprise, tell_validation
@@ -192,7 +194,7 @@ def format_trajectories(trajectories: list[dict[str, Any]]) -> list[str]:
     ]
     for trajectory in trajectories:
         halts = ', '.join(
-            f'{halt["time"]:.2f}' + ('' if halt['reason'] == 'gamma' else f' ({halt["reason"]})')
+            f'{halt["time"]:.2f}' + ('' if EndReason(halt['reason']).is_resumable else f' ({halt["reason"]})')
             for halt in trajectory['halts']
         )
         first, last = trajectory['iterations'][0], trajectory['iterations'][-1]

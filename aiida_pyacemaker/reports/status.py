@@ -10,6 +10,8 @@ from typing import Any
 
 from aiida import orm
 
+from aiida_pyacemaker.atomistics.explorers.walker import EndReason
+
 from .queries import count_labels, dig, duration, get_results, get_running_tree, get_steps, while_unlocked
 from .trajectories import find_trajectories, read_live
 
@@ -276,7 +278,11 @@ def tell_ends(ends: list[dict[str, Any]]) -> str:
     for end in ends:
         counts[end['end']] = counts.get(end['end'], 0) + 1
     text = ', '.join(f'{number} {tell_reason(reason)}' for reason, number in sorted(counts.items()))
-    halted = [end for end in ends if end['end'] not in ('completed', 'running', 'died') and end['step'] is not None]
+    halted = [
+        end
+        for end in ends
+        if end['end'] not in ('running', EndReason.COMPLETED, EndReason.DIED) and end['step'] is not None
+    ]
     if not halted:
         return f'of {len(ends)} walkers {text}'
     first = min(halted, key=lambda end: end['step'] / end['steps'])
@@ -285,23 +291,23 @@ def tell_ends(ends: list[dict[str, Any]]) -> str:
 
 def tell_end(end: dict[str, Any]) -> str:
     """Return how one simulation ended."""
-    if end['end'] in ('running', 'died'):
+    if end['end'] in ('running', EndReason.DIED):
         return end['end']
-    if end['end'] == 'completed':
+    if end['end'] == EndReason.COMPLETED:
         return f'completed {end["steps"]} steps'
-    gamma = f', gamma {end["gamma_max"]:.3g}' if end['end'] == 'gamma' and end['gamma_max'] is not None else ''
+    gamma = f', gamma {end["gamma_max"]:.3g}' if end['end'] == EndReason.GAMMA and end['gamma_max'] is not None else ''
     return f'{tell_reason(end["end"])} at {tell_step(end)}{gamma}'
 
 
 def tell_reason(reason: str) -> str:
     """Return a reason as a verb."""
     words = {
-        'completed': 'completed',
         'running': 'running',
-        'died': 'died',
-        'lost_atoms': 'lost atoms',
-        'crashed': 'crashed',
-        'overlap': 'ended by atoms too close to each other',
+        EndReason.COMPLETED: 'completed',
+        EndReason.DIED: 'died',
+        EndReason.LOST_ATOMS: 'lost atoms',
+        EndReason.CRASHED: 'crashed',
+        EndReason.OVERLAP: 'ended by atoms too close to each other',
     }
     return words.get(reason) or f'halted by {reason}'
 

@@ -16,32 +16,23 @@ from aiida import orm
 from aiida.common.links import LinkType
 from ase import Atoms
 
-from aiida_pyacemaker.atomistics.lammps.outcome import read_checks
-from aiida_pyacemaker.atomistics.lammps.watch import WATCH, WATCHED
+from aiida_pyacemaker.atomistics.explorers.walker import EndReason, FrameKind
+from aiida_pyacemaker.workflows.explorers import Explorer, process_types
 
 from .queries import TERMINATED, add_linked, seconds_since, while_unlocked
 
 EXPLORE = 'aiida.workflows:pyacemaker.explore'
-LAMMPS = 'aiida.calculations:pyacemaker.lammps_pace'
 PS_PER_FS = 1e-3
 #: What is asked of each job: key -> column.
 COLUMNS = {
     'pk': 'id',
+    'process_type': 'process_type',
     'state': 'attributes.process_state',
     'exit_status': 'attributes.exit_status',
     'message': 'attributes.exit_message',
     'stage': 'extras.stage',
     'program': 'extras.program',
 }
-#: Parameters of a simulation without a value of their own in old runs.
-PARAMETERS = {'timestep': 1.0, 'steps': None, 'gamma_select': None, 'gamma_halt': None, 'temperature': None}
-
-#: Names of a series as :func:`read_series` returns it, time and values, and of its arrays in `thermo`, the best first.
-SERIES = (
-    ('time', 'temperature', (('watch_step', 'watch_temperature'), ('step', 'temperature'))),
-    ('watch_time', 'gamma', (('watch_step', 'watch_gamma_max'),)),
-)
-
 _WALKER = re.compile(r'^walker_(?P<index>\d+)')
 _ITERATION = re.compile(r'^iteration_(?P<iteration>\d+)')
 
@@ -74,9 +65,15 @@ def find_simulations(run: orm.WorkChainNode) -> list[dict[str, Any]]:
     add_linked(simulations, orm.Data, 'restart', 'with_incoming', {'restart_left': 'id'})
     for simulation in simulations.values():
         simulation['results'] = simulation['results'] or {}
-        simulation['parameters'] = {**PARAMETERS, **(simulation['parameters'] or {})}
+        simulation['parameters'] = complete_parameters(simulation)
         simulation['end'] = describe_end(simulation)
     return [simulations[pk] for pk in sorted(simulations)]
+
+
+def complete_parameters(simulation: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a simulation, with their defaults where it was not given all of them."""
+    section = get_explorer(simulation).WalkerParameters
+    return section.model_validate(simulation['parameters']).model_dump()
 
 
 def query_jobs(run: orm.WorkChainNode) -> list[list[Any]]:
@@ -94,7 +91,7 @@ def query_jobs(run: orm.WorkChainNode) -> list[list[Any]]:
     query.append(
         orm.CalcJobNode,
         with_incoming='explore',
-        filters={'process_type': LAMMPS},
+        filters={'process_type': {'in': list(process_types())}},
         edge_filters=call,
         project=list(COLUMNS.values()),
         edge_project='label',
@@ -188,7 +185,12 @@ def describe_end(simulation: dict[str, Any]) -> str:
     """Return how a simulation ended: a reason as its results give it, `running`, or `died`."""
     if simulation['results']:
         return simulation['results']['reason']
-    return 'died' if simulation['state'] in TERMINATED else 'running'
+    return EndReason.DIED.value if simulation['state'] in TERMINATED else 'running'
+
+
+def get_explorer(simulation: dict[str, Any]) -> Explorer:
+    """Return the explorer that ran a simulation."""
+    return process_types()[simulation['process_type']]
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -203,17 +205,12 @@ def read_series(trajectory: dict[str, Any]) -> dict[str, np.ndarray]:
     """
     parts: dict[str, list[np.ndarray]] = {'time': [], 'temperature': [], 'watch_time': [], 'gamma': []}
     for simulation in trajectory['simulations']:
-        node = orm.load_node(simulation['pk'])
-        if 'thermo' not in node.outputs:
-            continue
-        arrays = {name: node.outputs.thermo.get_array(name) for name in node.outputs.thermo.get_arraynames()}
+        series = get_explorer(simulation).read_series(orm.load_node(simulation['pk']))
         factor = simulation['parameters']['timestep'] * PS_PER_FS
-        for time, key, sources in SERIES:
-            for steps, name in sources:
-                if steps in arrays and name in arrays:
-                    parts[time].append(arrays[steps] * factor)
-                    parts[key].append(arrays[name])
-                    break
+        for time, steps, key in (('time', 'step', 'temperature'), ('watch_time', 'watch_step', 'gamma')):
+            if steps in series:
+                parts[time].append(series[steps] * factor)
+                parts[key].append(series[key])
     return {key: np.concatenate(found) if found else np.zeros(0) for key, found in parts.items()}
 
 
@@ -227,14 +224,15 @@ def read_frames(trajectory: dict[str, Any]) -> list[Atoms]:
     frames: dict[int, Atoms] = {}
     for simulation in trajectory['simulations']:
         node = orm.load_node(simulation['pk'])
-        for output in ('trajectory', 'halted'):
-            for atoms in node.outputs[output].get_frames() if output in node.outputs else ():
+        frames_of = get_explorer(simulation).get_frames(node)
+        for kind in (FrameKind.TRAJECTORY, FrameKind.HALTED):
+            for atoms in frames_of[kind].get_frames() if kind in frames_of else ():
                 step = atoms.info['step']
                 atoms.info.update(
                     time=step * simulation['parameters']['timestep'] * PS_PER_FS,
                     iteration=simulation['iteration'],
                     simulation=node.uuid,
-                    **({'halted': simulation['results']['reason']} if output == 'halted' else {}),
+                    **({'halted': simulation['results']['reason']} if kind is FrameKind.HALTED else {}),
                 )
                 frames.setdefault(step, atoms)
     return [frames[step] for step in sorted(frames)]
@@ -244,24 +242,24 @@ def read_frames(trajectory: dict[str, Any]) -> list[Atoms]:
 def read_live(simulation: dict[str, Any], remote: bool = False) -> dict[str, Any]:
     """Return where a simulation is that runs: `step`, `gamma`, `temperature` (K), `seconds_left`; empty if unknown.
 
-    The record of the watch is read where it is written. On this machine that costs nothing; elsewhere it opens a
+    The record of the explorer is read where it is written. On this machine that costs nothing; elsewhere it opens a
     connection.
 
     :param remote: open a connection if one is needed.
     """
     node = orm.load_node(simulation['pk'])
     folder = node.get_remote_workdir()
-    if not folder or not (remote or node.computer.transport_type == 'core.local'):
+    explorer = get_explorer(simulation)
+    if not explorer.live_file or not folder or not (remote or node.computer.transport_type == 'core.local'):
         return {}
     with tempfile.TemporaryDirectory() as scratch, node.get_transport() as transport:
         try:
-            transport.getfile(f'{folder}/{WATCH}', f'{scratch}/{WATCH}')
+            transport.getfile(f'{folder}/{explorer.live_file}', f'{scratch}/live')
         except OSError:
             return {}  # it waits in the queue
-        checks = read_checks(Path(scratch) / WATCH)
-    if not len(checks):
+        live = explorer.read_live(Path(scratch) / 'live')
+    if live is None:
         return {}
-    known = dict(zip(('step', *WATCHED), checks[-1], strict=True))
-    first, step, steps = int(checks[0, 0]), int(known['step']), simulation['parameters']['steps']
+    first, step, steps = live['first_step'], live['step'], simulation['parameters']['steps']
     left = seconds_since(node.ctime) * (steps - step) / (step - first) if step > first and steps else None
-    return {'step': step, 'temperature': known['temperature'], 'gamma': known['gamma_max'], 'seconds_left': left}
+    return {'step': step, 'temperature': live['temperature'], 'gamma': live['gamma'], 'seconds_left': left}

@@ -10,20 +10,23 @@ from typing import Any, Literal
 import yaml
 from pydantic import (
     ValidationInfo,
+    create_model,
     field_validator,
     model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.core.parameters import Count, Positive, Section, parameter
-from aiida_pyacemaker.atomistics.explorers.parameters import Explore
-from aiida_pyacemaker.atomistics.fitting.parameters import Fit
+from aiida_pyacemaker.atomistics.core.plugins import EXPLORERS, load_plugins
+from aiida_pyacemaker.atomistics.explorers.parameters import Explore as SharedExplore
 from aiida_pyacemaker.atomistics.generators.plan import Structures
 from aiida_pyacemaker.atomistics.io.files import list_files
 from aiida_pyacemaker.atomistics.labelling.incar import Vasp
 from aiida_pyacemaker.atomistics.labelling.teachers import Teacher
 from aiida_pyacemaker.atomistics.labelling.tiers import Tiers
+from aiida_pyacemaker.atomistics.loop.parameters import Budget, Train
 from aiida_pyacemaker.atomistics.selection.parameters import Embed
 from aiida_pyacemaker.atomistics.validation.parameters import Validate
 
@@ -39,17 +42,17 @@ class System(Section):
     @classmethod
     def _check_elements(cls, value: Any) -> Any:
         if not isinstance(value, list) or not value:
-            raise PydanticCustomError('elements', 'a list of chemical symbols is needed, for example [Al]')
+            raise InputError('elements', 'a list of chemical symbols is needed', 'for example [Al]')
         for element in value:
             if element is False:  # YAML 1.1 reads No as a boolean
-                raise PydanticCustomError('elements', "YAML reads No as `false`; write nobelium in quotes, 'No'")
+                raise InputError('elements', 'YAML reads No as `false`', "write nobelium in quotes, 'No'")
             if not isinstance(element, str) or element not in _symbols():
                 near = nearest_element(element) if isinstance(element, str) else None
                 remedy = f'did you mean {near}?' if near else 'use symbols of the periodic table, for example [Al]'
-                raise PydanticCustomError('elements', f'{element!r} is not a chemical element; {remedy}')
+                raise InputError('elements', f'{element!r} is not a chemical element', remedy)
         twice = sorted({element for element in value if value.count(element) > 1})
         if twice:
-            raise PydanticCustomError('elements', f'{twice[0]} is listed more than once; list each element once')
+            raise InputError('elements', f'{twice[0]} is listed more than once', 'list each element once')
         return value
 
 
@@ -220,38 +223,17 @@ class Label(Section):
         return self
 
 
-class Production(Section):
-    """The fit of all data at the end, whose potential is the result if it beats the one that explored."""
-
-    mode: Literal['linear', 'nonlinear'] = parameter('As `train.mode`.', default='linear')
-    number_of_functions: Count | None = parameter(
-        'Basis functions per element; null: what pays on the data.', ge=10, default=None
-    )
-    max_cost: Positive | None = parameter('As `train.max_cost`.', unit='µs/atom/step', default=None)
-    share: float = parameter(
-        'Its simulations, with all guards but gamma, take this share of `explore.steps`.', gt=0, le=1, default=1.0
-    )
-
-
-class Train(Fit):
-    """The fit. What is null is chosen from the data."""
-
-    # the loop needs to know it before there are data
-    cutoff: float = parameter('Cutoff radius of the ACE.', unit='Å', ge=2, le=15)
-    max_functions: Count | None = parameter(
-        'Functions per element to which the basis of the exploration may grow while the errors are above the criteria; '
-        'null: it does not grow.',
-        ge=10,
-        default=None,
-    )
-    production: Production | None = parameter('The fit at the end; null: none.', default=Production())
-
-
-class Budget(Section):
-    """When to give up."""
-
-    max_iterations: Count = parameter('Iterations of the loop.', ge=1)
-    max_labels: Count = parameter('DFT calculations altogether.', ge=1)
+#: The section `explore` with a section of its own for each explorer that needs one.
+Explore = create_model(
+    'Explore',
+    __base__=SharedExplore,
+    __doc__=SharedExplore.__doc__,
+    **{
+        name: (explorer.Parameters | None, parameter(f'What the explorer `{name}` needs.', default=None))
+        for name, explorer in load_plugins(EXPLORERS).items()
+        if explorer.Parameters is not None
+    },
+)
 
 
 def _absolute(value: Any, directory: Path) -> Any:

@@ -83,10 +83,11 @@ def run_train(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
 def run_select(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Choose: `configurations.npz`, `potential/` -> `selected.npz`."""
     from ..atomistics.core.configurations import save_configurations
+    from ..atomistics.selection.parameters import Selection
     from ..atomistics.selection.select import select_configurations
 
     frames = read_frames(directory / 'configurations.npz')
-    selected = select_configurations(read_potential(directory), frames, parameters, report=say)
+    selected = select_configurations(read_potential(directory), frames, Selection(**parameters), report=say)
     save_configurations(directory / 'selected.npz', selected)
     families = [atoms.info['family'] for atoms in selected]
     return {

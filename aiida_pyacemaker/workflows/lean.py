@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from aiida.engine import Awaitable, AwaitableAction, AwaitableTarget, ExitCode, ProcessState, ToContext, append_
 from aiida_quantumespresso.parsers.parse_xml import parse as pw_xml
 
-from .adopt import adopt_child
+from .reuse_children import find_child
 
 # aiida-quantumespresso compiles the schema of pw.x's XML anew for every output: 0.16 s of CPU, a tenth of what a label
 # costs. A machine has a few schemas at most, one per version of pw.x.
@@ -86,7 +86,7 @@ class LeanRestart(Lean):
 
         The list of the handlers that were asked is not kept: each would write its name.
         """
-        former = adopt_child(self, f'iteration_{self.ctx.iteration + 1:02d}')
+        former = find_child(self, f'iteration_{self.ctx.iteration + 1:02d}')
         if former is not None:
             self.ctx.iteration += 1
             return ToContext(children=append_(former))

@@ -10,8 +10,8 @@ from aiida_pyacemaker.calculations.functions.judge import judge
 from aiida_pyacemaker.calculations.functions.make_requested import make_requested
 from aiida_pyacemaker.calculations.functions.validation_report import validation_report
 
-from .adopt import adopt_child
 from .deploy import deploy
+from .reuse_children import submit_once
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 AcePotentialData = DataFactory('pyacemaker.potential')
@@ -258,8 +258,7 @@ class ValidateWorkChain(WorkChain):
 
     def submit_step(self, builder, name: str):
         """Submit a step, unless a worker that was killed has submitted it."""
-        builder.metadata.call_link_label = name
-        return adopt_child(self, name) or self.submit(builder)
+        return submit_once(self, name, lambda: builder)
 
 
 def describe_node(node: orm.Node) -> str:

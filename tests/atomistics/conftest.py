@@ -17,6 +17,7 @@ from ase.calculators.emt import EMT
 from ase.io.lammpsdata import write_lammps_data
 
 from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.explorers.dynamics import WatchedDynamics
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.generators.generate import generate
 from aiida_pyacemaker.atomistics.generators.plan import Structures
@@ -136,13 +137,13 @@ class Simulation:
     """What a simulation was, and what came of it."""
 
     directory: Path
-    parameters: dict[str, Any]
+    dynamics: WatchedDynamics
     potential: AcePotential
     content: str
 
     @property
     def outcome(self) -> Outcome:
-        return read_outcome(self.directory, self.parameters, self.potential.metadata['elements'], self.content)
+        return read_outcome(self.directory, self.dynamics, self.potential.metadata['elements'], self.content)
 
 
 @pytest.fixture
@@ -170,6 +171,7 @@ def simulate(lmp, tmp_path, al, cell) -> Callable[..., Simulation]:
         potential: AcePotential = al,
         edit: Callable[[str], str] = str,
     ) -> Simulation:
+        dynamics = WatchedDynamics(**parameters)
         directory = tmp_path / str(len(list(tmp_path.iterdir())))
         directory.mkdir()
         for name in script.POTENTIAL:
@@ -177,8 +179,8 @@ def simulate(lmp, tmp_path, al, cell) -> Callable[..., Simulation]:
         if resume:
             shutil.copy(resume.outcome.restart, directory / script.RESTART_IN)
         else:
-            script.write_structure(directory / script.STRUCTURE, atoms, potential.metadata['elements'], parameters)
-        text = script.write_script(parameters, potential.metadata, resume=resume is not None)
+            script.write_structure(directory / script.STRUCTURE, atoms, potential.metadata['elements'], dynamics)
+        text = script.write_script(dynamics, potential.metadata, resume=resume is not None)
         (directory / 'input.in').write_text(edit(text))
         done = subprocess.run(
             [executable, '-in', 'input.in', '-log', 'none'],
@@ -190,6 +192,6 @@ def simulate(lmp, tmp_path, al, cell) -> Callable[..., Simulation]:
             timeout=300,
             check=False,
         )
-        return Simulation(directory, parameters, potential, done.stdout)
+        return Simulation(directory, dynamics, potential, done.stdout)
 
     return run

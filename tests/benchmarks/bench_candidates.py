@@ -31,7 +31,7 @@ from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
 from aiida_pyacemaker.atomistics.core.configurations import labels, load_configurations
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
-from aiida_pyacemaker.atomistics.selection.parameters import KINDS
+from aiida_pyacemaker.atomistics.selection.parameters import KINDS, Selection
 from aiida_pyacemaker.atomistics.selection.select import select_configurations
 from aiida_pyacemaker.runfile import resolve_runfile
 
@@ -95,7 +95,7 @@ def replay(system: System, kind: str, folder: Path) -> list[list[Atoms]]:
             way = [atoms for atoms in dumped if atoms.info['iteration'] == iteration and atoms.info.get('selected')]
             potential = AcePotential(folder / f'potential_{generation:03d}')
             parameters = {**EMBED, 'candidates': [kind], 'seed': iteration}
-            chosen = select_configurations(potential, halted + way, parameters, report=lambda line: None)
+            chosen = select_configurations(potential, halted + way, Selection(**parameters), report=lambda line: None)
             found.append(system.label(chosen))
         generation += 1
     return found
@@ -157,7 +157,7 @@ def controls(folder: Path, system: System) -> tuple[list[Atoms], list[list[Atoms
     dumped = load_configurations(folder / 'trajectory.npz')
     potential = AcePotential(sorted(folder.glob('potential_*'))[-1])
     wanted = {'number_of_train': CONTROLS}
-    best = select_configurations(potential, dumped, wanted, report=lambda line: None)
+    best = select_configurations(potential, dumped, Selection(**wanted), report=lambda line: None)
     rng = np.random.default_rng(0)
     number = min(CONTROLS, len(dumped))
     drawn = [[dumped[k] for k in rng.choice(len(dumped), number, replace=False)] for _ in range(DRAWS)]

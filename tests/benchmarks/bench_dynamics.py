@@ -33,9 +33,10 @@ from loop import parse_settings, run_loop, simulate
 from loop_systems import SYSTEMS, System, merged, teacher_frames, test_set
 
 from aiida_pyacemaker.atomistics.core.configurations import load_configurations
+from aiida_pyacemaker.atomistics.explorers.parameters import Explore
 from aiida_pyacemaker.atomistics.explorers.plan import plan_walkers
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
-from aiida_pyacemaker.atomistics.loop.progress import Progress
+from aiida_pyacemaker.atomistics.loop.progress import LoopSettings, Progress
 from aiida_pyacemaker.atomistics.metrics.errors import error_metrics
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 
@@ -58,14 +59,15 @@ def run_free(system: System, result: dict[str, Any], directory: Path, steps: int
     if path.exists():
         return path.read_text()
     parameters, potential = result['parameters'], AcePotential(result['potential'])
-    explore = Progress(merged(parameters, {'train': {'production': {'share': 1.0}}})).proof()
-    high = max(explore['temperature'])
+    whole = merged(parameters, {'train': {'production': {'share': 1.0}}})
+    section = Explore.model_validate({**parameters['explore'], 'programs': ['heat'], 'steps': steps})
+    explore = Progress(LoopSettings.from_runfile(whole)).proof(section)
+    high = max(explore.temperature)
     cell = system.start().repeat(system.repeats[-1])
-    explore |= {'programs': ['heat'], 'steps': steps}
-    heating = plan_walkers(explore, [cell], system.elements, 0, result['seed'])[0]['parameters']
+    heating = plan_walkers(explore, [cell], system.elements, 0, result['seed'])[0].parameters
     outcome = simulate(directory / 'heat', potential, heating, structure=cell)
     if outcome.results['reason'] == 'completed':
-        holding = {**heating, 'temperature': [high, high], 'steps': 2 * steps, 'soft_start': 0}
+        holding = heating.model_copy(update={'temperature': [high, high], 'steps': 2 * steps, 'soft_start': 0})
         volume = outcome.results['reference_volume_per_atom']
         outcome = simulate(
             directory / 'hold', potential, holding, structure=cell, restart=outcome.restart, volume=volume

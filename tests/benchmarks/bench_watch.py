@@ -35,6 +35,7 @@ from ase.units import GPa
 from embedding_parents import CACHE
 from loop_systems import SYSTEMS, TIMESTEP, teacher_frames
 
+from aiida_pyacemaker.atomistics.explorers.dynamics import WatchedDynamics
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.lammps import watch as script
@@ -66,7 +67,7 @@ def simulate(
     for name in model.FILES:
         shutil.copy(model.directory / name, directory / name)
     if atoms is not None:
-        script.write_structure(directory / script.STRUCTURE, atoms, ['Al'], parameters)
+        script.write_structure(directory / script.STRUCTURE, atoms, ['Al'], WatchedDynamics(**parameters))
     (directory / 'input.in').write_text(text)
     engine, before = find_lammps(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
@@ -81,19 +82,19 @@ def simulate(
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     if done.returncode:
         raise SystemExit(done.stdout[-2000:])
-    return read_outcome(directory, parameters, ['Al'], done.stdout), seconds
+    return read_outcome(directory, WatchedDynamics(**parameters), ['Al'], done.stdout), seconds
 
 
 def watched(model: AcePotential, parameters: dict[str, Any], atoms: Atoms) -> tuple[Outcome, float]:
     """Run a simulation as the loop does."""
     with tempfile.TemporaryDirectory() as folder:
-        text = script.write_script(parameters, model.metadata, resume=False)
+        text = script.write_script(WatchedDynamics(**parameters), model.metadata, resume=False)
         return simulate(Path(folder), text, model, parameters, atoms)
 
 
 def plain(model: AcePotential, parameters: dict[str, Any], atoms: Atoms) -> float:
     """Return the CPU time (s) of the same simulation with `pace` and nothing that watches."""
-    text = script.write_script(parameters, model.metadata, resume=False)
+    text = script.write_script(WatchedDynamics(**parameters), model.metadata, resume=False)
     lines = text.replace(pair_lines(model.metadata), pair_lines(model.metadata, yace='potential.yace')).splitlines()
     kept = [line for line in lines[: lines.index('variable reason string running')] if not _watches(line)]
     kept = [line.replace(' f_gamma', '') for line in kept]
@@ -250,7 +251,7 @@ def soft(quick: bool) -> None:
         }  # fmt: skip
         with tempfile.TemporaryDirectory() as folder:
             first = Path(folder)
-            text = script.write_script(parameters, before.metadata, resume=False)
+            text = script.write_script(WatchedDynamics(**parameters), before.metadata, resume=False)
             halted, _ = simulate(first, text, before, parameters, AL.crystal.repeat(2))
             if halted.results['reason'] != 'gamma':
                 continue
@@ -267,7 +268,7 @@ def _resumed(first: Path, halted: Outcome, after: AcePotential, parameters: dict
     parameters['temperature'] = [start, start + (end - start) * parameters['steps'] / 3000]
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(first / script.RESTART, Path(folder) / script.RESTART_IN)
-        text = script.write_script(parameters, after.metadata, resume=True)
+        text = script.write_script(WatchedDynamics(**parameters), after.metadata, resume=True)
         outcome, _ = simulate(Path(folder), text, after, parameters, None)
     thermo = outcome.thermo
     target = start + (end - start) * thermo['step'] / 3000

@@ -1,6 +1,6 @@
 """The loop of dynamics on the fly in plain Python: what the WorkChains run, without AiiDA and its daemon.
 
-Every decision is made by the package: which simulations (`atomistics.dynamics.plan`), their input and their outcome
+Every decision is made by the package: which simulations (`atomistics.explorers.plan`), their input and their outcome
 (`script`, `outcome`), what is labelled (`atomistics.selection.select`), the fit (`atomistics.fitting.train`), and what
 comes next (`progress`). Only the running of processes is here. A teacher stands for DFT.
 
@@ -27,7 +27,10 @@ from ase import Atoms
 from loop_systems import SYSTEMS, System, merged
 
 from aiida_pyacemaker.atomistics.core.configurations import save_configurations
+from aiida_pyacemaker.atomistics.explorers.dynamics import WatchedDynamics
+from aiida_pyacemaker.atomistics.explorers.parameters import Explore
 from aiida_pyacemaker.atomistics.explorers.plan import plan_walkers, starting_sizes
+from aiida_pyacemaker.atomistics.explorers.walker import WalkerResult
 from aiida_pyacemaker.atomistics.fitting.parameters import Fit
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
 from aiida_pyacemaker.atomistics.fitting.train import DEFAULTS, train
@@ -42,9 +45,10 @@ from aiida_pyacemaker.atomistics.lammps.watch import (
     write_script,
     write_structure,
 )
-from aiida_pyacemaker.atomistics.loop.progress import Progress
+from aiida_pyacemaker.atomistics.loop.progress import LoopSettings, Progress
 from aiida_pyacemaker.atomistics.metrics.errors import error_metrics, surprise
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
+from aiida_pyacemaker.atomistics.selection.parameters import Selection
 from aiida_pyacemaker.atomistics.selection.select import select_configurations
 from aiida_pyacemaker.runfile import resolve_runfile
 from aiida_pyacemaker.setup.engines import find_lammps
@@ -81,7 +85,8 @@ class Loop:
         directory.mkdir(parents=True, exist_ok=True)
         self.elements = system.elements
         self.structures = Structures(**parameters['structures'])
-        self.progress = Progress(parameters)
+        self.progress = Progress(LoopSettings.from_runfile(parameters))
+        self.section = Explore.model_validate(parameters['explore'])
         self.labelled: list[Atoms] = []
         self.dumped: list[Atoms] = []
         #: Frames to choose from: those of the last simulations, after clean rounds those of all of them.
@@ -139,21 +144,22 @@ class Loop:
             outcomes[index] = self.walk(index, directory, self.potential)
             restarts[index] = directory / RESTART
         self.restarts = restarts
-        walkers = [
-            {'index': index, 'program': self.walkers[index]['program'], **outcome.results}
-            for index, outcome in outcomes.items()
-        ]
+        walkers = [self.result_of(index, outcome) for index, outcome in outcomes.items()]
         progress.explored(walkers)
         if progress.clean_rounds <= 1:
             self.snapshots = []
         self.snapshots += [atoms for outcome in outcomes.values() for atoms in frames_of(outcome)]
-        self.entry['walkers'] = walkers
-        self.entry['gamma_max'] = max(walker['gamma_max'] for walker in walkers)
+        self.entry['walkers'] = [walker.to_dict() for walker in walkers]
+        self.entry['gamma_max'] = max(walker.gamma_max for walker in walkers)
         self.seconds['explore'] += time.perf_counter() - began
+
+    def result_of(self, index: int, outcome: Outcome) -> WalkerResult:
+        """Return what became of a walker."""
+        return WalkerResult.from_dict({**outcome.results, 'index': index, 'program': self.walkers[index].program})
 
     def plan(self) -> None:
         """Plan the simulations of this round; those that resume find theirs again."""
-        explore, progress = self.parameters['explore'], self.progress
+        explore, progress = self.section, self.progress
         sizes = starting_sizes(explore, progress.stage, self.parameters['embed']['max_atoms'])
         self.cells = starting_cells(
             self.elements, self.structures, self.parameters['seed'], own=[self.system.start()], **sizes
@@ -165,12 +171,12 @@ class Loop:
         walker = self.walkers[index]
         resumes = index in self.progress.resuming if resumes is None else resumes
         outcome = simulate(
-            directory, potential, walker['parameters'], structure=self.cells[walker['structure']],
+            directory, potential, walker.parameters, structure=self.cells[walker.structure],
             restart=self.restarts[index] if resumes else None, volume=self.volumes.get(index) if resumes else None,
         )  # fmt: skip
         self.volumes[index] = outcome.results['reference_volume_per_atom']
         for atoms in frames_of(outcome):
-            keep_arrays(atoms, self.cells[walker['structure']])
+            keep_arrays(atoms, self.cells[walker.structure])
             atoms.info['parent'] = f'walker {index} of round {self.progress.round}'
             atoms.info['iteration'] = self.progress.iteration
         self.dumped += outcome.trajectory
@@ -183,7 +189,7 @@ class Loop:
             **self.parameters['embed'], 'gamma_select': self.parameters['explore']['gamma_select'], **numbers,
             'seed': self.parameters['seed'] * 100 + self.progress.iteration,
         }  # fmt: skip
-        chosen = select_configurations(self.potential, frames, parameters, report=lambda line: None)
+        chosen = select_configurations(self.potential, frames, Selection(**parameters), report=lambda line: None)
         self.seconds['select'] += time.perf_counter() - began
         return chosen
 
@@ -237,13 +243,13 @@ class Loop:
         self.seconds['production'] += time.perf_counter() - began
         began = time.perf_counter()
         if progress.produced(results):
-            explore = progress.proof()
+            explore = progress.proof(self.section)
             self.walkers = plan_walkers(explore, self.cells, self.elements, 0, progress.seed)
             outcomes = [
                 self.walk(index, self.directory / 'walkers' / f'{name}_{index:02d}', potential, resumes=False)
-                for index in range(explore['walkers'])
+                for index in range(explore.walkers)
             ]
-            progress.proven([{'index': k, **outcome.results} for k, outcome in enumerate(outcomes)])
+            progress.proven([self.result_of(index, outcome) for index, outcome in enumerate(outcomes)])
         self.production = potential
         self.entry['production'] = progress.production
         self.seconds['proof'] += time.perf_counter() - began
@@ -306,7 +312,7 @@ def frames_of(outcome: Outcome) -> list[Atoms]:
 
 
 def simulate(
-    directory: Path, potential: AcePotential, parameters: dict[str, Any], *, structure: Atoms,
+    directory: Path, potential: AcePotential, dynamics: WatchedDynamics, *, structure: Atoms,
     restart: Path | None = None, volume: float | None = None,
 ) -> Outcome:  # fmt: skip
     """Run one simulation, as `LammpsPaceCalculation` does on a compute machine.
@@ -320,18 +326,18 @@ def simulate(
     for name in POTENTIAL:
         shutil.copy(potential.directory / name, directory)
     if restart is None:
-        write_structure(directory / STRUCTURE, structure, elements, parameters)
+        write_structure(directory / STRUCTURE, structure, elements, dynamics)
     else:
         shutil.copy(restart, directory / RESTART_IN)
     resume = restart is not None
-    script = write_script(parameters, potential.metadata, resume=resume, reference_volume=volume)
+    script = write_script(dynamics, potential.metadata, resume=resume, reference_volume=volume)
     (directory / 'input.in').write_text(script)
     with (directory / 'lammps.out').open('w') as handle:
         subprocess.run(
             [engine().executable, '-in', 'input.in', '-log', 'none'], cwd=directory, stdout=handle,
             stderr=subprocess.STDOUT, env={**os.environ, **engine().environment}, timeout=TIMEOUT, check=False,
         )  # fmt: skip
-    outcome = read_outcome(directory, parameters, elements, (directory / 'lammps.out').read_text())
+    outcome = read_outcome(directory, dynamics, elements, (directory / 'lammps.out').read_text())
     if outcome.failure is not None:
         raise RuntimeError(f'{directory}: {outcome.failure}')
     return outcome

@@ -168,10 +168,8 @@ def test_defaults(name):
 def test_parameters_are_those_of_the_worker():
     """Every parameter of the science floor can be given, and no other."""
     from aiida_pyacemaker.atomistics.fitting import train
-    from aiida_pyacemaker.atomistics.selection import select
 
     assert set(PaceTrainCalculation.PARAMETERS) == {'elements', *train.DEFAULTS}
-    assert set(PaceSelectCalculation.PARAMETERS) == set(select.DEFAULTS)
 
 
 @pytest.mark.parametrize(

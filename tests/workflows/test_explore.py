@@ -9,8 +9,11 @@ from aiida.engine import run_get_node
 from aiida.plugins import DataFactory, WorkflowFactory
 from ase.build import bulk, fcc111
 
+from aiida_pyacemaker.atomistics.explorers.dynamics import WatchedDynamics
 from aiida_pyacemaker.atomistics.explorers.parameters import Explore
+from aiida_pyacemaker.atomistics.explorers.walker import Walker
 from aiida_pyacemaker.reports.queries import get_children
+from aiida_pyacemaker.testing.explorers import check_finished
 
 ExploreWorkChain = WorkflowFactory('pyacemaker.explore')
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -30,11 +33,15 @@ def explore(lammps_code, al_potential):
     crystal.set_array('magnetic_moments', np.arange(16) / 16)
 
     def run(cells=(crystal,), restarts=None, seed=3, stage=0, indices=None, **keys):
-        parameters = {**Explore(**{**KEYS, **keys}).model_dump(), 'seed': seed, 'stage': stage}
-        if indices is not None:
-            parameters['walker_indices'] = indices
         builder = ExploreWorkChain.get_builder_from_protocol(
-            lammps_code, al_potential, ConfigurationsData(cells), parameters, restarts=restarts
+            {'lammps': lammps_code},
+            al_potential,
+            ConfigurationsData(cells),
+            Explore(**{**KEYS, **keys}).model_dump(mode='json'),
+            stage=stage,
+            seed=seed,
+            walkers=indices,
+            restarts=restarts,
         )
         return run_get_node(builder)
 
@@ -57,6 +64,8 @@ def test_halt_and_resume(explore):
     for walker in results['walkers']:
         child = children[f'walker_{walker["index"]:02d}']
         assert child.base.extras.get('program') == walker['program'] and child.pk == walker['pk']
+        parameters = WatchedDynamics.model_validate(child.inputs.parameters.get_dict())
+        check_finished('lammps', Walker(walker['index'], 'short', walker['program'], 0, parameters), child)
     # the atoms carry on what they brought
     for name in ('halted', 'trajectory'):
         for frame in outputs[name].get_frames() if name in outputs else []:

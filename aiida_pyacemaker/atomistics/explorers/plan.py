@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from itertools import combinations, combinations_with_replacement
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import spglib
@@ -20,9 +20,13 @@ from pymatgen.core import Element
 
 from ..checks.radii import contact_distance
 from ..checks.vacuum import detect_vacuum
+from ..core.errors import InputError
 from ..core.symmetry import ask
 from ..crystals.ions import states_of
 from ..crystals.oxidation import MOLECULAR
+from .dynamics import Deformation, Exchange, Swap, Watch, WatchedDynamics
+from .parameters import Explore
+from .walker import Walker
 
 #: Programs in the order in which walkers take them where the user names none. What has vacuum can be heated only.
 #: The first two meet the liquid for certain: what is only heated, or cooled at once, may stay a crystal.
@@ -47,65 +51,69 @@ STRAINS = (
     ('tension', 'y'), ('compression', 'z'), ('shear', 'yz'),
     ('tension', 'z'), ('compression', 'x'), ('shear', 'xz'),
 )  # fmt: skip
-#: Keys of the section that go to every simulation as they are.
-KEPT = (
-    'timestep', 'gamma_every', 'gamma_every_dense', 'gamma_select', 'gamma_halt', 'gamma_extreme', 'halt_after',
-    'soft_start', 'thermo_every', 'max_volume_ratio', 'max_temperature_ratio',
-)  # fmt: skip
+#: The keys that go to every simulation as they are.
+SHARED = tuple(key for key in Watch.model_fields if key != 'dump_every')
+
+
+class StartingSizes(TypedDict):
+    """How many cells of which size a stage starts in: the arguments of `starting_cells`."""
+
+    atoms: int
+    number: int
+    max_atoms: int | None
+    hop: bool
 
 
 def plan_walkers(
-    explore: dict[str, Any], cells: list[Atoms], elements: list[str], stage: int, seed: int
-) -> list[dict[str, Any]]:
+    explore: Explore, cells: list[Atoms], elements: list[str], stage: int, seed: int
+) -> list[Walker[WatchedDynamics]]:
     """Return what each walker of a round does.
 
-    :param explore: the section `explore` of a run file, as :class:`.parameters.Explore` dumps it.
+    :param explore: the section `explore` of a run file.
     :param cells: starting cells of the stage, see :func:`starting_sizes`.
     :param elements: those of the potential.
     :param stage: counted from 0.
     :param seed: of the round: decides velocities, and which cell, strain and temperature meet which walker.
-    :returns: for each walker `index`, name of the `stage`, `program`, `structure` (index into the cells), and
-        `parameters`, those of one simulation (:mod:`.script`).
-    :raises ValueError: if a program that the user names fits none of the cells.
+    :raises InputError: if a program that the user names fits none of the cells.
     """
     foreign = sorted({symbol for cell in cells for symbol in cell.get_chemical_symbols()} - set(elements))
     if foreign:
-        raise ValueError(f'explore: the starting cells hold {", ".join(foreign)}, which is not in system.elements')
+        raise InputError('explore', f'the starting cells hold {", ".join(foreign)}, which is not in system.elements')
     vacuum = [bool(detect_vacuum(cell)) for cell in cells]
     programs = _programs(explore, cells, vacuum)
-    return [_plan_walker(explore, cells, vacuum, programs, stage, seed, index) for index in range(explore['walkers'])]
+    return [_plan_walker(explore, cells, vacuum, programs, stage, seed, index) for index in range(explore.walkers)]
 
 
-def starting_sizes(explore: dict[str, Any], stage: int, largest: int) -> dict[str, Any]:
-    """Return how many cells of which size a stage starts in, the arguments of `starting_cells`.
+def starting_sizes(explore: Explore, stage: int, largest: int) -> StartingSizes:
+    """Return how many cells of which size a stage starts in.
 
     :param largest: `embed.max_atoms`. Cells that may go to DFT whole stay so; what is larger is cut out of its cell.
     """
-    atoms = explore['stages'][stage]['atoms'] or explore['atoms']
-    wanted = explore['programs'] or BULK
+    atoms = explore.stages[stage].atoms or explore.atoms
+    wanted = explore.programs or BULK
     return {
         'atoms': atoms,
-        'number': explore['walkers'],
+        'number': explore.walkers,
         'max_atoms': largest if atoms <= largest else None,
-        'hop': HOP in [wanted[index % len(wanted)] for index in range(explore['walkers'])],
+        'hop': HOP in [wanted[index % len(wanted)] for index in range(explore.walkers)],
     }
 
 
-def number_of_steps(explore: dict[str, Any], stage: int) -> int:
+def number_of_steps(explore: Explore, stage: int) -> int:
     """Steps of a simulation of a stage: its share, rounded up to a multiple of `gamma_every`."""
-    share = explore['steps'] * explore['stages'][stage]['share']
-    return math.ceil(round(share / explore['gamma_every'], 9)) * explore['gamma_every']
+    share = explore.steps * explore.stages[stage].share
+    return math.ceil(round(share / explore.gamma_every, 9)) * explore.gamma_every
 
 
 def _plan_walker(
-    explore: dict[str, Any],
+    explore: Explore,
     cells: list[Atoms],
     vacuum: list[bool],
     programs: list[str],
     stage: int,
     seed: int,
     index: int,
-) -> dict[str, Any]:
+) -> Walker[WatchedDynamics]:
     program = programs[index % len(programs)]
     # Walkers of a program, and rounds, take turns in everything that the program leaves open.
     turn = index // len(programs) + seed
@@ -113,33 +121,32 @@ def _plan_walker(
     number = fitting[(index + turn) % len(fitting)]
     # Once every cell has had its turn, the next temperature and strain.
     turn //= len(fitting)
-    steps, reach = number_of_steps(explore, stage), explore['stages'][stage].get('reach', 1.0)
-    ensemble = ('nvt' if vacuum[number] else 'npt') if explore['ensemble'] == 'auto' else explore['ensemble']
+    steps, reach = number_of_steps(explore, stage), explore.stages[stage].reach
+    ensemble = ('nvt' if vacuum[number] else 'npt') if explore.ensemble == 'auto' else explore.ensemble
     temperature = _temperature(program, explore, reach, turn)
-    parameters = {
-        'ensemble': ensemble,
-        'coupling': _coupling(cells[number], program),
-        'temperature': temperature,
-        'pressure': _pressure(program, explore, reach),
-        'steps': steps,
-        'dump_every': _dump_every(explore, steps),
-        'seed': seed * 1000 + index,
-        'reference_volume_per_atom': float(cells[number].get_volume() / len(cells[number])),
-        'min_distances': _min_distances(cells[number]),
-        'swap': _swap(explore['swap'], cells[number], temperature),
-        'deform': _deform(explore, steps, reach, turn) if program == 'deform' else None,
-        **{key: explore[key] for key in KEPT},
-    }
-    name = explore['stages'][stage]['name']
-    return {'index': index, 'stage': name, 'program': program, 'structure': number, 'parameters': parameters}
+    dynamics = WatchedDynamics(
+        ensemble=ensemble,
+        coupling=_coupling(cells[number], program),
+        temperature=temperature,
+        pressure=_pressure(program, explore, reach),
+        steps=steps,
+        dump_every=_dump_every(explore, steps),
+        seed=seed * 1000 + index,
+        reference_volume_per_atom=float(cells[number].get_volume() / len(cells[number])),
+        min_distances=_min_distances(cells[number]),
+        swap=_swap(explore.swap, cells[number], temperature),
+        deform=_deform(explore, steps, reach, turn) if program == 'deform' else None,
+        **{key: getattr(explore, key) for key in SHARED},
+    )
+    return Walker(index, explore.stages[stage].name, program, number, dynamics)
 
 
 # Programs -------------------------------------------------------------------------------------------------------------
 
 
-def _programs(explore: dict[str, Any], cells: list[Atoms], vacuum: list[bool]) -> list[str]:
+def _programs(explore: Explore, cells: list[Atoms], vacuum: list[bool]) -> list[str]:
     """The programs that the walkers take in turn: those that the user names, or those that fit the cells."""
-    named = (explore['programs'] or [])[: explore['walkers']]
+    named = (explore.programs or [])[: explore.walkers]
     wanted = named or (VACUUM if all(vacuum) else BULK)
     fitting = [
         name
@@ -154,22 +161,22 @@ def _programs(explore: dict[str, Any], cells: list[Atoms], vacuum: list[bool]) -
             'hop': 'a crystal of single atoms or ions, in which a vacancy can be made',
         }
         needs = '; '.join(f'{name} needs {reasons.get(name, "a cell")}' for name in missing)
-        raise ValueError(f'explore.programs: {needs}; there is none, so leave it out')
+        raise InputError('explore.programs', needs, 'there is none, so leave it out')
     return fitting
 
 
-def _fits(program: str, cell: Atoms, vacuum: bool, explore: dict[str, Any]) -> bool:
+def _fits(program: str, cell: Atoms, vacuum: bool, explore: Explore) -> bool:
     """Whether a cell can be taken through a program."""
     if (cell.info.get('operation') == HOP) != (program == HOP):
         return False
     if program == 'compress':
-        return not vacuum and explore['ensemble'] != 'nvt'
+        return not vacuum and explore.ensemble != 'nvt'
     return program != 'deform' or not vacuum
 
 
-def _temperature(program: str, explore: dict[str, Any], reach: float, turn: int) -> list[float]:
+def _temperature(program: str, explore: Explore, reach: float, turn: int) -> list[float]:
     """First and last temperature (K) of a walker that goes so far of the range."""
-    low, high = min(explore['temperature']), max(explore['temperature'])
+    low, high = min(explore.temperature), max(explore.temperature)
     melting = low + reach * (OVERHEAT * high - low)
     high = low + reach * (high - low)
     # Not in step with the strains, so that each of them meets each temperature.
@@ -185,23 +192,24 @@ def _temperature(program: str, explore: dict[str, Any], reach: float, turn: int)
     return [float(value) for value in ramps.get(program, (rung, rung))]
 
 
-def _pressure(program: str, explore: dict[str, Any], reach: float) -> list[float]:
+def _pressure(program: str, explore: Explore, reach: float) -> list[float]:
     """First and last pressure (GPa)."""
-    first, last = explore['pressure']
-    last = explore['max_pressure'] if program == 'compress' else last
+    first, last = explore.pressure
+    last = explore.max_pressure if program == 'compress' else last
     return [float(first), float(first + reach * (last - first))]
 
 
-def _deform(explore: dict[str, Any], steps: int, reach: float, turn: int) -> dict[str, Any]:
-    """Kind, direction and rate (1/ps) of a strain that reaches its part of `max_strain` with the last step."""
+def _deform(explore: Explore, steps: int, reach: float, turn: int) -> Deformation:
+    """A strain that reaches its part of `max_strain` with the last step."""
     kind, axis = STRAINS[turn % len(STRAINS)]
-    return {'kind': kind, 'axis': axis, 'rate': reach * explore['max_strain'] / (steps * explore['timestep'] * 1e-3)}
+    rate = reach * explore.max_strain / (steps * explore.timestep * 1e-3)
+    return Deformation(kind=kind, axis=axis, rate=rate)
 
 
-def _dump_every(explore: dict[str, Any], steps: int) -> int:
+def _dump_every(explore: Explore, steps: int) -> int:
     """Steps between two frames: as asked for, but more often in a short simulation."""
-    every = explore['gamma_every']
-    return min(explore['dump_every'], max(steps // SNAPSHOTS // every, 1) * every)
+    every = explore.gamma_every
+    return min(explore.dump_every, max(steps // SNAPSHOTS // every, 1) * every)
 
 
 # Cells ----------------------------------------------------------------------------------------------------------------
@@ -245,17 +253,13 @@ def _min_distances(cell: Atoms) -> dict[str, float]:
     }
 
 
-def _swap(swap: dict[str, Any] | None, cell: Atoms, temperature: list[float]) -> dict[str, Any] | None:
+def _swap(swap: Swap | None, cell: Atoms, temperature: list[float]) -> Exchange | None:
     """The exchanges of a walker; none where it has no pair of elements that can be exchanged."""
     pairs = swap_pairs(cell) if swap else []
     if not swap or not pairs:
         return None
-    return {
-        'every': swap['every'],
-        'attempts': swap['attempts'],
-        'pairs': pairs,
-        'temperature': float(swap['temperature'] or sum(temperature) / 2),
-    }
+    middle = float(swap.temperature or sum(temperature) / 2)
+    return Exchange(every=swap.every, attempts=swap.attempts, pairs=pairs, temperature=middle)
 
 
 def swap_pairs(cell: Atoms) -> list[list[str]]:

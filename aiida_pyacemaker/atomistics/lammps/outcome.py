@@ -6,12 +6,14 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from ase import Atoms, units
 from ase.neighborlist import neighbor_list
 
+from ..explorers.dynamics import WatchedDynamics
+from ..explorers.walker import EndReason, FrameKind
 from . import watch as script
 from .files import read_dump, read_log
 
@@ -40,21 +42,53 @@ UNSTABLE = re.compile(
 #: More snapshots than these are thinned out evenly: a long simulation above `gamma_select` writes very many.
 MAX_SNAPSHOTS = 2000
 #: Per-atom arrays of the start that its frames keep.
-KEPT = ('oxidation_states', 'magnetic_moments')
-#: Reasons after which the simulation resumes with the next potential; after the others it starts anew.
-RESUMABLE = ('gamma',)
+KEPT_ARRAYS = ('oxidation_states', 'magnetic_moments')
+
+
+class SimulationResults(TypedDict):
+    """How a simulation ended, as it is stored."""
+
+    halted: bool
+    reason: str
+    """A value of :class:`~..explorers.walker.EndReason`."""
+    halt_value: float | None
+    """Gamma, ratio of volumes or of temperatures, shortest distance (Å); None for the other reasons."""
+    extreme: bool
+    start_step: int
+    step: int
+    steps: int
+    gamma_max: float
+    """Largest of all checks."""
+    gamma_threshold: float
+    atoms_above_select: int
+    """At the last check."""
+    temperature_final: float
+    """In K."""
+    reference_volume_per_atom: float | None
+    """In Å³."""
+    wall_time_seconds: float
+    atom_steps_per_second: float | None
+    lammps_version: str | None
+    diagnosis: NotRequired[str]
+    """A sentence for people."""
+    swaps_tried: NotRequired[int]
+    swaps_accepted: NotRequired[int]
+
+
+class Failure(NamedTuple):
+    """Why a simulation came neither to its end nor to a halt."""
+
+    #: Name of the exit code.
+    name: str
+    #: What its message says.
+    message: str = ''
 
 
 @dataclass
 class Outcome:
     """How a simulation ended, and what it left.
 
-    :param results: `halted`, `reason` (completed, gamma, volume, temperature, overlap, lost_atoms, crashed),
-        `halt_value` (gamma, ratio of volumes or of temperatures, shortest distance in Å; None for the others),
-        `extreme`, `start_step`, `step`, `steps`, `gamma_max` (largest of all checks), `gamma_threshold`,
-        `atoms_above_select` (at the last check), `temperature_final` (K), `reference_volume_per_atom` (Å³),
-        `wall_time_seconds`, `atom_steps_per_second`, `lammps_version`, `diagnosis` (a sentence for people), and
-        `swaps_tried`, `swaps_accepted` if there were any. None if `failure` says that nothing can be known.
+    :param results: how it ended; None if `failure` says that nothing can be known.
     :param halted: the frame at which gamma halted, with gamma per atom.
     :param trajectory: frames on the way, without start and halt; those above `gamma_select` have info `selected`. All
         frames have info `step`, `gamma_max`, `temperature` (K) and `ended`, the reason why their simulation did.
@@ -63,32 +97,30 @@ class Outcome:
     :param thermo: `step`, `temperature`, `potential_energy`, `pressure`, `volume` of the thermo output, and of every
         check `watch_step`, `watch_gamma_max`, `watch_atoms_above_select`, `watch_temperature`, `watch_volume_ratio`;
         shape (n,) each, units in :data:`UNITS`.
-    :param failure: name of the exit code and message, if it failed; None if it ended, whatever the reason.
+    :param failure: None if it ended, whatever the reason.
     :param restart: the restart file to resume from, if gamma halted it or it completed.
     """
 
-    results: dict[str, Any] | None = None
+    results: SimulationResults | None = None
     halted: Atoms | None = None
     trajectory: list[Atoms] = field(default_factory=list)
     violation: Atoms | None = None
     thermo: dict[str, np.ndarray] = field(default_factory=dict)
-    failure: tuple[str, str] | None = None
+    failure: Failure | None = None
     restart: Path | None = None
 
 
-def read_outcome(
-    directory: str | os.PathLike, parameters: dict[str, Any], elements: list[str], content: str
-) -> Outcome:
+def read_outcome(directory: str | os.PathLike, dynamics: WatchedDynamics, elements: list[str], content: str) -> Outcome:
     """Read what a simulation left.
 
     :param directory: folder with the files :data:`~.script.OUTPUTS`, as far as they are there.
-    :param parameters: those of the simulation.
+    :param dynamics: what the simulation was to do.
     :param elements: element of atom type 1, 2, ..., those of the potential.
     :param content: the output of LAMMPS.
     """
     if 'LAMMPS' not in content:
-        return Outcome(failure=('ERROR_NO_LOG', ''))
-    folder, parameters, log = Path(directory), script.complete(parameters), read_log(content + '\n')
+        return Outcome(failure=Failure('ERROR_NO_LOG'))
+    folder, log = Path(directory), read_log(content + '\n')
     checks = read_checks(folder / script.WATCH)
     outcome = Outcome(thermo=_thermo(log['thermo'], checks))
     reason, outcome.failure = read_ending(log, checks)
@@ -96,14 +128,14 @@ def read_outcome(
         return outcome
     marks = dict(re.findall(rf'^{script.MARK} (\w+) (\S+)\s*$', content, flags=re.MULTILINE))
     try:
-        outcome.results = _results(parameters, log, checks, marks, reason)
-        _read_frames(folder, outcome, parameters, elements, checks)
-        outcome.results['diagnosis'] = _diagnosis(outcome, parameters, log)
+        outcome.results = _results(dynamics, log, checks, marks, reason)
+        _read_frames(folder, outcome, dynamics, elements, checks)
+        outcome.results['diagnosis'] = _diagnosis(outcome, dynamics, log)
     except (KeyError, ValueError, OSError) as exception:
-        outcome.failure = ('ERROR_OUTPUT_BROKEN', f'{exception!r}')
+        outcome.failure = Failure('ERROR_OUTPUT_BROKEN', f'{exception!r}')
         return outcome
     if outcome.results['gamma_max'] == 0.0:
-        outcome.failure = ('ERROR_NO_GAMMA', '')
+        outcome.failure = Failure('ERROR_NO_GAMMA')
     return outcome
 
 
@@ -132,7 +164,7 @@ def _thermo(table: dict[str, np.ndarray], checks: np.ndarray) -> dict[str, np.nd
     return arrays
 
 
-def read_ending(log: dict[str, Any], checks: np.ndarray) -> tuple[str | None, tuple[str, str] | None]:
+def read_ending(log: dict[str, Any], checks: np.ndarray) -> tuple[EndReason | None, Failure | None]:
     """Return why LAMMPS stopped if it did not come to the end of its input, and the failure if it is one.
 
     :param log: what :func:`~..lammps.read_log` returns.
@@ -141,17 +173,17 @@ def read_ending(log: dict[str, Any], checks: np.ndarray) -> tuple[str | None, tu
     """
     error = next(iter(log['errors']), '')
     if NO_ML_PACE.search(error):
-        return None, ('ERROR_NO_ML_PACE', '')
+        return None, Failure('ERROR_NO_ML_PACE')
     if len(checks) and log['lost_atoms'] and error:
-        return 'lost_atoms', None
+        return EndReason.LOST_ATOMS, None
     if len(checks) and (UNSTABLE.search(error) or (not error and _is_not_a_number(log))):
-        return 'crashed', None
+        return EndReason.CRASHED, None
     if error:
-        return None, ('ERROR_LAMMPS', error)
+        return None, Failure('ERROR_LAMMPS', error)
     if log['completed'] and log['runs_ended']:
         return None, None
     steps = [*log['thermo'].get('Step', [])[-1:], *checks[-1:, 0]]
-    return None, ('ERROR_INCOMPLETE', f'{max(steps):.0f}' if steps else 'none')
+    return None, Failure('ERROR_INCOMPLETE', f'{max(steps):.0f}' if steps else 'none')
 
 
 def _is_not_a_number(log: dict[str, Any]) -> bool:
@@ -159,8 +191,8 @@ def _is_not_a_number(log: dict[str, Any]) -> bool:
 
 
 def _results(
-    parameters: dict[str, Any], log: dict[str, Any], checks: np.ndarray, marks: dict[str, str], reason: str | None
-) -> dict[str, Any]:
+    dynamics: WatchedDynamics, log: dict[str, Any], checks: np.ndarray, marks: dict[str, str], reason: EndReason | None
+) -> SimulationResults:
     """Return how the simulation ended.
 
     :param marks: what the script prints for us; of a simulation that broke there is none.
@@ -168,23 +200,23 @@ def _results(
     :raises KeyError: if a number is missing.
     """
     if reason is None:
-        reason = marks['reason']
+        reason = EndReason(marks['reason'])
         start, step, temperature = int(marks['start_step']), int(marks['step']), float(marks['temperature'])
         reference = float(marks['reference_volume_per_atom'])
     else:
         start, step, temperature = int(log['thermo']['Step'][0]), int(checks[-1, 0]), float(checks[-1, 3])
-        reference = parameters['reference_volume_per_atom']
+        reference = dynamics.reference_volume_per_atom
     swaps = {key: int(float(marks[key])) for key in ('swaps_tried', 'swaps_accepted') if key in marks}
     return {
-        'halted': reason != 'completed',
-        'reason': reason,
-        'halt_value': _halt_value(reason, parameters, checks),
-        'extreme': reason == 'gamma' and bool(checks[-1, 1] > parameters['gamma_extreme']),
+        'halted': reason is not EndReason.COMPLETED,
+        'reason': reason.value,
+        'halt_value': _halt_value(reason, dynamics, checks),
+        'extreme': reason is EndReason.GAMMA and bool(checks[-1, 1] > dynamics.gamma_extreme),
         'start_step': start,
         'step': step,
-        'steps': parameters['steps'],
+        'steps': dynamics.steps,
         'gamma_max': float(np.nanmax(checks[:, 1])),
-        'gamma_threshold': parameters['gamma_halt'],
+        'gamma_threshold': dynamics.gamma_halt,
         'atoms_above_select': int(checks[-1, 2]),
         'temperature_final': temperature,
         'reference_volume_per_atom': reference,
@@ -195,17 +227,19 @@ def _results(
     }
 
 
-def _halt_value(reason: str, parameters: dict[str, Any], checks: np.ndarray) -> float | None:
+def _halt_value(reason: EndReason, dynamics: WatchedDynamics, checks: np.ndarray) -> float | None:
     """Return the value at the last check that made it halt."""
     step, gamma, _, temperature, volume_ratio, *_ = checks[-1]
-    first, last = parameters['temperature']
-    target = first + (last - first) * step / parameters['steps']
-    values = {'gamma': gamma, 'volume': volume_ratio, 'temperature': temperature / target}
+    values = {
+        EndReason.GAMMA: gamma,
+        EndReason.VOLUME: volume_ratio,
+        EndReason.TEMPERATURE: temperature / dynamics.target_temperature(step),
+    }
     return float(values[reason]) if reason in values else None
 
 
 def _read_frames(
-    folder: Path, outcome: Outcome, parameters: dict[str, Any], elements: list[str], checks: np.ndarray
+    folder: Path, outcome: Outcome, dynamics: WatchedDynamics, elements: list[str], checks: np.ndarray
 ) -> None:
     """Add the frames and the restart file to the outcome.
 
@@ -223,7 +257,7 @@ def _read_frames(
             atoms.info.update({'family': family, 'role': family, 'ended': results['reason']})
             if atoms.info['step'] in temperatures:
                 atoms.info['temperature'] = float(temperatures[atoms.info['step']])
-            if atoms.info['gamma_max'] > parameters['gamma_select']:
+            if atoms.info['gamma_max'] > dynamics.gamma_select:
                 atoms.info['selected'] = True
         return frames
 
@@ -232,16 +266,17 @@ def _read_frames(
     end = results['step'] if results['halted'] else results['step'] + 1
     by_step = {atoms.info['step']: atoms for atoms in snapshots if results['start_step'] < atoms.info['step'] < end}
     outcome.trajectory = thin_out([by_step[step] for step in sorted(by_step)])
-    if results['reason'] in ('lost_atoms', 'crashed'):
+    reason = EndReason(results['reason'])
+    if reason in (EndReason.LOST_ATOMS, EndReason.CRASHED):
         return
-    family = 'violation' if results['halted'] and results['reason'] not in RESUMABLE else 'halted'
+    family = FrameKind.VIOLATION.value if reason.is_violation else FrameKind.HALTED.value
     last = read(script.LAST, family)[-1:]
     if not last or not (folder / script.RESTART).is_file():
         raise ValueError('the restart file or the last frame is missing, or holds no numbers')
-    if family == 'violation':
+    if reason.is_violation:
         outcome.violation = last[0]
-        if results['reason'] == 'overlap':
-            results['halt_value'] = _shortest(last[0], parameters['min_distances'])[1]
+        if reason is EndReason.OVERLAP:
+            results['halt_value'] = _shortest(last[0], dynamics.min_distances)[1]
         return
     outcome.restart = folder / script.RESTART
     if results['halted']:
@@ -249,7 +284,7 @@ def _read_frames(
 
 
 def keep_arrays(atoms: Atoms, start: Atoms) -> None:
-    """Write what LAMMPS does not know of the atoms (:data:`KEPT`) into a frame, in place.
+    """Write what LAMMPS does not know of the atoms (:data:`KEPT_ARRAYS`) into a frame, in place.
 
     An atom that was exchanged for another element gets what most atoms of that element had at the start.
 
@@ -257,7 +292,7 @@ def keep_arrays(atoms: Atoms, start: Atoms) -> None:
     """
     if len(atoms) != len(start):
         return
-    for name in set(KEPT) & set(start.arrays):
+    for name in set(KEPT_ARRAYS) & set(start.arrays):
         values = start.arrays[name].copy()
         for index in np.flatnonzero(atoms.numbers != start.numbers):
             kinds, counts = np.unique(start.arrays[name][start.numbers == atoms.numbers[index]], return_counts=True)
@@ -276,37 +311,37 @@ def _shortest(atoms: Atoms, distances: dict[str, float]) -> tuple[str, float | N
     return '-'.join(pairs[worst]), float(d[worst]), limits[pairs[worst]]
 
 
-def _diagnosis(outcome: Outcome, parameters: dict[str, Any], log: dict[str, Any]) -> str:
+def _diagnosis(outcome: Outcome, dynamics: WatchedDynamics, log: dict[str, Any]) -> str:
     """Return in a sentence how the simulation ended, and why."""
     results = outcome.results
     value = results['halt_value']
     where = f'at step {results["step"]} of {results["steps"]}, {results["temperature_final"]:.0f} K'
-    reason = results['reason']
-    if reason == 'completed':
+    reason = EndReason(results['reason'])
+    if reason is EndReason.COMPLETED:
         return f'completed {results["steps"]} steps, largest gamma {results["gamma_max"]:.2f}'
-    if reason == 'gamma':
+    if reason is EndReason.GAMMA:
         atoms = outcome.halted
         worst = atoms.symbols[int(atoms.arrays['gamma'].argmax())]
-        often = f'on {parameters["halt_after"]} checks in a row' if parameters['halt_after'] > 1 else 'at a check'
+        often = f'on {dynamics.halt_after} checks in a row' if dynamics.halt_after > 1 else 'at a check'
         why = (
-            f'is above {parameters["gamma_extreme"]:g}, far from what the potential knows'
+            f'is above {dynamics.gamma_extreme:g}, far from what the potential knows'
             if results['extreme']
-            else f'was above {parameters["gamma_halt"]:g} {often}'
+            else f'was above {dynamics.gamma_halt:g} {often}'
         )
         return (
             f'gamma {why}: {value:.2f} {where}; {results["atoms_above_select"]} of {len(atoms)} atoms above '
-            f'{parameters["gamma_select"]:g}, {worst} the worst'
+            f'{dynamics.gamma_select:g}, {worst} the worst'
         )
-    if reason == 'volume':
+    if reason is EndReason.VOLUME:
         return f'the cell grew to {value:.2f} times its volume {where}: it boils or breaks'
-    if reason == 'temperature':
+    if reason is EndReason.TEMPERATURE:
         return f'the temperature ran away to {value:.1f} times that of the thermostat {where}'
-    if reason == 'overlap':
-        pair, distance, limit = _shortest(outcome.violation, parameters['min_distances'])
+    if reason is EndReason.OVERLAP:
+        pair, distance, limit = _shortest(outcome.violation, dynamics.min_distances)
         close = f'{pair} came as close as {distance:.2f} Å (limit {limit:.2f} Å)' if pair else 'atoms overlapped'
         return f'{close} {where}'
-    what = 'atoms were lost' if reason == 'lost_atoms' else 'the simulation broke down'
-    error = next(iter(log['errors']), '' if reason == 'lost_atoms' else 'numbers that are not finite')
+    what = 'atoms were lost' if reason is EndReason.LOST_ATOMS else 'the simulation broke down'
+    error = next(iter(log['errors']), '' if reason is EndReason.LOST_ATOMS else 'numbers that are not finite')
     return f'{what} {where}' + (f': {error}' if error else '')
 
 

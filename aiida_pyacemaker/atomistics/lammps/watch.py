@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from ase import Atoms
 from ase.io.lammpsdata import write_lammps_data
 
+from ..explorers.dynamics import Deformation, WatchedDynamics
 from .files import pair_lines
 
 STRUCTURE = 'structure.data'
@@ -45,46 +46,14 @@ SOFT_STEPS = 20
 #: Checks in a row below `gamma_select` after which gamma is computed rarely again.
 CALM_CHECKS = 5
 
-#: What is used for parameters that are not given.
-DEFAULTS: dict[str, Any] = {
-    'ensemble': 'npt',
-    'coupling': 'aniso',
-    'pressure': [0.0, 0.0],
-    'timestep': 1.0,
-    'gamma_every': 50,
-    'gamma_halt': 5.0,
-    'halt_after': 3,
-    'soft_start': 200,
-    'thermo_every': 100,
-    'dump_every': 500,
-    'seed': 42,
-    'max_volume_ratio': 1.6,
-    'max_temperature_ratio': 5.0,
-    'reference_volume_per_atom': None,
-    'min_distances': {},
-    'swap': None,
-    'deform': None,
-}
 
-
-def complete(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a simulation with defaults for those that are not given (or None).
-
-    `gamma_every_dense` defaults to 10 (or `gamma_every`, if that is less), `gamma_select` to `gamma_halt`, and
-    `gamma_extreme` to 10 times `gamma_halt`.
-    """
-    given = {**DEFAULTS, **{key: value for key, value in parameters.items() if value is not None}}
-    given.setdefault('gamma_every_dense', min(10, given['gamma_every']))
-    given.setdefault('gamma_select', given['gamma_halt'])
-    given.setdefault('gamma_extreme', 10 * given['gamma_halt'])
-    return given
-
-
-def write_structure(target: str | os.PathLike | TextIO, atoms: Atoms, elements: list[str], parameters: dict) -> None:
+def write_structure(
+    target: str | os.PathLike | TextIO, atoms: Atoms, elements: list[str], dynamics: WatchedDynamics
+) -> None:
     """Write the data file of LAMMPS for a simulation that starts, rotated into its orientation of the cell.
 
     :param elements: element of atom type 1, 2, ..., those of the potential.
-    :param parameters: those of the simulation, which say whether the cell must be able to tilt.
+    :param dynamics: the simulation, which says whether the cell must be able to tilt.
     """
     atoms = atoms.copy()
     atoms.wrap()
@@ -93,14 +62,14 @@ def write_structure(target: str | os.PathLike | TextIO, atoms: Atoms, elements: 
         atoms,
         specorder=elements,
         masses=True,
-        force_skew=_is_tilting(complete(parameters)),
+        force_skew=dynamics.is_tilting,
         units='metal',
         atom_style='atomic',
     )
 
 
 def write_script(
-    parameters: dict[str, Any],
+    dynamics: WatchedDynamics,
     metadata: dict[str, Any],
     *,
     resume: bool,
@@ -109,83 +78,76 @@ def write_script(
 ) -> str:
     """Return the input of LAMMPS for one simulation.
 
-    :param parameters: those of the simulation (see :data:`DEFAULTS`, and :func:`complete`); `temperature` (K) and
-        `pressure` (GPa) are pairs, first and last value of the ramp over all `steps`.
+    :param dynamics: what the simulation is to do.
     :param metadata: metadata of the potential.
     :param resume: go on from :data:`RESTART_IN` instead of starting from :data:`STRUCTURE`.
-    :param reference_volume: volume per atom (Å³) with which the volume is compared when the parameters do not say it;
+    :param reference_volume: volume per atom (Å³) with which the volume is compared if `dynamics` does not say it;
         None: that before the first step.
     :param label: what the simulation is called in the first line.
     """
-    parameters = complete(parameters)
-    reference = parameters['reference_volume_per_atom'] or reference_volume
+    reference = dynamics.reference_volume_per_atom or reference_volume
     elements = metadata['elements']
     lines = [
         f'# {label or "molecular dynamics"}: {" ".join(elements)}, '
         f'potential of generation {metadata.get("generation", 0)}',
-        *_start_lines(parameters, resume),
+        *_start_lines(dynamics, resume),
         pair_lines(metadata).rstrip('\n'),
-        *_watch_lines(parameters, elements, reference),
-        *_dynamics_lines(parameters, elements, resume),
-        *_output_lines(parameters, elements),
-        *_run_lines(parameters, resume),
-        *_end_lines(parameters, elements),
+        *_watch_lines(dynamics, elements, reference),
+        *_dynamics_lines(dynamics, elements, resume),
+        *_output_lines(dynamics, elements),
+        *_run_lines(dynamics, resume),
+        *_end_lines(dynamics, elements),
     ]
     return '\n'.join(lines) + '\n'
 
 
-def _is_tilting(parameters: dict[str, Any]) -> bool:
-    deform = parameters['deform']
-    return parameters['coupling'] == 'tri' or (deform is not None and deform['kind'] == 'shear')
-
-
-def _start_lines(parameters: dict[str, Any], resume: bool) -> list[str]:
+def _start_lines(dynamics: WatchedDynamics, resume: bool) -> list[str]:
     """Return the lines that set up box and atoms."""
     if resume:
         lines = [f'read_restart {RESTART_IN}']
-        if _is_tilting(parameters):
+        if dynamics.is_tilting:
             lines.append('change_box all triclinic')
     else:
         lines = ['units metal', 'atom_style atomic', 'boundary p p p', f'read_data {STRUCTURE}']
     return [*lines, 'neigh_modify every 1 delay 0 check yes']
 
 
-def _watch_lines(parameters: dict[str, Any], elements: list[str], reference: float | None) -> list[str]:
+def _watch_lines(dynamics: WatchedDynamics, elements: list[str], reference: float | None) -> list[str]:
     """Return the lines that compute what is watched, and say in variables what it means.
 
     The variables read the values of the last check out of `fix track`, so that they are also good between two runs.
     """
-    first, last = parameters['temperature']
+    first, last = dynamics.temperature
     start = f'{reference:.15g}' if reference else '$(vol/atoms:%.15g)'
     lines = [
         # Replaced at the start of every run by one that computes gamma as often as it is then needed.
         'fix gamma all pair 1 pace/extrapolation gamma 1',
         'compute gamma_max all reduce max f_gamma',
-        f'variable above atom f_gamma>{parameters["gamma_select"]}',
+        f'variable above atom f_gamma>{dynamics.gamma_select}',
         'compute above all reduce sum v_above',
-        'variable steps equal ' + str(parameters['steps']),
+        'variable steps equal ' + str(dynamics.steps),
         'variable start_step equal $(step)',
         f'variable reference_volume equal {start}',
         'variable start_atoms equal $(atoms)',
         'variable temperature equal temp',
         'variable volume_ratio equal vol/v_start_atoms/v_reference_volume',
         'variable lost equal v_start_atoms-atoms',
-        *_distance_lines(parameters['min_distances'], elements),
-        f'variable target equal {first}+({last}-{first})*step/{parameters["steps"]}',
-        f'variable is_boiling equal f_track[4]>{parameters["max_volume_ratio"]}',
+        *_distance_lines(dynamics.min_distances, elements),
+        f'variable target equal {first}+({last}-{first})*step/{dynamics.steps}',
+        f'variable is_boiling equal f_track[4]>{dynamics.max_volume_ratio}',
         f'variable is_hot equal (step>v_start_step+{SETTLING_STEPS})*'
-        f'(f_track[3]>{parameters["max_temperature_ratio"]}*v_target)',
+        f'(f_track[3]>{dynamics.max_temperature_ratio}*v_target)',
         'variable is_overlapping equal f_track[5]>0',
         'variable is_losing equal f_track[6]>0',
-        f'variable is_raised equal f_track[1]>{parameters["gamma_select"]}',
-        f'variable is_high equal f_track[1]>{parameters["gamma_halt"]}',
-        f'variable is_extreme equal f_track[1]>{parameters["gamma_extreme"]}',
+        f'variable is_raised equal f_track[1]>{dynamics.gamma_select}',
+        f'variable is_high equal f_track[1]>{dynamics.gamma_halt}',
+        f'variable is_extreme equal f_track[1]>{dynamics.gamma_extreme}',
         # The mean over the last checks is 1 if all of them are high; those of the runs before do not count.
-        f'variable is_high_again equal (f_high>0.999)*(step>=v_first_check+{parameters["halt_after"] - 1}*v_every)',
+        f'variable is_high_again equal (f_high>0.999)*(step>=v_first_check+{dynamics.halt_after - 1}*v_every)',
         'variable is_halting equal v_is_extreme||v_is_high_again',
         'variable is_ending equal v_is_halting||v_is_boiling||v_is_hot||v_is_overlapping||v_is_losing',
     ]
-    dense, rare = parameters['gamma_every_dense'], parameters['gamma_every']
+    dense, rare = dynamics.gamma_every_dense, dynamics.gamma_every
     if dense == rare:
         return [*lines, 'variable is_stopping equal v_is_ending']
     return [
@@ -215,85 +177,85 @@ def _distance_lines(distances: dict[str, float], elements: list[str]) -> list[st
     ]
 
 
-def _dynamics_lines(parameters: dict[str, Any], elements: list[str], resume: bool) -> list[str]:
+def _dynamics_lines(dynamics: WatchedDynamics, elements: list[str], resume: bool) -> list[str]:
     """Return the lines of velocities, deformation, thermostat, barostat and exchanges.
 
     Each fix has the same name and style in every simulation, so that LAMMPS restores its state from a restart file.
     """
-    timestep = parameters['timestep'] * PS_PER_FS
-    first, last = parameters['temperature']
-    seed = parameters['seed'] % 899999999 + 1  # LAMMPS wants it above 0 and below 900 million
-    lines = [f'timestep {timestep:.10g}', *_deform_lines(parameters['deform'])]
-    fix = f'fix dynamics all {parameters["ensemble"]} temp {first} {last} {THERMOSTAT_STEPS * timestep:.6g}'
-    if parameters['ensemble'] == 'npt':
-        fix += _barostat(parameters, BAROSTAT_STEPS * timestep)
-    lines += [fix, *_swap_lines(parameters, elements, seed)]
+    timestep = dynamics.timestep * PS_PER_FS
+    first, last = dynamics.temperature
+    seed = dynamics.seed % 899999999 + 1  # LAMMPS wants it above 0 and below 900 million
+    lines = [f'timestep {timestep:.10g}', *_deform_lines(dynamics.deform)]
+    fix = f'fix dynamics all {dynamics.ensemble} temp {first} {last} {THERMOSTAT_STEPS * timestep:.6g}'
+    if dynamics.ensemble == 'npt':
+        fix += _barostat(dynamics, BAROSTAT_STEPS * timestep)
+    lines += [fix, *_swap_lines(dynamics, elements, seed)]
     if not resume:
         lines.append(f'velocity all create {first} {seed} mom yes rot no dist gaussian')
-    elif parameters['soft_start']:
+    elif dynamics.soft_start:
         lines.append(f'fix soft all langevin {first} {last} {SOFT_STEPS * timestep:.6g} {seed} zero yes')
     return lines
 
 
-def _barostat(parameters: dict[str, Any], relaxation: float) -> str:
+def _barostat(dynamics: WatchedDynamics, relaxation: float) -> str:
     """Return the part of `fix npt` on the pressure; a direction that is deformed has none."""
-    pressures = ' '.join(f'{value * BAR_PER_GPA:.10g}' for value in parameters['pressure'])
-    if not parameters['deform']:
-        return f' {parameters["coupling"]} {pressures} {relaxation:.6g}'
-    axis, axes = parameters['deform']['axis'], 'xyz'
+    pressures = ' '.join(f'{value * BAR_PER_GPA:.10g}' for value in dynamics.pressure)
+    if not dynamics.deform:
+        return f' {dynamics.coupling} {pressures} {relaxation:.6g}'
+    axis, axes = dynamics.deform.axis, 'xyz'
     free = [name for name in axes if name != axis]
-    if parameters['coupling'] == 'tri':
+    if dynamics.coupling == 'tri':
         free += [a + b for a, b in (('y', 'z'), ('x', 'z'), ('x', 'y')) if a + b != axis]
     text = ''.join(f' {name} {pressures} {relaxation:.6g}' for name in free)
     # A tilt that is deformed is not scaled by the barostat as well.
-    return text + ' scalexy no scalexz no scaleyz no' if _is_tilting(parameters) else text
+    return text + ' scalexy no scalexz no scaleyz no' if dynamics.is_tilting else text
 
 
-def _deform_lines(deform: dict[str, Any] | None) -> list[str]:
+def _deform_lines(deform: Deformation | None) -> list[str]:
     """Return the line of a deformation at a constant rate (1/ps) of engineering strain."""
     if not deform:
         return []
-    rate = -deform['rate'] if deform['kind'] == 'compression' else deform['rate']
-    return [f'fix deform all deform 1 {deform["axis"]} erate {rate:.10g} remap x']
+    rate = -deform.rate if deform.kind == 'compression' else deform.rate
+    return [f'fix deform all deform 1 {deform.axis} erate {rate:.10g} remap x']
 
 
-def _swap_lines(parameters: dict[str, Any], elements: list[str], seed: int) -> list[str]:
+def _swap_lines(dynamics: WatchedDynamics, elements: list[str], seed: int) -> list[str]:
     """Return the lines of Monte Carlo exchanges, one fix per pair of elements; the pairs share the attempts."""
-    swap = parameters['swap']
+    swap = dynamics.swap
     if not swap:
         return []
-    temperature = swap.get('temperature') or sum(parameters['temperature']) / 2
-    attempts = max(1, round(swap['attempts'] / len(swap['pairs'])))
+    temperature = swap.temperature or sum(dynamics.temperature) / 2
+    attempts = max(1, round(swap.attempts / len(swap.pairs)))
     return [
-        f'fix swap_{first}_{second} all atom/swap {swap["every"]} {attempts} {seed + number} {temperature:.10g} '
+        f'fix swap_{first}_{second} all atom/swap {swap.every} {attempts} {seed + number} {temperature:.10g} '
         f'types {elements.index(first) + 1} {elements.index(second) + 1}'
-        for number, (first, second) in enumerate(swap['pairs'], start=1)
+        for number, (first, second) in enumerate(swap.pairs, start=1)
     ]
 
 
-def _output_lines(parameters: dict[str, Any], elements: list[str]) -> list[str]:
+def _output_lines(dynamics: WatchedDynamics, elements: list[str]) -> list[str]:
     """Return the lines of thermo output and snapshots."""
     columns = 'id type element x y z f_gamma'
     modify = f'sort id element {" ".join(elements)} format float %.15g'
     return [
-        f'thermo {parameters["thermo_every"]}',
+        f'thermo {dynamics.thermo_every}',
         # No gamma here: LAMMPS stops with an error when it prints one of a step at which it was not computed.
         'thermo_style custom step temp pe press vol',
         'thermo_modify flush yes lost error',
-        f'dump trajectory all custom {parameters["dump_every"]} {TRAJECTORY} {columns}',
+        f'dump trajectory all custom {dynamics.dump_every} {TRAJECTORY} {columns}',
         f'dump_modify trajectory {modify}',
         'variable is_known equal 1-v_is_raised',
-        f'dump selected all custom {parameters["gamma_every_dense"]} {SELECTED} {columns}',
+        f'dump selected all custom {dynamics.gamma_every_dense} {SELECTED} {columns}',
         f'dump_modify selected {modify} skip v_is_known',
     ]
 
 
-def _run_lines(parameters: dict[str, Any], resume: bool) -> list[str]:
+def _run_lines(dynamics: WatchedDynamics, resume: bool) -> list[str]:
     """Return the chain of runs: dense at first, rare when all is calm, dense again when gamma rises."""
-    dense, rare = parameters['gamma_every_dense'], parameters['gamma_every']
-    soft = resume and parameters['soft_start']
+    dense, rare = dynamics.gamma_every_dense, dynamics.gamma_every
+    soft = resume and dynamics.soft_start
     # The soft start ends at a check.
-    soft_steps = -(-parameters['soft_start'] // dense) * dense
+    soft_steps = -(-dynamics.soft_start // dense) * dense
     lines = [
         'variable reason string running',
         f'variable every equal {dense}',
@@ -304,7 +266,7 @@ def _run_lines(parameters: dict[str, Any], resume: bool) -> list[str]:
         'fix gamma all pair ${every} pace/extrapolation gamma 1',
         'fix track all ave/time ${every} 1 ${every} c_gamma_max c_above v_temperature v_volume_ratio c_close v_lost '
         f'format " %.10g" append {WATCH}',
-        f'fix high all ave/time ${{every}} 1 ${{every}} v_is_high ave window {parameters["halt_after"]}',
+        f'fix high all ave/time ${{every}} 1 ${{every}} v_is_high ave window {dynamics.halt_after}',
         f'fix raised all ave/time ${{every}} 1 ${{every}} v_is_raised ave window {CALM_CHECKS}',
         'fix halt all halt ${every} v_is_stopping > 0 error continue message no',
         'dump_modify selected every ${every}',
@@ -327,7 +289,7 @@ def _run_lines(parameters: dict[str, Any], resume: bool) -> list[str]:
     return [*lines, 'jump SELF watch', 'label end']
 
 
-def _end_lines(parameters: dict[str, Any], elements: list[str]) -> list[str]:
+def _end_lines(dynamics: WatchedDynamics, elements: list[str]) -> list[str]:
     """Return the lines that are run after the end or the halt."""
     marks = {
         'reason': '${reason}',
@@ -337,7 +299,7 @@ def _end_lines(parameters: dict[str, Any], elements: list[str]) -> list[str]:
         'temperature': '$(temp:%.10g)',
         'reference_volume_per_atom': '$(v_reference_volume:%.15g)',
     }
-    swaps = [f'swap_{first}_{second}' for first, second in (parameters['swap'] or {}).get('pairs', [])]
+    swaps = [f'swap_{first}_{second}' for first, second in (dynamics.swap.pairs if dynamics.swap else [])]
     if swaps:
         marks['swaps_tried'] = f'$({"+".join(f"f_{name}[1]" for name in swaps)})'
         marks['swaps_accepted'] = f'$({"+".join(f"f_{name}[2]" for name in swaps)})'

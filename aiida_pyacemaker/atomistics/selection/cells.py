@@ -13,6 +13,7 @@ from ..embedding.cut import UnbalancedError
 from ..embedding.embed import embed
 from ..embedding.parameters import Embedding
 from ..potential.potential import AcePotential
+from .parameters import Selection
 
 #: Of frames that must be cut first so many times the number of training frames: a cut takes seconds.
 CUT_POOL = 3
@@ -22,20 +23,20 @@ class Cells:
     """Cuts cells out of frames that are too large to be labelled whole."""
 
     def __init__(
-        self, potential: AcePotential, values: dict[str, Any], rng: np.random.Generator, report: Callable[[str], None]
+        self, potential: AcePotential, selection: Selection, rng: np.random.Generator, report: Callable[[str], None]
     ) -> None:
-        self.potential, self.values, self.rng, self.report = potential, values, rng, report
-        self.parameters = Embedding(**{name: values[name] for name in Embedding.model_fields})
+        self.potential, self.selection, self.rng, self.report = potential, selection, rng, report
+        self.parameters = Embedding(**{name: getattr(selection, name) for name in Embedding.model_fields})
 
     def halted(self, frames: list[Atoms]) -> list[Atoms]:
         """Cells around the uncertain atoms of large frames; small frames as they are."""
         cells = []
         for atoms in frames:
-            if len(atoms) <= self.values['max_atoms']:
+            if len(atoms) <= self.selection.max_atoms:
                 cells.append(atoms)
                 continue
             gamma = self._gamma(atoms)
-            if gamma.max() > self.values['gamma_select']:
+            if gamma.max() > self.selection.gamma_select:
                 cells += self._cut(atoms, 'halted', gamma=gamma)
             else:
                 cells += self._cut(atoms, 'halted', centers=[int(gamma.argmax())])
@@ -43,10 +44,10 @@ class Cells:
 
     def trajectory(self, frames: list[Atoms]) -> list[Atoms]:
         """Cells from a few of the large frames: around random atoms to test on, around the worst ones to learn."""
-        small = [atoms for atoms in frames if len(atoms) <= self.values['max_atoms']]
-        large = [atoms for atoms in frames if len(atoms) > self.values['max_atoms']]
-        test = self.values['number_of_test']
-        order = self.rng.permutation(len(large))[: test + CUT_POOL * self.values['number_of_train']]
+        small = [atoms for atoms in frames if len(atoms) <= self.selection.max_atoms]
+        large = [atoms for atoms in frames if len(atoms) > self.selection.max_atoms]
+        test = self.selection.number_of_test
+        order = self.rng.permutation(len(large))[: test + CUT_POOL * self.selection.number_of_train]
         for place, index in enumerate(order):
             atoms = large[index]
             if place < test:
@@ -59,7 +60,7 @@ class Cells:
         """Cells around the most extrapolating atom of large frames; small frames as they are."""
         cells = []
         for atoms in frames:
-            if len(atoms) <= self.values['max_atoms']:
+            if len(atoms) <= self.selection.max_atoms:
                 cells.append(atoms)
             else:
                 cells += self._cut(atoms, 'worst atom', centers=[int(self._gamma(atoms).argmax())])
@@ -71,8 +72,8 @@ class Cells:
     def _cut(self, atoms: Atoms, operation: str, **what: Any) -> list[Atoms]:
         try:
             cells = embed(
-                atoms, **what, threshold=self.values['gamma_select'], parameters=self.parameters,
-                max_atoms=self.values['max_atoms'], calculator=self.potential.calculator(), rng=self.rng,
+                atoms, **what, threshold=self.selection.gamma_select, parameters=self.parameters,
+                max_atoms=self.selection.max_atoms, calculator=self.potential.calculator(), rng=self.rng,
             )  # fmt: skip
         except UnbalancedError as exception:
             self.report(f'{atoms.info["parent"]}: no cell could be cut of {len(atoms)} atoms: {exception}')

@@ -1,12 +1,12 @@
-"""What the user says about what a halted simulation sends to DFT: keys of the run file under `embed`."""
+"""What a halted simulation sends to DFT: keys of the run file under `embed`, and those of one choice."""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
 from pydantic import model_validator
-from pydantic_core import PydanticCustomError
 
+from ..core.errors import InputError
 from ..core.parameters import Count, Positive, parameter
 from ..embedding.parameters import Embedding
 
@@ -23,18 +23,29 @@ class Embed(Embedding):
         'dynamics, frames above `explore.gamma_select` on the way to the halt, displaced at random.',
         default=['path'],
     )
-    candidates_per_halt: Count = parameter('Local candidates of each kind made around a halted frame.', ge=0)
-    select_per_halt: Count = parameter('Frames sent to DFT per halt, the halted one included.', ge=1)
-    displacement: Positive = parameter('Displacement of the candidates `modes` and `random`.', unit='Å')
-    max_atoms: Count = parameter('Largest cell that goes to DFT; what is larger is cut to it.', ge=1)
+    candidates_per_halt: Count = parameter(
+        'Local candidates of each kind made around a halted frame.', ge=0, default=20
+    )
+    select_per_halt: Count = parameter('Frames sent to DFT per halt, the halted one included.', ge=1, default=1)
+    displacement: Positive = parameter('Displacement of the candidates `modes` and `random`.', unit='Å', default=0.05)
+    max_atoms: Count = parameter('Largest cell that goes to DFT; what is larger is cut to it.', ge=1, default=200)
 
     @model_validator(mode='after')
     def _check_numbers(self) -> Embed:
         most = 1 + self.candidates_per_halt * len(set(self.candidates))
         if self.select_per_halt > most:
-            raise PydanticCustomError(
-                'select',
-                f'select_per_halt ({self.select_per_halt}) asks for more than the halted frame and its {most - 1} '
-                'candidates; raise candidates_per_halt, or give more kinds in candidates',
+            raise InputError(
+                'select_per_halt',
+                f'{self.select_per_halt} is more than the halted frame and its {most - 1} candidates',
+                'raise candidates_per_halt, or give more kinds in candidates',
             )
         return self
+
+
+class Selection(Embed):
+    """One choice of what to label next."""
+
+    number_of_train: Count = parameter('Frames of the trajectories that are learned.', ge=0, default=0)
+    number_of_test: Count = parameter('Frames of the trajectories that are held out.', ge=0, default=0)
+    gamma_select: Positive = parameter('Atoms above this gamma are worth learning.', default=2.0)
+    seed: Count = parameter('Decides everything that is random.', ge=0, default=0)

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from ..checks.overlap import overlapping
-from ..embedding.parameters import Embedding
+from ..explorers.walker import EndReason
 from ..picking.d_optimal import Knowledge, Rows, d_optimal
 from ..picking.descriptors import Environments
 from ..potential.potential import AcePotential
 from .candidates import along_modes, bursts, displaced
 from .cells import Cells
-from .parameters import KINDS
+from .parameters import Selection
 
-DEFAULTS: dict[str, Any] = {
-    'candidates': ['path'],
-    'candidates_per_halt': 10,
-    'select_per_halt': 1,
-    'displacement': 0.05,
-    'number_of_train': 0,
-    'number_of_test': 0,
-    'max_atoms': 200,
-    'gamma_select': 2.0,
-    'seed': 0,
-    **Embedding().model_dump(),
-}
 #: Two frames of the same atoms are near-duplicates if no atom differs by more than this, in units of gamma.
 DUPLICATE = 0.02
 #: Of longer trajectories so many random frames are looked at: to tell duplicates apart takes the square of the number.
 MAX_POOL = 400
-#: Ends of a simulation (info `ended`) that leave no halted frame: what was above gamma_select before is learned.
-VIOLATIONS = ('volume', 'temperature', 'overlap', 'lost_atoms', 'crashed')
 
 
 def near_duplicate(one: Rows, other: Rows) -> bool:
@@ -47,17 +32,17 @@ def near_duplicate(one: Rows, other: Rows) -> bool:
 def select_configurations(
     potential: AcePotential,
     frames: list[Atoms],
-    parameters: dict[str, Any],
+    selection: Selection,
     report: Callable[[str], None] = print,
 ) -> list[Atoms]:
     """Choose what to label next.
 
     The halted frames are anchors: they come first, except those that will be below `gamma_select` once the others are
-    learned (see `d_optimal`). Then come, for each of them, up to `select_per_halt - 1` of its neighbours (`KINDS`, as
-    many as `candidates_per_halt` of each kind), by D-optimality with all that is chosen already, as long as they stay
-    above `gamma_select`. A simulation that broke off without a halt teaches by its frames above `gamma_select` in the
-    same way. From the trajectories come `number_of_test` random frames for the test set, then `number_of_train` by
-    D-optimality, without near-duplicates. Overlapping frames are left out first.
+    learned (see `d_optimal`). Then come, for each of them, up to `select_per_halt - 1` of its neighbours, as many as
+    `candidates_per_halt` of each of the kinds `candidates`, by D-optimality with all that is chosen already, as long as
+    they stay above `gamma_select`. A simulation that broke off without a halt teaches by its frames above
+    `gamma_select` in the same way. From the trajectories come `number_of_test` random frames for the test set, then
+    `number_of_train` by D-optimality, without near-duplicates. Overlapping frames are left out first.
 
     Of a frame with more than `max_atoms` atoms cells are cut: around the atoms with gamma above `gamma_select` where
     it halted, up to `max_environments`; around the most extrapolating atom of another frame for training, around
@@ -66,27 +51,20 @@ def select_configurations(
     :param frames: with info `role` 'halted' or 'trajectory', and gamma per atom where they know it; those of the same
         simulation share the info `parent`. Trajectory frames with info `selected` are those above gamma_select, `ended`
         says how their simulation ended and `temperature` (K) how hot it was.
-    :param parameters: any of `DEFAULTS`; `displacement` in Å, and the keys of `embedding.parameters.Embedding`.
+    :param selection: how many, and of which kinds.
     :returns: frames without labels, maybe none; with arrays `gamma` and `predicted_forces` (eV/Å), info `split`,
         `family`, `parent`, `gamma_max` and `predicted_energy` (eV).
     :raises ValueError: if a frame has no role or an element the potential lacks, or `max_atoms` is too few to embed.
     """
-    unknown = sorted(set(parameters) - set(DEFAULTS))
-    if unknown:
-        raise ValueError(f'unknown selection parameter {unknown[0]!r}: known are {", ".join(DEFAULTS)}')
-    values = {**DEFAULTS, **parameters}
-    foreign = sorted(set(values['candidates']) - set(KINDS))
-    if foreign:
-        raise ValueError(f'candidates: {foreign[0]!r} is not a kind of candidates: known are {", ".join(KINDS)}')
     potential.check_elements(frames)
-    halted, trajectory = _by_role(frames, values['max_atoms'], report)
-    selection = _Selection(potential, values, report)
-    selection.take_halts(halted, trajectory)
-    selection.take_violations(halted, trajectory)
-    if values['number_of_test'] or values['number_of_train']:
-        selection.take_trajectory(trajectory)
-    report(f'{len(selection.chosen)} of {len(frames)} configurations and their neighbours chosen')
-    return [predicted(potential, atoms) for atoms, _ in selection.chosen]
+    halted, trajectory = _by_role(frames, selection.max_atoms, report)
+    chooser = _Chooser(potential, selection, report)
+    chooser.take_halts(halted, trajectory)
+    chooser.take_violations(halted, trajectory)
+    if selection.number_of_test or selection.number_of_train:
+        chooser.take_trajectory(trajectory)
+    report(f'{len(chooser.chosen)} of {len(frames)} configurations and their neighbours chosen')
+    return [predicted(potential, atoms) for atoms, _ in chooser.chosen]
 
 
 def predicted(potential: AcePotential, atoms: Atoms) -> Atoms:
@@ -100,13 +78,13 @@ def predicted(potential: AcePotential, atoms: Atoms) -> Atoms:
     return atoms
 
 
-class _Selection:
+class _Chooser:
     """What is chosen so far, and how more is chosen."""
 
-    def __init__(self, potential: AcePotential, values: dict[str, Any], report: Callable[[str], None]) -> None:
-        self.potential, self.values, self.report = potential, values, report
-        self.rng = np.random.default_rng(values['seed'])
-        self.cells = Cells(potential, values, self.rng, report)
+    def __init__(self, potential: AcePotential, selection: Selection, report: Callable[[str], None]) -> None:
+        self.potential, self.selection, self.report = potential, selection, report
+        self.rng = np.random.default_rng(selection.seed)
+        self.cells = Cells(potential, selection, self.rng, report)
         self.environments = Environments(potential)
         self.chosen: list[tuple[Atoms, Rows]] = []
 
@@ -117,12 +95,12 @@ class _Selection:
         # the one that halts most goes in whatever is left of it in a cell that was cut
         order = sorted(range(len(cells)), key=lambda index: -Knowledge(self.environments.sizes).gamma(rows[index]))
         first = order[:1]
-        rest = d_optimal(rows, len(rows), self.environments.sizes, start=first, least_gamma=self.values['gamma_select'])
+        rest = d_optimal(rows, len(rows), self.environments.sizes, start=first, least_gamma=self.selection.gamma_select)
         anchors = [cells[index] for index in (*first, *rest)]
         self.chosen += [(_named(cells[index], 'halted', 'train'), rows[index]) for index in (*first, *rest)]
         if len(anchors) < len(cells):
             self.report(f'{len(cells) - len(anchors)} of {len(cells)} halts are known once the others are learned')
-        extra = self.values['select_per_halt'] - 1
+        extra = self.selection.select_per_halt - 1
         for anchor in anchors if extra > 0 else []:
             self._take(self._neighbours(anchor, trajectory), extra)
 
@@ -132,14 +110,14 @@ class _Selection:
         broken: dict[str, list[Atoms]] = {}
         for atoms in trajectory:
             parent = atoms.info['parent']
-            if atoms.info.get('selected') and atoms.info.get('ended') in VIOLATIONS and parent not in anchored:
+            if atoms.info.get('selected') and _broke_off(atoms) and parent not in anchored:
                 broken.setdefault(parent, []).append(atoms)
         for found in broken.values():
-            self._take(self._on_the_way(found), self.values['select_per_halt'])
+            self._take(self._on_the_way(found), self.selection.select_per_halt)
 
     def take_trajectory(self, trajectory: list[Atoms]) -> None:
         """Take random frames to test on, and from the rest the most informative ones."""
-        values, rng = self.values, self.rng
+        selection, rng = self.selection, self.rng
         if len(trajectory) > MAX_POOL:
             trajectory = [trajectory[index] for index in sorted(rng.choice(len(trajectory), MAX_POOL, replace=False))]
         trajectory = self.cells.trajectory(trajectory)
@@ -148,16 +126,16 @@ class _Selection:
         order = sorted(
             rng.permutation(len(pool)), key=lambda index: pool[index][0].info.get('operation') == 'worst atom'
         )
-        test = [pool[index] for index in order[: values['number_of_test']]]
-        rest = [pool[index] for index in sorted(order[values['number_of_test'] :])]
-        self._take_best(rest, values['number_of_train'], 'trajectory')
+        test = [pool[index] for index in order[: selection.number_of_test]]
+        rest = [pool[index] for index in sorted(order[selection.number_of_test :])]
+        self._take_best(rest, selection.number_of_train, 'trajectory')
         self.chosen += [(_named(atoms, 'trajectory', 'test'), row) for atoms, row in test]
 
     def _neighbours(self, anchor: Atoms, trajectory: list[Atoms]) -> list[Atoms]:
         """Return the candidates of all kinds around a halted frame, with the kind as info `operation`."""
-        number, amplitude, rng = self.values['candidates_per_halt'], self.values['displacement'], self.rng
+        number, amplitude, rng = self.selection.candidates_per_halt, self.selection.displacement, self.rng
         found: list[Atoms] = []
-        for kind in self.values['candidates']:
+        for kind in self.selection.candidates:
             if kind == 'modes':
                 uncertain = self._uncertain(anchor)
                 made = along_modes(anchor, number, amplitude, self.potential.calculator(), uncertain)
@@ -176,18 +154,18 @@ class _Selection:
 
     def _on_the_way(self, frames: list[Atoms]) -> list[Atoms]:
         """Return the last of the frames above gamma_select, as cells that can be labelled."""
-        return self.cells.worst(frames[-self.values['candidates_per_halt'] :])
+        return self.cells.worst(frames[-self.selection.candidates_per_halt :])
 
     def _uncertain(self, atoms: Atoms) -> np.ndarray:
         """Return the indices of the atoms above gamma_select, or of the worst one."""
         gamma = np.where(core_of(atoms), self.potential.gamma([atoms])[0], 0.0)
-        above = np.flatnonzero(gamma > self.values['gamma_select'])
+        above = np.flatnonzero(gamma > self.selection.gamma_select)
         return above if len(above) else np.array([int(gamma.argmax())])
 
     def _take(self, candidates: list[Atoms], number: int) -> None:
         """Take up to so many neighbours, none that is known once all that is chosen is learned."""
         pool = list(zip(candidates, self._rows(candidates), strict=True))
-        self._take_best(pool, number, 'local_candidate', self.values['gamma_select'])
+        self._take_best(pool, number, 'local_candidate', self.selection.gamma_select)
 
     def _take_best(
         self, pool: list[tuple[Atoms, Rows]], number: int, family: str, least_gamma: float | None = None
@@ -215,6 +193,12 @@ class _Selection:
             masked = {element: values[core[symbols == element]] for element, values in rows.items()}
             found.append({element: values for element, values in masked.items() if len(values)})
         return found
+
+
+def _broke_off(atoms: Atoms) -> bool:
+    """Whether the simulation of a frame ended in a violation, so that it left no halted frame to learn from."""
+    ended = atoms.info.get('ended')
+    return ended is not None and EndReason(ended).is_violation
 
 
 def core_of(atoms: Atoms) -> np.ndarray:

@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
 
+from aiida_pyacemaker.atomistics.explorers.dynamics import WatchedDynamics
 from aiida_pyacemaker.atomistics.explorers.parameters import Explore
 from aiida_pyacemaker.atomistics.explorers.plan import (
     BULK,
@@ -20,6 +21,7 @@ from aiida_pyacemaker.atomistics.explorers.plan import (
     starting_sizes,
     swap_pairs,
 )
+from aiida_pyacemaker.atomistics.explorers.walker import Walker
 from aiida_pyacemaker.atomistics.generators.generate import starting_cells
 from aiida_pyacemaker.atomistics.generators.plan import Structures
 from aiida_pyacemaker.atomistics.lammps.outcome import read_outcome
@@ -37,14 +39,16 @@ ALUMINIUM = bulk('Al', cubic=True).repeat((2, 2, 1))
 SLAB = fcc111('Al', (2, 2, 3), vacuum=8.0, periodic=True)
 
 
-def section(**keys) -> dict:
-    """The section `explore` as the loop passes it on."""
-    return Explore(**{**KEYS, **keys}).model_dump()
+def section(**keys) -> Explore:
+    """The section `explore` of a run file."""
+    return Explore(**{**KEYS, **keys})
 
 
 def plan(cells: list[Atoms], elements: tuple[str, ...] = ('Al',), stage: int = 1, seed: int = 0, **keys) -> dict:
-    """The walkers by program."""
-    return {walker['program']: walker for walker in plan_walkers(section(**keys), cells, list(elements), stage, seed)}
+    """The walkers by program, as plain content."""
+    return {
+        walker.program: walker.to_dict() for walker in plan_walkers(section(**keys), cells, list(elements), stage, seed)
+    }
 
 
 @pytest.fixture(scope='module')
@@ -107,9 +111,11 @@ def test_impossible_programs(cell, keys, message):
 def test_plan_depends_on_its_arguments_only(cells):
     """A walker that resumes gets the parameters it had, also through a node; another round has others."""
     walkers = plan_walkers(section(), cells, ['Al'], 1, 4242)
-    assert walkers == plan_walkers(json.loads(json.dumps(section())), cells, ['Al'], 1, 4242)
-    assert json.loads(json.dumps(walkers)) == walkers
-    seeds = [w['parameters']['seed'] for s in range(5) for w in plan_walkers(section(), cells, ['Al'], 1, s)]
+    again = Explore.model_validate(json.loads(json.dumps(section().model_dump(mode='json'))))
+    assert walkers == plan_walkers(again, cells, ['Al'], 1, 4242)
+    for walker in walkers:
+        assert Walker.from_dict(json.loads(json.dumps(walker.to_dict())), WatchedDynamics) == walker
+    seeds = [w.parameters.seed for s in range(5) for w in plan_walkers(section(), cells, ['Al'], 1, s)]
     assert len(set(seeds)) == len(seeds) == 30
     rounds = [plan(cells, seed=seed) for seed in range(len(STRAINS))]
     strains = {
@@ -135,12 +141,12 @@ def test_reach():
     ('keys', 'message'),
     [
         ({'stages': [{'name': 'a', 'share': 1.0, 'reach': 0.5}]}, 'the last stage, a, reaches only 0.5 of the ranges'),
-        ({'stages': [{'name': 'a', 'share': 0.5}, {'name': 'a', 'share': 1.0}]}, 'the stages a, a need a name each'),
+        ({'stages': [{'name': 'a', 'share': 0.5}, {'name': 'a', 'share': 1.0}]}, 'two of a, a have the same name'),
         ({'ensemble': 'nvt', 'programs': ['compress']}, 'compress needs a barostat, and ensemble is nvt'),
-        ({'gamma_select': 6.0}, r'gamma_select \(6\) is above gamma_halt \(5\).*lower gamma_select'),
-        ({'gamma_extreme': 4.0}, r'gamma_halt \(5\) is above gamma_extreme \(4\)'),
-        ({'dump_every': 120}, r'dump_every \(120\) is not a multiple of gamma_every \(50\)'),
-        ({'gamma_every_dense': 7}, r'gamma_every \(50\) is not a multiple of gamma_every_dense \(7\)'),
+        ({'gamma_select': 6.0}, r'gamma_select: 6 is above gamma_halt \(5\).*lower gamma_select'),
+        ({'gamma_extreme': 4.0}, r'gamma_halt: 5 is above gamma_extreme \(4\)'),
+        ({'dump_every': 120}, r'dump_every: 120 is not a multiple of gamma_every \(50\)'),
+        ({'gamma_every_dense': 7}, r'gamma_every: 50 is not a multiple of gamma_every_dense \(7\)'),
     ],
 )
 def test_wrong_sections(keys, message):
@@ -155,19 +161,19 @@ def test_every_cell_meets_every_program():
         bulk('Al', structure, a=a, cubic=True) for structure, a in (('fcc', 4.05), ('bcc', 3.2), ('diamond', 6.0))
     ]
     met = {
-        (walker['program'], walker['structure'])
+        (walker.program, walker.structure)
         for seed in range(3)
         for walker in plan_walkers(section(walkers=4, programs=['heat', 'cool', 'compress']), phases, ['Al'], 0, seed)
     }
     assert len(met) == 9
     strained = {
-        (w['structure'], w['parameters']['temperature'][0], w['parameters']['deform']['kind'])
+        (w.structure, w.parameters.temperature[0], w.parameters.deform.kind)
         for seed in range(27)
         for w in plan_walkers(section(walkers=1, programs=['deform']), phases, ['Al'], 0, seed)
     }
     assert len(strained) == 27
     once = plan_walkers(section(walkers=3, programs=['heat', 'cool', 'compress']), phases, ['Al'], 0, 7)
-    assert sorted(walker['structure'] for walker in once) == [0, 1, 2]
+    assert sorted(walker.structure for walker in once) == [0, 1, 2]
 
 
 def test_stages():
@@ -176,7 +182,7 @@ def test_stages():
     assert [number_of_steps(explore, stage) for stage in (0, 1)] == [1000, 10000]
     assert number_of_steps(section(stages=[{'name': 'a', 'share': 0.0123}]), 0) == 150
     assert starting_sizes(explore, 0, 200) == {'atoms': 16, 'number': 6, 'max_atoms': 200, 'hop': True}
-    assert starting_sizes({**explore, 'walkers': 5}, 1, 20) == {
+    assert starting_sizes(section(steps=10000, walkers=5), 1, 20) == {
         'atoms': 32,
         'number': 5,
         'max_atoms': None,
@@ -271,19 +277,19 @@ def test_programs_on_the_engine(cells, lmp, al_potential_directory, tmp_path):
     explore = section(steps=400, temperature=[50, 300], pressure=0, max_strain=0.06, **limits)
     found = {}
     for walker in plan_walkers(explore, cells, ['Al'], 1, 0):
-        folder, parameters = tmp_path / walker['program'], walker['parameters']
+        folder, parameters = tmp_path / walker.program, walker.parameters
         folder.mkdir()
         for name in ('potential.yaml', 'potential.asi'):
             (folder / name).symlink_to(al_potential_directory / name)
-        start = cells[walker['structure']]
+        start = cells[walker.structure]
         write_structure(str(folder / STRUCTURE), start, ['Al'], parameters)
         (folder / 'in').write_text(write_script(parameters, potential.metadata, resume=False))
         done = subprocess.run(
             [lmp[0], '-in', 'in', '-log', 'none'], cwd=folder, env=lmp[1], capture_output=True, text=True, check=True
         )
         outcome = read_outcome(folder, parameters, ['Al'], done.stdout)
-        assert outcome.results['reason'] == 'completed', (walker['program'], outcome.results)
-        found[walker['program']] = (start, outcome.trajectory[-1], outcome)
+        assert outcome.results['reason'] == 'completed', (walker.program, outcome.results)
+        found[walker.program] = (start, outcome.trajectory[-1], outcome)
 
     def strain(program: str) -> np.ndarray:
         start, last, _ = found[program]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from aiida_pyacemaker.atomistics.explorers.dynamics import WatchedDynamics
 from aiida_pyacemaker.atomistics.lammps import watch as script
 from aiida_pyacemaker.atomistics.lammps.outcome import keep_arrays, read_checks, read_outcome, thin_out
 
@@ -50,11 +51,11 @@ def test_killed(simulate, tmp_path):
     text = checks.read_text()
     for end in (1, 30, len(text) // 2):
         checks.write_text(text[:-end])
-        outcome = read_outcome(simulation.directory, simulation.parameters, ['Al'], simulation.content[:cut])
+        outcome = read_outcome(simulation.directory, simulation.dynamics, ['Al'], simulation.content[:cut])
         code, message = outcome.failure
         assert code == 'ERROR_INCOMPLETE' and 0 < int(message) <= 300
         assert outcome.results is None and len(outcome.thermo['watch_step']) > 5
-    whole = read_outcome(simulation.directory, simulation.parameters, ['Al'], simulation.content)
+    whole = read_outcome(simulation.directory, simulation.dynamics, ['Al'], simulation.content)
     assert whole.failure[0] == 'ERROR_OUTPUT_BROKEN' and 'restart file' in whole.failure[1]
 
 
@@ -93,7 +94,7 @@ def test_errors(tmp_path, line, checks, code, reason):
     rows = [f'{10 * k} 1.5 2 300 1.0 0 0\n' for k in range(checks)]
     (tmp_path / script.WATCH).write_text('# head\n' + ''.join(rows))
     thermo = '   Step   Temp   PotEng   Press   Volume\n 0 300 -1 0 256\n'
-    outcome = read_outcome(tmp_path, HOT, ['Al'], f'{HEAD}{thermo}{line}\n')
+    outcome = read_outcome(tmp_path, WatchedDynamics(**HOT), ['Al'], f'{HEAD}{thermo}{line}\n')
     assert (outcome.failure or (None,))[0] == code
     assert (outcome.results or {}).get('reason') == reason
     if reason:
@@ -105,12 +106,12 @@ def test_numbers_that_are_none(tmp_path):
     """A simulation that died of NaN is one that the potential broke."""
     (tmp_path / script.WATCH).write_text('0 1.5 2 300 1.0 0 0\n')
     thermo = '   Step   Temp   PotEng   Press   Volume\n 0 300 -1 0 256\n 50 nan nan nan 256\n'
-    outcome = read_outcome(tmp_path, HOT, ['Al'], HEAD + thermo)
+    outcome = read_outcome(tmp_path, WatchedDynamics(**HOT), ['Al'], HEAD + thermo)
     assert outcome.results['reason'] == 'crashed' and 'not finite' in outcome.results['diagnosis']
 
 
 def test_no_log(tmp_path):
-    assert read_outcome(tmp_path, HOT, ['Al'], 'sh: lmp: not found').failure[0] == 'ERROR_NO_LOG'
+    assert read_outcome(tmp_path, WatchedDynamics(**HOT), ['Al'], 'sh: lmp: not found').failure[0] == 'ERROR_NO_LOG'
 
 
 def test_checks_of_a_running_simulation(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
+from aiida_pyacemaker.atomistics.explorers.dynamics import WatchedDynamics
 from aiida_pyacemaker.atomistics.lammps import watch as script
 from aiida_pyacemaker.atomistics.lammps.files import read_dump
 
@@ -246,12 +247,13 @@ def test_tilted_cell(simulate, coupling):
 
 def test_defaults():
     given = {'temperature': [300, 300], 'steps': 100, 'gamma_every': 5, 'gamma_halt': 3.0, 'seed': None}
-    complete = script.complete(given)
-    assert complete['gamma_every_dense'] == 5 and complete['seed'] == 42
-    assert complete['gamma_select'] == 3.0 and complete['gamma_extreme'] == 30.0
+    dynamics = WatchedDynamics(**given)
+    assert dynamics.gamma_every_dense == 5 and dynamics.seed == 42
+    assert dynamics.gamma_select == 3.0 and dynamics.gamma_extreme == 30.0
 
 
 def test_structure_to_a_stream(cell):
     stream = io.StringIO()
-    script.write_structure(stream, cell, ['Al', 'Cu'], {'deform': {'kind': 'shear', 'axis': 'xy', 'rate': 1}})
+    dynamics = WatchedDynamics(**COLD, deform={'kind': 'shear', 'axis': 'xy', 'rate': 1})
+    script.write_structure(stream, cell, ['Al', 'Cu'], dynamics)
     assert 'xy xz yz' in stream.getvalue() and '2 atom types' in stream.getvalue()

@@ -7,7 +7,13 @@ import json
 import pytest
 
 from aiida_pyacemaker.atomistics.explorers.parameters import Explore
-from aiida_pyacemaker.atomistics.loop.progress import IDLE, MISSED, VIOLATED, Progress, forget_failures
+from aiida_pyacemaker.atomistics.explorers.walker import EndReason, WalkerResult
+from aiida_pyacemaker.atomistics.loop.decisions import (
+    MAX_ITERATIONS_WITH_VIOLATIONS,
+    MAX_ITERATIONS_WITHOUT_GAIN,
+    MAX_PASSES_MISSING_CRITERIA,
+)
+from aiida_pyacemaker.atomistics.loop.progress import LoopSettings, Progress, forget_failures
 
 STEPS = 1000
 PARAMETERS = {
@@ -50,14 +56,19 @@ def fitted(train=GOOD, test=GOOD, functions: int = 100, n_atoms: int = 4000) -> 
     }
 
 
-def walker(index: int, reason: str = 'completed', step: int = STEPS, gamma: float = 1.0) -> dict:
+def walker(index: int, reason: str = 'completed', step: int = STEPS, gamma: float = 1.0) -> WalkerResult:
     """Return what became of a walker."""
-    return {'index': index, 'reason': reason, 'step': step, 'steps': STEPS, 'gamma_max': gamma}
+    return WalkerResult(index, EndReason(reason), step, STEPS, gamma)
+
+
+def settings(parameters: dict = PARAMETERS) -> LoopSettings:
+    """Return what the loop needs to know of a run file."""
+    return LoopSettings.from_runfile(parameters)
 
 
 def start(parameters: dict | None = None, train=GOOD, test=GOOD) -> Progress:
     """Return the progress after the first fit."""
-    progress = Progress(parameters or PARAMETERS)
+    progress = Progress(settings(parameters or PARAMETERS))
     progress.labelled(30, 4)
     progress.trained(fitted(train, test))
     progress.validated(errors(*test))
@@ -97,15 +108,16 @@ def test_the_state_is_plain():
     assert progress.advance(34)
     progress.explored([walker(0, 'gamma', 300, 6.0), walker(1, 'volume', 400, 3.0)])
     content = json.loads(json.dumps(progress.to_dict()))
-    assert Progress.from_dict(PARAMETERS, content) == progress
+    assert Progress.from_dict(settings(), content) == progress
 
 
 def test_keys_are_those_of_the_section():
     """The section that the proof is run with is one that the run file allows."""
     from aiida_pyacemaker.runfile import resolve_runfile
 
-    parameters = resolve_runfile({'system': {'elements': ['Al']}}).to_dict()
-    proof = Explore.model_validate(Progress(parameters).proof())
+    runfile = resolve_runfile({'system': {'elements': ['Al']}})
+    proof = Progress(settings(runfile.to_dict())).proof(runfile.explore)
+    assert Explore.model_validate(proof.model_dump(mode='json')) == Explore(**proof.model_dump())
     assert [stage.name for stage in proof.stages] == ['proof']
     assert proof.gamma_halt > 1e6
 
@@ -121,11 +133,11 @@ def test_halted_walkers_resume_and_others_wait():
     assert progress.fit_due
     progress.trained(fitted())
     assert progress.advance(37)
-    assert (progress.walkers_to_run(), progress.seed, progress.fresh) == ([0], seed, False)
+    assert (progress.walkers_to_run(), progress.seed, progress.begins_round) == ([0], seed, False)
     progress.explored([walker(0)])
     assert progress.selection() is None
     assert progress.advance(37)
-    assert (progress.walkers_to_run(), progress.seed, progress.fresh) == ([0, 1], seed + 1, True)
+    assert (progress.walkers_to_run(), progress.seed, progress.begins_round) == ([0, 1], seed + 1, True)
     assert progress.stage_name == 'short'
 
 
@@ -191,12 +203,12 @@ def test_what_passed_stays_what_it_is():
     progress = start()
     to_the_last_stage(progress)
     last_stage(progress)
-    assert progress.spared
+    assert progress.has_unlearned_labels
     assert progress.production_due
     without = start(changed(train={'production': None}))
     to_the_last_stage(without)
     last_stage(without)
-    assert not without.spared
+    assert not without.has_unlearned_labels
     assert not without.production_due
     assert not without.advance(0)
     assert without.state == 'converged'
@@ -269,7 +281,7 @@ def test_cure(train, n_atoms, max_functions, cure, functions):
     progress.trained(fitted(functions=functions))
     assert progress.advance(42)
     assert progress.explores
-    assert progress.fresh
+    assert progress.begins_round
     assert progress.in_last_stage
     progress.explored([walker(0), walker(1)])
     assert progress.clean_rounds == 1
@@ -277,12 +289,14 @@ def test_cure(train, n_atoms, max_functions, cure, functions):
 
 def test_a_basis_that_the_data_do_not_carry():
     """The first fits have no more functions than the labels fix."""
-    progress = Progress(PARAMETERS)
+    progress = Progress(settings())
     assert progress.fit_parameters(1000) == {'number_of_functions': 100}
     assert progress.fit_parameters(120) == {'number_of_functions': 80}
     assert progress.fit_parameters(10) == {'number_of_functions': 30}
-    assert Progress(changed(system={'elements': ['Cu', 'Au']})).fit_parameters(240) == {'number_of_functions': 80}
-    assert Progress(changed(train={'number_of_functions': None})).fit_parameters(10) == {}
+    assert Progress(settings(changed(system={'elements': ['Cu', 'Au']}))).fit_parameters(240) == {
+        'number_of_functions': 80
+    }
+    assert Progress(settings(changed(train={'number_of_functions': None}))).fit_parameters(10) == {}
 
 
 def halting(progress: Progress, times: int, gamma: float) -> None:
@@ -316,7 +330,7 @@ def test_stalled_at_the_same_place(gamma, training, remedy):
     assert progress.selection() is None
     assert not progress.advance(0)
     assert progress.production_due
-    assert Progress.continued(PARAMETERS, forget_failures(progress.to_dict())).stuck == 0
+    assert Progress.continued(settings(), forget_failures(progress.to_dict())).walkers_given_up == 0
 
 
 def test_advancing_walkers_are_not_stalled():
@@ -334,7 +348,7 @@ def test_advancing_walkers_are_not_stalled():
 def test_stalled_without_learning(reason, remedy):
     """Simulations that end badly and leave nothing to learn don't go on for ever."""
     progress = start()
-    for index in range(IDLE):
+    for index in range(MAX_ITERATIONS_WITHOUT_GAIN):
         assert progress.advance(0)
         died = [0] if reason == 'died' else []
         progress.explored([] if died else [walker(0, reason, 300 + 100 * index, 6.0)], died)
@@ -347,7 +361,7 @@ def test_stalled_without_learning(reason, remedy):
 def test_stalled_by_violations():
     """What boils whatever is learned boils for a reason."""
     progress = start()
-    for _ in range(VIOLATED):
+    for _ in range(MAX_ITERATIONS_WITH_VIOLATIONS):
         assert progress.advance(0)
         progress.explored([walker(0, 'volume', 300), walker(1)])
         progress.labelled(progress.selection()['number_of_train'], 0)
@@ -361,10 +375,10 @@ def test_stalled_by_errors():
     """Rounds without a halt, again and again, whose errors miss the criteria."""
     progress = start(train=GOOD, test=BAD)
     to_the_last_stage(progress)
-    for missed in range(MISSED):
+    for missed in range(MAX_PASSES_MISSING_CRITERIA):
         last_stage(progress, test=BAD)
         progress.produced(fitted(test=BAD))
-        if missed < MISSED - 1:
+        if missed < MAX_PASSES_MISSING_CRITERIA - 1:
             assert progress.advance(0)
             assert progress.cure == 'learn'
             progress.trained(fitted())
@@ -398,14 +412,14 @@ def test_continued_run():
     former.trained(fitted(functions=100))
     content = former.to_dict()
     former.advance(0)
-    later = Progress.continued(changed(budget={'max_iterations': 3}), content)
-    assert later.first == 2
+    later = Progress.continued(settings(changed(budget={'max_iterations': 3})), content)
+    assert later.first_iteration == 2
     assert later.advance(0)
     assert (later.iteration, later.seed, later.resuming) == (former.iteration, former.seed, [0])
     assert later.stage_name == 'long'
-    other = Progress.continued(changed(train={'number_of_functions': 60}), {**content, 'functions': 160})
+    other = Progress.continued(settings(changed(train={'number_of_functions': 60})), {**content, 'functions': 160})
     assert other.functions == 60
-    assert Progress.continued(PARAMETERS, {**content, 'functions': 160}).functions == 160
+    assert Progress.continued(settings(), {**content, 'functions': 160}).functions == 160
 
 
 # The gate -------------------------------------------------------------------------------------------------------------
@@ -521,11 +535,11 @@ def test_weights_of_the_next_fit():
     progress.trained(chosen)
     assert progress.fit_parameters(4000)['stress_weight'] == 8.0
     fixed = changed(validate=GATED['validate'], train={'stress_weight': 3.0})
-    assert 'stress_weight' not in Progress.from_dict(fixed, progress.to_dict()).fit_parameters(4000)
+    assert 'stress_weight' not in Progress.from_dict(settings(fixed), progress.to_dict()).fit_parameters(4000)
 
 
 def test_a_continued_run_judges_again():
     progress = gated()
     progress.judged(FAILED, 12)
-    again = Progress.continued(GATED, progress.to_dict())
+    again = Progress.continued(settings(GATED), progress.to_dict())
     assert again.judgement is None and again.requests == 0
