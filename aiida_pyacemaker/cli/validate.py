@@ -140,7 +140,7 @@ def read_potential(name: str) -> tuple[str, Any]:
 
     :raises ValueError: if there is no such potential.
     """
-    from aiida_pyacemaker.atomistics.labelling.teachers import read_teacher
+    from aiida_pyacemaker.atomistics.labelling.teachers import known_calculators, read_teacher
     from aiida_pyacemaker.atomistics.potential.potential import METADATA, AcePotential
 
     path = Path(name).expanduser()
@@ -159,13 +159,13 @@ def read_potential(name: str) -> tuple[str, Any]:
         return path.stem, section
     what = 'is a folder without a potential' if path.is_dir() else 'is neither a folder nor a file'
     if not path.suffix and path.name == name:
-        try:
-            read_teacher({'calculator': name})
-            return name, {'calculator': name}
-        except ValueError as exception:
-            if 'cannot be a teacher' not in str(exception):
+        if name in known_calculators():
+            try:
+                read_teacher({'calculator': name})
+            except ValueError as exception:
                 raise ValueError(f'{name}: {exception}') from None
-            what += ' nor a calculator'
+            return name, {'calculator': name}
+        what += ' nor a calculator'
     raise ValueError(
         f'{name} {what}: give the folder of a fitted potential, a YAML file with a section `label.teacher`, or the '
         'name of a calculator such as emt'
@@ -283,7 +283,7 @@ def look_at(
 
 def melt(description: Any, content: dict[str, Any]) -> dict[str, Any]:
     """Return the melting point of the first crystal."""
-    from aiida_pyacemaker.atomistics.validation.melting import run_melting
+    from aiida_pyacemaker.atomistics.validation.properties.melting.search import run_melting
     from aiida_pyacemaker.atomistics.validation.suite import attempt as attempt_property
     from aiida_pyacemaker.atomistics.validation.suite import crystals_of
     from aiida_pyacemaker.setup.engines import find_lammps
@@ -368,9 +368,11 @@ def explain(index: int, contents: dict[str, dict[str, Any]]) -> list[str]:
     lines = []
     for title, content in contents.items():
         crystal = content['crystals'][index]
-        for name in ('equilibrium', *PROPERTIES):
+        # without an equilibrium nothing else was looked at, and its message says why
+        names = ('equilibrium', *PROPERTIES) if crystal['equilibrium']['status'] == 'ok' else ('equilibrium',)
+        for name in names:
             section = crystal.get(name) or {}
-            if section.get('message') and 'not looked at' not in section['message']:
+            if section.get('message'):
                 lines.append(f'  {title}: {name}: {section["message"]}')
         melting = content['melting'] or {}
         if index == 0 and melting.get('message'):

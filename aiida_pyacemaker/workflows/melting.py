@@ -7,8 +7,9 @@ from aiida.common import AttributeDict
 from aiida.engine import WorkChain, while_
 from aiida.plugins import CalculationFactory, DataFactory
 
-from aiida_pyacemaker.atomistics.validation.melting import Search
-from aiida_pyacemaker.atomistics.validation.melting_script import NotApplicableError, Run
+from aiida_pyacemaker.atomistics.validation.properties.melting.script import Run
+from aiida_pyacemaker.atomistics.validation.properties.melting.search import Search
+from aiida_pyacemaker.atomistics.variants import NotApplicableError
 
 from .adopt import adopt_child
 from .restart import get_options

@@ -17,12 +17,12 @@ from ..core.configurations import labels
 from ..core.symmetry import ask
 from ..labelling.teachers import describe as explain
 from .evaluator import STEPS, Evaluator, relax
+from .property import NOT_BULK
 
 #: Å; what deviates less from a symmetry has it.
 SYMMETRY = 0.01
 #: Directions in which matter is endless, by the kind of vacuum.
 DIMENSIONS = {'bulk': 3, 'porous': 3, 'slab': 2, 'wire': 1, 'cluster': 0}
-NAMES = {2: 'a layer', 1: 'a wire', 0: 'a molecule'}
 #: Common names of structures by space group, atoms of the primitive cell, and their numbers per formula unit.
 COMMON = {
     (225, 1, (1,)): 'fcc',
@@ -42,15 +42,6 @@ COMMON = {
     (166, 2, (2,)): 'rhombohedral',
     (166, 5, (2, 3)): 'tetradymite',
 }
-#: Which properties need what: the dimensions they are defined for, and why in no other.
-NEEDS = {
-    'eos': ((3,), 'has no volume of its own, and so no equation of state and no bulk modulus'),
-    'elasticity': ((3,), 'has no volume of its own, and so no elastic constants in GPa and no bulk modulus'),
-    'phonons': ((3, 2), 'is no lattice along which a phonon could travel: ask for its vibrations elsewhere'),
-    'vacancy': ((3,), 'has no bulk to take an atom out of'),
-    'surfaces': ((3,), 'cannot be cut into slabs'),
-    'stacking_fault': ((3,), 'has no stacked planes'),
-}
 #: Strain of the given cell from which on it is worth a word.
 STRAIN = 0.02
 
@@ -67,7 +58,7 @@ def describe(atoms: Atoms) -> dict[str, Any]:
     formula = formula.format('metal')
     group = f'{data.international} ({data.number})' if data is not None else ''
     if dimension < 3:
-        phase = NAMES[dimension].split()[1]
+        phase = NOT_BULK[dimension].split()[1]
     else:
         named = COMMON.get(key_of(atoms, data)) if data is not None else None
         phase = named or str(atoms.info.get('phase') or group)
@@ -102,13 +93,6 @@ def key_of(atoms: Atoms, data: Any) -> tuple[int, int, tuple[int, ...]]:
     primitive = len(set(data.mapping_to_primitive))
     share = len(atoms) // primitive
     return data.number, primitive, tuple(sorted(n // share for n in Counter(atoms.numbers.tolist()).values()))
-
-
-def why_not(quantity: str, crystal: Atoms) -> str:
-    """Return why a property is not defined for a crystal, empty if it is. Needs the info `name` and `dimension`."""
-    dimension = crystal.info['dimension']
-    dimensions, reason = NEEDS.get(quantity, ((dimension,), ''))
-    return '' if dimension in dimensions else f'{crystal.info["name"]} is {NAMES[dimension]}, which {reason}'
 
 
 def check_crystals(crystals: Sequence[Atoms], elements: list[str] | None) -> None:

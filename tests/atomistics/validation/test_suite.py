@@ -107,10 +107,10 @@ def test_nothing_to_look_at(al_potential_directory):
 @pytest.mark.parametrize(
     'given, message',
     [
-        ({'properties': ['colour']}, '`properties.0`'),
-        ({'settings': {'phonons': {'max_atoms': 0}}}, '`settings.phonons.max_atoms`'),
-        ({'settings': {'phonons': {'atoms': 8}}}, '`settings.phonons.atoms`'),
-        ({'processes': 0}, '`processes`'),
+        ({'properties': ['colour']}, 'properties.0'),
+        ({'settings': {'phonons': {'max_atoms': 0}}}, 'settings.phonons.max_atoms'),
+        ({'settings': {'phonons': {'atoms': 8}}}, 'settings.phonons.atoms'),
+        ({'processes': 0}, 'processes'),
     ],
 )
 def test_bad_parameters_name_the_key(given, message):

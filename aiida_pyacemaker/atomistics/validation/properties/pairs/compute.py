@@ -17,12 +17,12 @@ import numpy as np
 from ase import Atoms, units
 from scipy.interpolate import CubicHermiteSpline
 
-from ..checks.overlap import covalent_distance, element_pairs, shortest_distances
-from ..core.configurations import labels
-from ..core.parameters import Count, Positive, Section, parameter
-from ..variants.squeeze import nearest_pairs
-from ..variants.supercell import supercell
-from .defects import outcome
+from ....checks.overlap import covalent_distance, element_pairs, shortest_distances
+from ....core.configurations import labels
+from ....variants.squeeze import nearest_pairs
+from ....variants.supercell import supercell
+from ...defects import outcome
+from . import Pairs
 
 #: eV by which an energy must fall for a hole: more than the noise of an engine, far less than a thermal energy.
 NOTICEABLE = 0.005
@@ -34,18 +34,6 @@ BONDED = 1.3
 WINDOW = (0.75, 1.25)
 #: Å; atoms this far apart do not feel each other.
 APART = 15.0
-
-
-class Pairs(Section):
-    """How close atoms are brought."""
-
-    closest: Positive = parameter('Shortest distance, as a part of the bond length.', default=0.5, lt=1.0)
-    farthest: Positive = parameter('Largest distance of dimers, as a part of the bond length.', default=1.6, gt=1.25)
-    step: Positive = parameter('Steps in between, as a part of the bond length.', default=0.05, lt=0.2)
-    atoms: Count = parameter('The crystal is repeated until it has so many atoms.', default=32, ge=2)
-
-
-Parameters = Pairs
 
 
 def plan(crystal: Atoms, parameters: Pairs) -> list[Atoms]:

@@ -20,10 +20,11 @@ import spglib
 from ase import Atoms
 from ase.io.lammpsdata import write_lammps_data
 
-from ..core.symmetry import ask
-from ..lammps.files import read_log
-from ..lammps.outcome import read_ending
-from ..lammps.watch import BAR_PER_GPA, BAROSTAT_STEPS, MARK, PS_PER_FS, THERMOSTAT_STEPS
+from ....core.symmetry import ask
+from ....lammps.files import read_log
+from ....lammps.outcome import read_ending
+from ....lammps.watch import BAR_PER_GPA, BAROSTAT_STEPS, MARK, PS_PER_FS, THERMOSTAT_STEPS
+from ....variants import NotApplicableError
 
 STRUCTURE = 'structure.data'
 RESTART_IN = 'start.restart'
@@ -58,10 +59,6 @@ SHORTEST_SPACING, LEAST_FACTOR = 0.8, 0.3
 DISPLACEMENT = 0.15
 #: By this factor the heating of a crystal goes from step to step; below this order it has melted.
 HEATING, MOLTEN = 1.15, 0.4
-
-
-class NotApplicableError(ValueError):
-    """A crystal whose melting cannot be looked at in this way."""
 
 
 @dataclass

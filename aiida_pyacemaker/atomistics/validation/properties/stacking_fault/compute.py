@@ -19,11 +19,11 @@ import numpy as np
 from ase import Atoms, units
 from ase.constraints import FixCartesian
 
-from ..core.parameters import Count, Positive, Section, parameter
-from ..crystals.slabs import Crystal, as_crystal, make_slab, stack_planes, terminations, with_vacuum
-from ..variants import NotApplicableError
-from .defects import STEPS, energies, outcome, require_crystal
-from .evaluator import Evaluator
+from ....crystals.slabs import Crystal, as_crystal, make_slab, stack_planes, terminations, with_vacuum
+from ....variants import NotApplicableError
+from ...defects import STEPS, energies, outcome, require_crystal
+from ...evaluator import Evaluator
+from . import StackingFault
 
 #: mJ/m² of 1 eV/Å².
 MILLIJOULE = 1e23 / units.J
@@ -36,16 +36,6 @@ FCC, HCP = 225, 194
 KINDS = {FCC: (1, 'fcc intrinsic', (1, 1, 1), '(111)'), HCP: (2, 'hcp I2', (0, 0, 1), '(0001)')}
 #: c/a of crystals whose basal plane is close-packed enough: Be 1.57 to Cd 1.89; graphite and the like are not.
 RATIOS = (1.4, 2.0)
-
-
-class StackingFault(Section):
-    """How stacking faults are computed."""
-
-    layers: Count = parameter('Close-packed planes of the slab; the fault is in its middle.', default=12, ge=4)
-    vacuum: Positive = parameter('Vacuum between slabs.', unit='Å', default=12.0)
-
-
-Parameters = StackingFault
 
 
 def plan(crystal: Atoms, parameters: StackingFault) -> list[Atoms]:

@@ -35,10 +35,10 @@ from phonopy import Phonopy
 from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 from phonopy.structure.atoms import PhonopyAtoms
 
-from ..checks.supercell import perpendicular_widths
-from ..checks.vacuum import vacuum_axes
-from ..core.configurations import labels
-from ..core.parameters import Count, Positive, Section, parameter
+from ....checks.supercell import perpendicular_widths
+from ....checks.vacuum import vacuum_axes
+from ....core.configurations import labels
+from . import PhononParameters
 
 #: Å; positions of a relaxed crystal obey its symmetry to this.
 SYMPREC = 1e-3
@@ -60,21 +60,6 @@ BORDER = 0.9
 #: How often the sum rule and the exchange of the two atoms are imposed in turn.
 SYMMETRISATIONS = 2
 GREEK = {'GAMMA': 'Γ', 'SIGMA': 'Σ', 'DELTA': 'Δ', 'LAMBDA': 'Λ', 'G': 'Γ'}
-
-
-class PhononParameters(Section):
-    """How phonons are computed."""
-
-    width: Positive = parameter(
-        'How far an atom should be from its image: twice the range of the forces.', unit='Å', default=20.0
-    )
-    max_atoms: Count = parameter('Atoms of the supercell at most.', default=350, ge=1)
-    displacement: Positive = parameter('How far an atom is displaced.', unit='Å', default=0.01)
-    mesh: Positive = parameter('Length whose ratio to a lattice vector is the number of wave vectors.', default=60.0)
-    path_points: Count = parameter('Wave vectors on the longest segment of the path.', default=51, ge=2)
-
-
-Parameters = PhononParameters
 
 
 def plan(crystal: Atoms, parameters: PhononParameters) -> list[Atoms]:

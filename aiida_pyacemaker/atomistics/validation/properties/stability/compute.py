@@ -26,14 +26,14 @@ from ase.md.md import MolecularDynamics
 from ase.md.nose_hoover_chain import IsotropicMTKNPT
 from ase.md.verlet import VelocityVerlet
 
-from ..checks.pairs import periodic_pairs
-from ..checks.radii import contact_distance
-from ..checks.vacuum import vacuum_axes
-from ..core.configurations import labels
-from ..core.parameters import Count, Positive, Section, parameter
-from ..core.symmetry import ask
-from .evaluator import Evaluator
-from .phonons import SYMPREC
+from ....checks.pairs import periodic_pairs
+from ....checks.radii import contact_distance
+from ....checks.vacuum import vacuum_axes
+from ....core.configurations import labels
+from ....core.symmetry import ask
+from ...evaluator import Evaluator
+from ..phonons.compute import SYMPREC
+from . import StabilityParameters
 
 #: Two atoms closer than this part of the sum of their covalent radii have collapsed.
 CLOSEST = 0.5
@@ -57,29 +57,6 @@ SOLID, LIQUID = (0.3, 0.8), 2.0
 MELTING, STRAIN, COLDEST, HOTTEST, USUAL = 0.011, 0.01, 20.0, 6000.0, 1000.0
 #: Points of the energy curve that are kept.
 POINTS = 100
-
-
-class StabilityParameters(Section):
-    """Which simulations a potential must stand."""
-
-    temperatures: list[Positive] | None = parameter(
-        'Of the runs at constant energy; the highest of them also of the run at zero pressure. Without it, 0.3 and 0.8 '
-        'of a melting temperature estimated from the bulk modulus.',
-        unit='K',
-        default=None,
-        min_length=1,
-    )
-    hot: Positive | None = parameter(
-        'Of the run at constant volume. Without it, twice that melting temperature.', unit='K', default=None
-    )
-    atoms: Count = parameter('Atoms at least.', default=32, ge=1)
-    steps: Count = parameter('Of each run.', default=600, ge=100)
-    timestep: Positive | None = parameter('Without it, by the lightest atom.', unit='fs', default=None)
-    seconds: Positive = parameter('A run ends after this time, however many steps it has made.', unit='s', default=60.0)
-    seed: Count = parameter('Of the velocities.', default=1, ge=0)
-
-
-Parameters = StabilityParameters
 
 
 def run(crystal: Atoms, evaluator: Evaluator, parameters: StabilityParameters) -> dict[str, Any]:

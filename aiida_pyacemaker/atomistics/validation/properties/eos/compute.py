@@ -12,9 +12,9 @@ from ase import Atoms, units
 from ase.eos import EquationOfState
 from scipy.ndimage import label as number_clusters
 
-from ..core.configurations import labels
-from ..core.parameters import Count, Positive, Section, parameter
-from .elasticity import standard_cell
+from ....core.configurations import labels
+from ..elasticity.compute import standard_cell
+from . import Eos
 
 #: Part of the volume on either side of the minimum that the equations of state are fitted to, and the fewest points.
 #: Over 20 % the bulk modulus of tabulated embedded-atom potentials is off by up to 17 % of that of the elastic
@@ -28,17 +28,6 @@ JUMP, STEP = 0.01, 0.01
 #: Largest jump, in parts of the bulk modulus, of the difference between the pressure by energies and by the stress:
 #: the same potentials have 0.0003 at most; with a step of 0.3 meV/atom in the energy they have 0.0023 at least.
 MISMATCH = 0.001
-
-
-class Eos(Section):
-    """Over which volumes a crystal is looked at."""
-
-    range: Positive = parameter('Largest change of the volume, in parts of it.', default=0.2, lt=0.6)
-    points: Count = parameter('How many volumes.', default=41, ge=7)
-
-
-#: The section by the name that all properties share.
-Parameters = Eos
 
 
 def plan(crystal: Atoms, parameters: Eos | None = None) -> list[Atoms]:

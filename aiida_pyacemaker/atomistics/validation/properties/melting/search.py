@@ -34,23 +34,23 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from pydantic import ValidationError
 
-from ..checks.vacuum import detect_vacuum
-from ..core.parameters import Count, Positive, Section, parameter
-from ..labelling.teachers import lammps_commands, read_teacher
-from ..lammps.files import pair_lines
-from ..potential.potential import AcePotential
-from .melting_script import (
+from ....checks.vacuum import detect_vacuum
+from ....labelling.teachers import lammps_commands, read_teacher
+from ....lammps.files import pair_lines
+from ....potential.potential import AcePotential
+from ....variants import NotApplicableError
+from . import Melting
+from .script import (
     ELONGATION,
     RESTART,
     RESTART_IN,
     STRUCTURE,
-    NotApplicableError,
     Run,
     build_box,
     default_timestep,
@@ -77,27 +77,6 @@ LEAST_SAMPLES, LEAST_TIME = 6, 40.0
 #: The Z-method ends when the lowest start that melts and the highest that does not differ by this share.
 BRACKET = 0.04
 SOURCES = ('potential.yaml', 'potential.asi')
-
-
-class Melting(Section):
-    """How the melting point is found."""
-
-    method: Literal['coexistence', 'z_method'] = parameter(
-        'coexistence: both phases side by side; z_method: a superheated crystal, an estimate from above.',
-        default='coexistence',
-    )
-    atoms: Count = parameter('Approximate number of atoms.', ge=100, default=1000)
-    temperature: Positive | None = parameter(
-        'Where the search begins; null: a crystal is heated first.', unit='K', default=None
-    )
-    pressure: float = parameter('Pressure.', unit='GPa', default=0.0)
-    timestep: Positive | None = parameter('Time step; null: by the lightest atom.', unit='fs', default=None, le=10)
-    precision: Positive = parameter(
-        'The simulation goes on until the standard error is this share of the temperature.', le=0.1, default=0.01
-    )
-    steps: Count = parameter('Steps of a simulation, after which is decided how to go on.', ge=2000, default=15000)
-    max_runs: Count = parameter('Most simulations.', ge=1, default=24)
-    max_temperature: Positive = parameter('No search above this.', unit='K', default=6000.0)
 
 
 @dataclass

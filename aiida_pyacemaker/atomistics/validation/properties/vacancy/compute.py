@@ -26,12 +26,12 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from ase.geometry import get_distances
 
-from ..checks.fingerprint import reduced_composition
-from ..core.configurations import labels
-from ..core.parameters import Count, Section, parameter
-from ..variants.supercell import supercell
-from .defects import FORCE, STEPS, energies, outcome, require_crystal
-from .evaluator import Evaluator
+from ....checks.fingerprint import reduced_composition
+from ....core.configurations import labels
+from ....variants.supercell import supercell
+from ...defects import FORCE, STEPS, energies, outcome, require_crystal
+from ...evaluator import Evaluator
+from . import Vacancy
 
 #: Å within which atoms are equivalent.
 SYMPREC = 1e-3
@@ -41,16 +41,6 @@ SHELL = 1.3
 #: this width (Å); the lowest end counts. From near their symmetric positions alone the vacancy of silicon
 #: (Stillinger-Weber) stays at 4.34 eV and does not find 2.75 eV; close-packed metals end where they do from anywhere.
 INWARD, SHAKE, SEED = (0.0, 0.2), 0.05, 1
-
-
-class Vacancy(Section):
-    """How vacancies are computed."""
-
-    atoms: Count = parameter('The conventional cell is repeated until it has so many atoms.', default=96, ge=2)
-    max_sites: Count = parameter('Inequivalent sites of an element that are looked at.', default=3, ge=1)
-
-
-Parameters = Vacancy
 
 
 def plan(crystal: Atoms, parameters: Vacancy) -> list[Atoms]:

@@ -23,9 +23,9 @@ import numpy as np
 import spglib
 from ase import Atoms, units
 
-from ..core.configurations import INITIAL, labels
-from ..core.parameters import Positive, Section, parameter
-from ..core.symmetry import ask
+from ....core.configurations import INITIAL, labels
+from ....core.symmetry import ask
+from . import Elasticity
 from .stiffness import KELVIN, LAUE, describe_tensor, rotation_of_six, symmetrise, to_matrix, to_vector
 
 #: Distance (Å) within which spglib takes two positions for equivalent.
@@ -38,19 +38,6 @@ STEPS, WEIGHTS = (-2, -1, 1, 2), (1 / 12, -2 / 3, 2 / 3, -1 / 12)
 SOFT = 1e-3
 #: Residual stress (GPa) and force (eV/Å) above which a crystal is not at its equilibrium.
 RESIDUAL_STRESS, RESIDUAL_FORCE = 1.0, 0.05
-
-
-class Elasticity(Section):
-    """How elastic constants are found."""
-
-    strain: Positive = parameter(
-        'Norm of the strains; the cells are strained by once and twice this, in both directions.', default=0.01
-    )
-    displacement: Positive = parameter('By how much an ion is displaced.', unit='Å', default=0.01)
-
-
-#: The section by the name that all properties share.
-Parameters = Elasticity
 
 
 @dataclass
