@@ -20,9 +20,9 @@ from aiida_pyacemaker.atomistics.validation.suite import (
     crystals_of,
     evaluate_groups,
     finish,
+    make_properties,
     measure,
     predict_data,
-    read_sections,
     read_suite,
     run_suite,
 )
@@ -149,7 +149,7 @@ def test_who_was_only_nearby_is_asked_again():
     with Once(SECTION, 2) as evaluator:
         for evaluator.deaths, status in ((1, 'ok'), (2, 'failed')):
             found = [{'name': 'Al fcc'}]
-            finish(evaluator, [crystal], read_sections(['vacancy'], {}), {}, found, quiet)
+            finish(evaluator, [crystal], make_properties(['vacancy'], {}), {}, found, quiet)
             assert found[0]['vacancy']['status'] == status
 
 
