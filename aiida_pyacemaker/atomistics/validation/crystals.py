@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 import spglib
@@ -17,7 +17,7 @@ from ..core.configurations import labels
 from ..core.symmetry import ask
 from ..labelling.teachers import describe as explain
 from .evaluator import STEPS, Evaluator, relax
-from .property import NOT_BULK
+from .property import NOT_BULK, Result
 
 #: Å; what deviates less from a symmetry has it.
 SYMMETRY = 0.01
@@ -46,7 +46,35 @@ COMMON = {
 STRAIN = 0.02
 
 
-def describe(atoms: Atoms) -> dict[str, Any]:
+class Description(TypedDict):
+    """What a crystal is, see :func:`describe`."""
+
+    name: str
+    formula: str
+    space_group: str
+    n_atoms: int
+    dimension: int
+    numbers: list[int]
+    positions: list[list[float]]
+    cell: list[list[float]]
+
+
+class Equilibrium(Result, total=False):
+    """The equilibrium of a crystal, see :func:`equilibrate`."""
+
+    a: float | None
+    b: float | None
+    c: float | None
+    alpha: float | None
+    beta: float | None
+    gamma: float | None
+    volume: float | None
+    energy: float
+    strain: float
+    pressure: float | None
+
+
+def describe(atoms: Atoms) -> Description:
     """Return what a crystal is.
 
     :returns: `name` ('Al fcc'), `formula`, `space_group` ('Fm-3m (225)'; empty for a molecule), `n_atoms`, `dimension`
@@ -108,7 +136,7 @@ def check_crystals(crystals: Sequence[Atoms], elements: list[str] | None) -> Non
             )
 
 
-def equilibrate(evaluator: Evaluator, frames: Sequence[Atoms]) -> list[tuple[Atoms, dict[str, Any]]]:
+def equilibrate(evaluator: Evaluator, frames: Sequence[Atoms]) -> list[tuple[Atoms, Equilibrium]]:
     """Relax ions and cell of crystals, keeping their symmetry (made exact where it is so within 0.01 Å).
 
     A layer relaxes its cell within its plane, a wire along its axis, a molecule not at all. Both are turned so that the
@@ -182,7 +210,7 @@ def try_relax(calculator: Any, atoms: Atoms, mask: list[bool] | None) -> Atoms |
     return relaxed
 
 
-def settle(start: Atoms, given: Atoms | str, end: Atoms | str) -> tuple[Atoms, dict[str, Any]]:
+def settle(start: Atoms, given: Atoms | str, end: Atoms | str) -> tuple[Atoms, Equilibrium]:
     """Return a relaxed crystal and the dictionary of its equilibrium; see :func:`equilibrate`."""
     name = start.info['name']
     problem = end if isinstance(end, str) else ''
@@ -226,7 +254,7 @@ def standard_parameters(crystal: Atoms) -> list[float | None]:
     return [float(x) for x in cell_to_cellpar(crystal.cell.array if data is None else data.std_lattice)]
 
 
-def unique_names(described: Sequence[dict[str, Any]], frames: Sequence[Atoms]) -> list[str]:
+def unique_names(described: Sequence[Mapping[str, Any]], frames: Sequence[Atoms]) -> list[str]:
     """Return the names of crystals; those that share one have the file they are from, or a number, behind it."""
     names = [crystal['name'] for crystal in described]
     found: list[str] = []

@@ -16,8 +16,9 @@ from ase import Atoms
 from ..checks.vacuum import detect_vacuum
 from ..core.configurations import labels
 from ..labelling.kpoints import kpoints_mesh
-from .crystals import describe, standard_parameters
+from .crystals import Equilibrium, describe, standard_parameters
 from .parameters import REFERENCES
+from .properties.eos import Fit
 from .property import Property, Result, load_properties
 
 #: What is known of a crystal, in the keys of a validation: what it is, `equilibrium`, `eos`, `elasticity`.
@@ -119,7 +120,7 @@ def _property(crystal: Atoms, name: str, labelled: list[Atoms], sections: Sectio
     return {'status': 'ok', 'message': '', **found}
 
 
-def _equilibrium(given: Atoms, scaled: Atoms, fit: dict[str, float]) -> dict[str, Any]:
+def _equilibrium(given: Atoms, scaled: Atoms, fit: Fit) -> Equilibrium:
     scaled.info['dimension'] = 3
     names = ('a', 'b', 'c', 'alpha', 'beta', 'gamma')
     return {

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import yaml
 from ase.data import chemical_symbols
@@ -26,6 +26,30 @@ EQUILIBRIUM = {
     'volume': Quantity('volume', 'Å³/atom', 60),
 }
 EXPERIMENT = Path(__file__).with_name('experiment.yaml')
+
+
+class Measured(TypedDict, total=False):
+    """A number that is known from elsewhere, and where from."""
+
+    value: float
+    unit: str
+    source: str
+
+
+class Compared(Measured):
+    """The same, and how far ours is from it (relative; None if that means nothing)."""
+
+    difference: float | None
+
+
+class Row(TypedDict):
+    """A row of the table that sets a crystal beside what others say of it."""
+
+    name: str
+    label: str
+    unit: str
+    value: float | None
+    others: dict[str, Compared | None]
 
 
 def find_quantity(name: str) -> Quantity:
@@ -52,7 +76,7 @@ def quantities(crystal: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 
-def find_experiment(crystal: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def find_experiment(crystal: Mapping[str, Any]) -> dict[str, Measured]:
     """Return what was measured of a crystal: `{name: {'value', 'unit', 'source'}}`, empty if it is not in the table.
 
     The bulk modulus is the Voigt average of the measured constants, which for a cubic crystal is exact; the volume is
@@ -103,7 +127,7 @@ def read_experiment() -> dict[str, dict[str, tuple[float, str]]]:
     return table
 
 
-def compare(crystal: dict[str, Any], columns: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def compare(crystal: Mapping[str, Any], columns: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     """Return the rows of the table that sets a crystal beside what DFT, experiment or other potentials say of it.
 
     Right angles, lengths that equal `a`, and what was only measured are left out.
@@ -133,16 +157,16 @@ def _tells(name: str, own: dict[str, float]) -> bool:
     return not (name in ('b', 'c') and name in own and abs(own[name] - own.get('a', 0)) < 1e-4 * own[name])
 
 
-def _entry(value: Any) -> dict[str, Any]:
+def _entry(value: Any) -> Measured:
     return {'source': '', **value} if isinstance(value, dict) else {'value': value, 'source': ''}
 
 
-def _differ(own: float | None, entry: dict[str, Any]) -> dict[str, Any]:
+def _differ(own: float | None, entry: Measured) -> Compared:
     known = own is not None and abs(entry['value']) > 1e-6
     return {**entry, 'difference': own / entry['value'] - 1 if known else None}
 
 
-def _ok(crystal: dict[str, Any], name: str) -> dict[str, Any]:
+def _ok(crystal: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return a property of a crystal, empty unless it was found."""
     found = crystal.get(name) or {}
     return found if found.get('status', 'ok') == 'ok' else {}

@@ -12,14 +12,19 @@ from ase import units
 from markupsafe import Markup
 
 from . import figures
+from .gate import Check, Verdict
 from .parameters import Gate
-from .property import Chapter, Property, load_properties
+from .property import Chapter, Figure, Property, load_properties
 from .references import compare, find_quantity, quantities
 from .rendering import measure, plain, render
 
 TEMPLATE = 'report.html'
 #: What the suite returns, one of its crystals, or provenance: plain, as JSON has it.
 Content = dict[str, Any]
+#: Of each column of references its entry for each crystal.
+References = dict[str, list[Content | None]]
+#: What the template takes of a part of the page.
+View = dict[str, Any]
 #: What the columns of references are called.
 TITLES = {'dft': 'DFT', 'experiment': 'experiment'}
 #: The worst first.
@@ -45,11 +50,11 @@ PROGRAMS = {
 
 
 def write_report(
-    content: dict[str, Any],
-    verdict: dict[str, Any] | None,
-    references: dict[str, list[dict[str, Any] | None]] | None,
-    errors_arrays: dict[str, Any] | None,
-    provenance: dict[str, Any] | None,
+    content: Content,
+    verdict: Verdict | None,
+    references: References | None,
+    errors_arrays: Content | None,
+    provenance: Content | None,
     path: Path,
 ) -> None:
     """Write the report; the file is there whole or not at all.
@@ -72,16 +77,16 @@ def write_report(
 
 
 def format_report(
-    content: dict[str, Any],
-    verdict: dict[str, Any] | None,
-    references: dict[str, list[dict[str, Any] | None]],
-    errors_arrays: dict[str, Any],
-    provenance: dict[str, Any],
+    content: Content,
+    verdict: Verdict | None,
+    references: References,
+    errors_arrays: Content,
+    provenance: Content,
 ) -> str:
     """Return the page, see :func:`write_report`; what came from outside is escaped."""
     from plotly.offline import get_plotlyjs
 
-    collected: list[dict[str, Any]] = []
+    collected: list[Figure] = []
     view = {
         'title': f'Validation of {name_system(content)}',
         'verdict': describe_verdict(verdict),
@@ -103,10 +108,10 @@ def format_report(
     return render(__file__, TEMPLATE, **view, figures=Markup(data))
 
 
-def _collector(collected: list[dict[str, Any]]) -> Callable[[dict[str, Any] | None, str], dict[str, Any] | None]:
+def _collector(collected: list[Figure]) -> Callable[[Figure | None, str], View | None]:
     """Return a function that keeps a figure for the page and returns its number and what is said below it."""
 
-    def collect(drawn: dict[str, Any] | None, caption: str) -> dict[str, Any] | None:
+    def collect(drawn: Figure | None, caption: str) -> View | None:
         if drawn is None:
             return None
         collected.append(drawn)
@@ -115,13 +120,13 @@ def _collector(collected: list[dict[str, Any]]) -> Callable[[dict[str, Any] | No
     return collect
 
 
-Collect = Callable[[dict[str, Any] | None, str], dict[str, Any] | None]
+Collect = Callable[[Figure | None, str], View | None]
 
 
 # Words ----------------------------------------------------------------------------------------------------------------
 
 
-def name_system(content: dict[str, Any]) -> str:
+def name_system(content: Content) -> str:
     """Return what the potential is called, or what it was tried on."""
     potential = content.get('potential') or {}
     names = [crystal['name'] for crystal in content.get('crystals') or []]
@@ -129,7 +134,7 @@ def name_system(content: dict[str, Any]) -> str:
     return given or ', '.join(dict.fromkeys(names)) or 'a potential'
 
 
-def describe_verdict(verdict: dict[str, Any] | None) -> dict[str, str]:
+def describe_verdict(verdict: Verdict | None) -> dict[str, str]:
     """Return the one word, the sentence that says why, and what became of the potential."""
     if not verdict:
         return {
@@ -144,13 +149,13 @@ def describe_verdict(verdict: dict[str, Any] | None) -> dict[str, str]:
     return {'word': word, 'sentence': sentence.removeprefix(word).lstrip(':,. '), 'then': then}
 
 
-def count_results(checks: list[dict[str, Any]]) -> str:
+def count_results(checks: list[Check]) -> str:
     """Return how many checks ended how."""
     counts = {words: sum(check['result'] == name for check in checks) for name, words in RESULTS.items()}
     return ', '.join(f'{count} {words}' for words, count in counts.items() if count) or 'no check was made'
 
 
-def sort_checks(verdict: dict[str, Any] | None) -> list[dict[str, Any]]:
+def sort_checks(verdict: Verdict | None) -> list[View]:
     """Return the checks, the worst first, with what they are called and their limits in words."""
     order, found = list(RESULTS), []
     for check in sorted((verdict or {}).get('checks') or [], key=lambda entry: order.index(entry['result'])):
@@ -167,9 +172,7 @@ def sort_checks(verdict: dict[str, Any] | None) -> list[dict[str, Any]]:
 # Sections -------------------------------------------------------------------------------------------------------------
 
 
-def describe_crystals(
-    content: dict[str, Any], references: dict[str, list[dict[str, Any] | None]], collect: Collect
-) -> list[dict[str, Any]]:
+def describe_crystals(content: Content, references: References, collect: Collect) -> list[View]:
     """Return of each crystal what the page shows: table, and sections with figures."""
     described = []
     found_once = {
@@ -198,9 +201,7 @@ def describe_crystals(
     return described
 
 
-def describe_section(
-    kind: Property, crystal: Content, others: Mapping[str, Content], collect: Collect
-) -> dict[str, Any]:
+def describe_section(kind: Property, crystal: Content, others: Mapping[str, Content], collect: Collect) -> View:
     """Return a section: `title`, `status`, `message`, and what :func:`typeset` says if there is something to show."""
     found = crystal[kind.name]
     status = found.get('status', 'ok')
@@ -212,7 +213,7 @@ def describe_section(
     return section | typeset(kind.chapter(found, known), collect)
 
 
-def typeset(chapter: Chapter, collect: Collect) -> dict[str, Any]:
+def typeset(chapter: Chapter, collect: Collect) -> View:
     """Return what is shown of a property: `html`, `figures`, and `below` them."""
     drawn = [collect(figure, caption) for figure, caption in chapter.figures]
     return {
@@ -220,7 +221,7 @@ def typeset(chapter: Chapter, collect: Collect) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def describe_errors(errors: dict[str, Any] | None, arrays: dict[str, Any], collect: Collect) -> dict[str, Any] | None:
+def describe_errors(errors: Content | None, arrays: Content, collect: Collect) -> View | None:
     """Return the errors on held-out labels: rows of the table, and figures; None without any."""
     if not errors:
         return None
@@ -258,17 +259,17 @@ def describe_errors(errors: dict[str, Any] | None, arrays: dict[str, Any], colle
     }
 
 
-def _error_row(name: str, found: dict[str, float] | None, unit: str, factor: float) -> dict[str, Any] | None:
+def _error_row(name: str, found: dict[str, float] | None, unit: str, factor: float) -> View | None:
     if not found:
         return None
     return {'name': name, 'unit': unit, **{key: factor * found[key] for key in ('rmse', 'mae', 'p95', 'max')}}
 
 
-def _scaled(found: dict[str, Any], key: str, factor: float) -> float | None:
+def _scaled(found: Content, key: str, factor: float) -> float | None:
     return factor * found[key]['rmse'] if found.get(key) else None
 
 
-def describe_system(content: Content, collect: Collect) -> list[dict[str, Any]]:
+def describe_system(content: Content, collect: Collect) -> list[View]:
     """Return the sections of what is found once and not of each crystal."""
     kinds = [kind() for name, kind in load_properties().items() if kind.system_title and content.get(name)]
     return [
@@ -282,7 +283,7 @@ def describe_system(content: Content, collect: Collect) -> list[dict[str, Any]]:
     ]
 
 
-def find_sources(references: dict[str, list[dict[str, Any] | None]]) -> list[dict[str, str]]:
+def find_sources(references: References) -> list[dict[str, str]]:
     """Return the sources of the experimental values, and which each is for."""
     names: dict[str, list[str]] = {}
     for column in references.get('experiment') or []:
@@ -291,9 +292,9 @@ def find_sources(references: dict[str, list[dict[str, Any] | None]]) -> list[dic
     return [{'source': source, 'names': ', '.join(dict.fromkeys(found))} for source, found in names.items()]
 
 
-def describe_provenance(content: dict[str, Any], provenance: dict[str, Any]) -> list[dict[str, Any]]:
+def describe_provenance(content: Content, provenance: Content) -> list[View]:
     """Return the tables of the provenance: what describes the potential first, then what was given."""
-    tables: dict[str, Any] = {'Potential': content.get('potential') or {}}
+    tables: Content = {'Potential': content.get('potential') or {}}
     tables |= {title: found for title, found in provenance.items() if title != 'cite'}
     described = []
     for title, found in tables.items():
@@ -305,7 +306,7 @@ def describe_provenance(content: dict[str, Any], provenance: dict[str, Any]) -> 
     return described
 
 
-def cite(content: dict[str, Any], arrays: dict[str, Any], provenance: dict[str, Any]) -> list[str]:
+def cite(content: Content, arrays: Content, provenance: Content) -> list[str]:
     """Return what to cite for what is in the report."""
     used = {'ase', 'spglib', *(provenance.get('cite') or [])}
     used |= {name for crystal in content.get('crystals') or [] for name in crystal if crystal[name]}

@@ -17,7 +17,6 @@ crystal. Both are the same for a crystal without stress.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import spglib
@@ -25,7 +24,7 @@ from ase import Atoms, units
 
 from ....core.configurations import INITIAL, labels
 from ....core.symmetry import ask
-from . import Elasticity
+from . import Elasticity, ElasticityResult
 from .stiffness import KELVIN, LAUE, describe_tensor, rotation_of_six, symmetrise, to_matrix, to_vector
 
 #: Distance (Å) within which spglib takes two positions for equivalent.
@@ -99,7 +98,7 @@ def plan(crystal: Atoms, parameters: Elasticity | None = None) -> list[Atoms]:
     return frames
 
 
-def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Elasticity | None = None) -> dict[str, Any]:
+def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Elasticity | None = None) -> ElasticityResult:
     """Return the elastic constants and what they say.
 
     :param crystal: the one the cells were made of.

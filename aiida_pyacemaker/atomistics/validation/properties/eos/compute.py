@@ -5,8 +5,6 @@ The cell keeps its shape and the ions their fractional coordinates: single point
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from ase import Atoms, units
 from ase.eos import EquationOfState
@@ -14,7 +12,7 @@ from scipy.ndimage import label as number_clusters
 
 from ....core.configurations import labels
 from ..elasticity.compute import standard_cell
-from . import Eos
+from . import Eos, EosResult
 
 #: Part of the volume on either side of the minimum that the equations of state are fitted to, and the fewest points.
 #: Over 20 % the bulk modulus of tabulated embedded-atom potentials is off by up to 17 % of that of the elastic
@@ -45,7 +43,7 @@ def plan(crystal: Atoms, parameters: Eos | None = None) -> list[Atoms]:
     return frames
 
 
-def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Eos | None = None) -> dict[str, Any]:
+def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Eos | None = None) -> EosResult:
     """Return the equation of state.
 
     :param crystal: the one the frames were made of: the minimum is looked for from its volume on.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 from ase import units
 
 from ...figures import Figure, dots, figure, line, upright
+from . import EosResult
 
 #: Points of a curve that is drawn from its formula.
 FINE = 100
@@ -27,7 +28,7 @@ def birch_murnaghan(fit: dict[str, float], volumes: np.ndarray) -> tuple[np.ndar
     return energies, pressures
 
 
-def eos(columns: dict[str, dict[str, Any]]) -> Figure | None:
+def eos(columns: Mapping[str, EosResult]) -> Figure | None:
     """Draw energy and pressure against volume, the potential and whatever else knows them.
 
     :param columns: title -> section `eos`, the one that is judged first.

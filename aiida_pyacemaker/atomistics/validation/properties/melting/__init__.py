@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from ....core.parameters import Count, Positive, Section, parameter
 from ...property import Case, Chapter, Criterion, Finding, Property, Quantity, Result, criterion
@@ -41,6 +41,23 @@ class MeltingCriteria(Section):
     )
 
 
+class Summary(TypedDict, total=False):
+    """What a simulation was and what became of it; means over its last third (K, GPa), steps, fs, s."""
+
+    program: str
+    start: float
+    outcome: str
+    steps: int
+    n_atoms: int
+    timestep: float
+    seconds: float
+    temperature: float | None
+    solid: float
+    pressure: float
+    lateral_pressure: float
+    error: float
+
+
 class MeltingResult(Result, total=False):
     """What is found, see :meth:`.search.Search.result`."""
 
@@ -50,7 +67,7 @@ class MeltingResult(Result, total=False):
     n_atoms: int
     pressure: float
     bounds: list[float | None]
-    runs: list[dict[str, Any]]
+    runs: list[Summary]
     track: dict[str, list[float]]
     lammps_version: str | None
     seconds: float

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...figures import Figure, figure, line
+from . import MeltingResult
 
 
-def melting(found: dict[str, Any]) -> Figure | None:
+def melting(found: MeltingResult) -> Figure | None:
     """Draw the temperature of the coexistence of solid and liquid, and how much of it is solid, over time."""
     track = found.get('track') or {}
     if not track.get('times'):

@@ -13,7 +13,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import spglib
@@ -61,6 +61,31 @@ DISPLACEMENT = 0.15
 HEATING, MOLTEN = 1.15, 0.4
 
 
+class Box(TypedDict):
+    """What the input says of a box, see :func:`build_box`."""
+
+    atoms: int
+    elongation: float
+    reflections: list[list[int]]
+    factor: float
+    coupling: str
+    tilted: bool
+
+
+class Simulation(Box, total=False):
+    """What a simulation is to do, see :func:`write_script`."""
+
+    program: str
+    temperature: float
+    pressure: float
+    timestep: float
+    steps: int
+    seed: int
+    until: float
+    hot: float
+    order: float
+
+
 @dataclass
 class Run:
     """What a simulation left.
@@ -90,7 +115,7 @@ class Run:
 # Boxes ----------------------------------------------------------------------------------------------------------------
 
 
-def build_box(crystal: Atoms, atoms: int, elongation: float = 1.0) -> tuple[Atoms, dict[str, Any]]:
+def build_box(crystal: Atoms, atoms: int, elongation: float = 1.0) -> tuple[Atoms, Box]:
     """Return the crystal repeated to about so many atoms, its third side at right angles to the others.
 
     :param crystal: any cell of it.
@@ -179,7 +204,7 @@ def default_timestep(box: Atoms) -> float:
     return float(np.clip(2.0 * (box.get_masses().min() / 27) ** 0.5, 0.5, 3.0))
 
 
-def write_structure(target: Any, crystal: Atoms, run: dict[str, Any], elements: list[str]) -> None:
+def write_structure(target: Any, crystal: Atoms, run: Simulation, elements: list[str]) -> None:
     """Write the data file of LAMMPS for a simulation that starts, to a path or a stream.
 
     :param run: what it is to do.
@@ -192,7 +217,7 @@ def write_structure(target: Any, crystal: Atoms, run: dict[str, Any], elements: 
 # Input ----------------------------------------------------------------------------------------------------------------
 
 
-def write_script(run: dict[str, Any], pair: str) -> str:
+def write_script(run: Simulation, pair: str) -> str:
     """Return the input of LAMMPS for one simulation.
 
     :param run: what :meth:`~.melting.Search.next` says: `program` (heat, coexist, extend, superheat), `temperature`
@@ -260,7 +285,7 @@ def _track_lines(order: str) -> list[str]:
     ]
 
 
-def _barostat(run: dict[str, Any], keyword: str) -> str:
+def _barostat(run: Simulation, keyword: str) -> str:
     """Return the part of a fix on the pressure."""
     bar = run['pressure'] * BAR_PER_GPA
     relaxation = BAROSTAT_STEPS * run['timestep'] * PS_PER_FS
@@ -268,12 +293,12 @@ def _barostat(run: dict[str, Any], keyword: str) -> str:
     return f'{name} {bar:.10g} {bar:.10g} {relaxation:.6g}{couple}'
 
 
-def _thermostat(run: dict[str, Any], temperature: float | str) -> str:
+def _thermostat(run: Simulation, temperature: float | str) -> str:
     """Return the part of a fix on the temperature (K, or a reference to a variable)."""
     return f'temp {temperature} {temperature} {THERMOSTAT_STEPS * run["timestep"] * PS_PER_FS:.6g}'
 
 
-def _heat(run: dict[str, Any]) -> list[str]:
+def _heat(run: Simulation) -> list[str]:
     """Heat a crystal by a constant factor, step by step, until its order is gone."""
     number = int(np.ceil(np.log(run['until'] / run['temperature']) / np.log(HEATING)))
     # Two thirds of the steps are for the new temperature, the last third is looked at: all whole multiples of it, for
@@ -302,7 +327,7 @@ def _heat(run: dict[str, Any]) -> list[str]:
     ]
 
 
-def _coexist(run: dict[str, Any]) -> list[str]:
+def _coexist(run: Simulation) -> list[str]:
     """Bring a crystal to a temperature, melt one half of it, and leave both halves to themselves at constant enthalpy.
 
     The crystal half is held while the other melts, and its sides are those of the crystal at that temperature: in the
@@ -351,7 +376,7 @@ def _coexist(run: dict[str, Any]) -> list[str]:
     ]
 
 
-def _coexistence_lines(run: dict[str, Any], order: str) -> list[str]:
+def _coexistence_lines(run: Simulation, order: str) -> list[str]:
     """Return the lines of a simulation at constant enthalpy that ends when one of the phases is gone."""
     return [
         'reset_timestep 0',
@@ -363,11 +388,11 @@ def _coexistence_lines(run: dict[str, Any], order: str) -> list[str]:
     ]
 
 
-def _extend(run: dict[str, Any]) -> list[str]:
+def _extend(run: Simulation) -> list[str]:
     return _coexistence_lines(run, f'{run["order"]:.10g}')
 
 
-def _superheat(run: dict[str, Any]) -> list[str]:
+def _superheat(run: Simulation) -> list[str]:
     """Heat a crystal beyond its melting point, and leave it to itself at constant enthalpy."""
     t = run['temperature']
     return [
@@ -392,7 +417,7 @@ def _superheat(run: dict[str, Any]) -> list[str]:
 # Outcome --------------------------------------------------------------------------------------------------------------
 
 
-def read_run(directory: str | os.PathLike, run: dict[str, Any], content: str) -> Run:
+def read_run(directory: str | os.PathLike, run: Simulation, content: str) -> Run:
     """Read what a simulation left.
 
     :param directory: folder with the files :data:`OUTPUTS`, as far as they are there.
@@ -417,7 +442,7 @@ def read_run(directory: str | os.PathLike, run: dict[str, Any], content: str) ->
     return left
 
 
-def _judge(run: dict[str, Any], track: dict[str, np.ndarray], marks: dict[str, float]) -> str:
+def _judge(run: Simulation, track: dict[str, np.ndarray], marks: dict[str, float]) -> str:
     """Return what became of crystal and melt.
 
     :raises KeyError, ValueError: if a number is missing.

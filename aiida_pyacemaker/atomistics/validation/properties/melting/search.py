@@ -31,7 +31,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,15 @@ from ....labelling.teachers import lammps_commands, read_teacher
 from ....lammps.files import pair_lines
 from ....potential.potential import AcePotential
 from ....variants import NotApplicableError
-from . import Melting
+from . import Melting, MeltingResult, Summary
 from .script import (
     ELONGATION,
     RESTART,
     RESTART_IN,
     STRUCTURE,
+    Box,
     Run,
+    Simulation,
     build_box,
     default_timestep,
     read_run,
@@ -94,7 +96,7 @@ class Search:
     state: str = 'running'
     reason: str = ''
     #: What each simulation did, and what became of it.
-    runs: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[Summary] = field(default_factory=list)
     #: K; where the next simulation begins, and between what the melting point lies.
     temperature: float | None = None
     lower: float | None = None
@@ -122,7 +124,7 @@ class Search:
         self._box('coexist')  # fails at once if it does
 
     @staticmethod
-    def check(parameters: dict[str, Any]) -> Melting:
+    def check(parameters: Mapping[str, Any]) -> Melting:
         """Return the keys of :class:`Melting` among the parameters.
 
         :raises ValueError: in a message that names the key.
@@ -133,7 +135,7 @@ class Search:
             error = exception.errors()[0]
             raise ValueError(f'`melting.{".".join(map(str, error["loc"]))}`: {error["msg"]}') from None
 
-    def _box(self, program: str) -> dict[str, Any]:
+    def _box(self, program: str) -> Box:
         """Return what the input says of the box."""
         atoms = self.settings.atoms
         sizes = {'heat': (min(HEATED, atoms), 1.0), 'superheat': (atoms, 1.0)}
@@ -157,7 +159,7 @@ class Search:
 
     # Simulations ------------------------------------------------------------------------------------------------------
 
-    def next(self) -> dict[str, Any] | None:
+    def next(self) -> Simulation | None:
         """Return what the next simulation is to do, None if the search has ended."""
         if self.state == 'running' and len(self.runs) >= self.settings.max_runs:
             self._fail(f'{len(self.runs)} simulations were not enough: raise max_runs, atoms or steps')
@@ -186,7 +188,7 @@ class Search:
         }
         return run | needs.get(program, {})
 
-    def done(self, run: dict[str, Any], left: Run) -> None:
+    def done(self, run: Simulation, left: Run) -> None:
         """Take note of how a simulation ended, and decide what follows.
 
         :param left: what it left; one that failed is none of ours.
@@ -210,7 +212,7 @@ class Search:
 
     # Decisions --------------------------------------------------------------------------------------------------------
 
-    def _heated(self, run: dict[str, Any], left: Run) -> None:
+    def _heated(self, run: Simulation, left: Run) -> None:
         if left.outcome == 'solid':
             self._fail(f'the crystal does not melt up to {run["until"]:.0f} K: raise max_temperature')
         elif left.marks['heated'] < 1.5 * COLD:
@@ -219,7 +221,7 @@ class Search:
             over = 1.0 if self.settings.method == 'z_method' else OVERHEATED
             self.temperature = left.marks['heated'] / over
 
-    def _superheated(self, run: dict[str, Any], left: Run) -> None:
+    def _superheated(self, run: Simulation, left: Run) -> None:
         """Bisect the starts between the highest that stays solid and the lowest that melts."""
         start = run['temperature']
         if left.outcome == 'molten':
@@ -236,7 +238,7 @@ class Search:
             self.state, self.uncertainty = 'found', float(np.hypot(error, self.upper - self.lower))
         self._check_temperature()
 
-    def _coexisted(self, run: dict[str, Any], left: Run) -> None:
+    def _coexisted(self, run: Simulation, left: Run) -> None:
         """Go on with a coexistence, or start another one between the bounds."""
         if left.outcome == 'not_melted':
             if self.hot == HOTTER:
@@ -299,7 +301,7 @@ class Search:
     def _fail(self, reason: str) -> None:
         self.state, self.reason = 'failed', reason
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> MeltingResult:
         """Return what was found, plain.
 
         :returns: `status`, `message`, `method`, `temperature` (K), `uncertainty` (K, one standard error; it does not
@@ -327,7 +329,7 @@ class Search:
         }
 
 
-def _describe(run: dict[str, Any], left: Run) -> dict[str, Any]:
+def _describe(run: Simulation, left: Run) -> Summary:
     """Return in plain numbers what a simulation was and what became of it; means over its last third."""
     track, steps = left.track, run['steps']
     if len(track.get('time', ())):
@@ -450,7 +452,7 @@ def run_melting(
     lmp: tuple[str | Sequence[str], dict[str, str]],
     directory: str | os.PathLike,
     report: Callable[[str], None] = print,
-) -> dict[str, Any]:
+) -> MeltingResult:
     """Find the melting point of a crystal with a potential.
 
     :param description: directory of an ACE potential, or the keys of a `label.teacher` section with `calculator:
@@ -482,7 +484,7 @@ def run_melting(
 
 
 def _simulate(
-    search: Search, run: dict[str, Any], pair: str, elements: list[str], lmp: tuple, place: Path, former: Path | None
+    search: Search, run: Simulation, pair: str, elements: list[str], lmp: tuple, place: Path, former: Path | None
 ) -> Path:
     """Run one simulation of a search in a folder, and return it."""
     place.mkdir(exist_ok=True)

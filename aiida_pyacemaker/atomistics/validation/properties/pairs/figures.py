@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
 from ...figures import Figure, dots, figure, line
+from . import Compression, Pair
 
 #: How far above the lowest energy the curves of pairs and compressions are shown at first (eV).
 HEIGHT = 10.0
 
 
-def pairs(found: dict[str, dict[str, Any]]) -> Figure | None:
+def pairs(found: Mapping[str, Pair]) -> Figure | None:
     """Draw the energy of pairs of atoms against their distance.
 
     :param found: pair -> `distances` (Å), `energies` (eV), and `hole`, whose rim is marked.
@@ -29,7 +30,7 @@ def pairs(found: dict[str, dict[str, Any]]) -> Figure | None:
     return figure(traces, 'distance (Å)', 'energy (eV)', yaxis={'range': _view(traces, rims)}) if traces else None
 
 
-def compression(found: dict[str, Any]) -> Figure | None:
+def compression(found: Compression) -> Figure | None:
     """Draw the energy of the crystal as it is compressed to half its bond length; the rim of a hole is marked."""
     if not found.get('energies'):
         return None

@@ -38,7 +38,7 @@ from phonopy.structure.atoms import PhonopyAtoms
 from ....checks.supercell import perpendicular_widths
 from ....checks.vacuum import vacuum_axes
 from ....core.configurations import labels
-from . import PhononParameters
+from . import Mode, Path, PhononParameters, PhononResult
 
 #: Å; positions of a relaxed crystal obey its symmetry to this.
 SYMPREC = 1e-3
@@ -75,7 +75,7 @@ def plan(crystal: Atoms, parameters: PhononParameters) -> list[Atoms]:
     return frames
 
 
-def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters) -> dict[str, Any]:
+def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters) -> PhononResult:
     """Return what follows from the forces of the displaced supercells.
 
     :param labelled: those of :func:`plan`, in their order.
@@ -196,7 +196,7 @@ def _border(phonon: Phonopy) -> float:
     return float(sizes[distances > BORDER * nearest / 2].max(initial=0.0) / sizes.max())
 
 
-def _bands(phonon: Phonopy, parameters: PhononParameters) -> list[dict[str, Any]]:
+def _bands(phonon: Phonopy, parameters: PhononParameters) -> list[Path]:
     """The frequencies along the path through the zone: per segment `labels`, `distances`, `q`, `frequencies`."""
     points, segments = _path(phonon)
     reciprocal = np.linalg.inv(phonon.primitive.cell).T
@@ -271,7 +271,7 @@ def _thermal(phonon: Phonopy, tolerance: float) -> dict[str, list[float]]:
     }
 
 
-def _unstable_modes(phonon: Phonopy, worst: np.ndarray, tolerance: float) -> list[dict[str, Any]]:
+def _unstable_modes(phonon: Phonopy, worst: np.ndarray, tolerance: float) -> list[Mode]:
     """The worst imaginary modes that fit into small cells, as :func:`analyse` describes them.
 
     :param worst: wave vector of the lowest frequency, for the case that no small cell shows any.
@@ -315,7 +315,7 @@ def _lowest(phonon: Phonopy, q: np.ndarray) -> list[tuple[float, np.ndarray, np.
     return sorted(modes, key=lambda mode: mode[0])
 
 
-def _mode(phonon: Phonopy, frequency: float, q: np.ndarray, vector: np.ndarray) -> dict[str, Any]:
+def _mode(phonon: Phonopy, frequency: float, q: np.ndarray, vector: np.ndarray) -> Mode:
     """The smallest cell that holds a mode, and the mode in it.
 
     An atom at `r` moves by the real part of its eigenvector times exp(2πi q r), over the square root of its mass.

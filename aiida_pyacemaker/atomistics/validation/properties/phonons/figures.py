@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ...figures import Figure, figure, line
+from . import PhononResult
 
 
-def phonons(found: dict[str, Any]) -> Figure | None:
+def phonons(found: PhononResult) -> Figure | None:
     """Draw the bands along the path and, beside them, the density of states; below zero: imaginary."""
     paths = [path for path in found.get('paths') or [] if path['distances']]
     bands: list[tuple[list[float | None], list[float | None]]] = []
@@ -56,7 +55,7 @@ def phonons(found: dict[str, Any]) -> Figure | None:
     )
 
 
-def thermal(found: dict[str, Any]) -> Figure | None:
+def thermal(found: PhononResult) -> Figure | None:
     """Draw heat capacity and entropy against temperature, in units of Boltzmann's constant per atom."""
     table = found.get('thermal') or {}
     if not table.get('temperatures'):

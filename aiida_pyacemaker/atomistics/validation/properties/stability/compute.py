@@ -15,7 +15,6 @@ run must come to its end; it ends early where
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import spglib
@@ -33,7 +32,7 @@ from ....core.configurations import labels
 from ....core.symmetry import ask
 from ...evaluator import Evaluator
 from ..phonons.compute import SYMPREC
-from . import StabilityParameters
+from . import Simulation, StabilityParameters, StabilityResult
 
 #: Two atoms closer than this part of the sum of their covalent radii have collapsed.
 CLOSEST = 0.5
@@ -59,7 +58,7 @@ MELTING, STRAIN, COLDEST, HOTTEST, USUAL = 0.011, 0.01, 20.0, 6000.0, 1000.0
 POINTS = 100
 
 
-def run(crystal: Atoms, evaluator: Evaluator, parameters: StabilityParameters) -> dict[str, Any]:
+def run(crystal: Atoms, evaluator: Evaluator, parameters: StabilityParameters) -> StabilityResult:
     """Simulate a crystal.
 
     :param crystal: at its equilibrium, any cell.
@@ -101,7 +100,7 @@ def _melting_temperature(crystal: Atoms, evaluator: Evaluator) -> float:
 
 def simulate(
     calculator: Calculator, start: Atoms, ensemble: str, temperature: float, parameters: StabilityParameters
-) -> dict[str, Any]:
+) -> Simulation:
     """Make one run; see :func:`run` for what is returned."""
     atoms = Atoms(start.numbers, start.positions, cell=start.cell, pbc=True, calculator=calculator)
     timestep = parameters.timestep or float(
@@ -210,7 +209,7 @@ class _Watch:
         pair = f'{atoms.symbols[first[worst]]}-{atoms.symbols[second[worst]]}'
         return f'{pair} came as close as {distances[worst]:.2f} Å (limit {limits[worst]:.2f} Å)'
 
-    def result(self, steps: int, reason: str) -> dict[str, Any]:
+    def result(self, steps: int, reason: str) -> Simulation:
         """Return the results of the run."""
         completed = reason in ('completed', 'time')
         table = np.array(self.table).reshape(-1, 4)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ...figures import Figure, figure, line
+from . import Simulation
 
 
-def energies(runs: list[dict[str, Any]]) -> Figure | None:
+def energies(runs: list[Simulation]) -> Figure | None:
     """Draw the energy of simulations over time, each from its start."""
     traces = []
     for index, run in enumerate(runs):

@@ -13,8 +13,6 @@ barrier within 0.2 %.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from ase import Atoms, units
 from ase.constraints import FixCartesian
@@ -23,7 +21,7 @@ from ....crystals.slabs import Crystal, as_crystal, make_slab, stack_planes, ter
 from ....variants import NotApplicableError
 from ...defects import STEPS, energies, outcome, require_crystal
 from ...evaluator import Evaluator
-from . import StackingFault
+from . import StackingFault, StackingFaultResult
 
 #: mJ/m² of 1 eV/Å².
 MILLIJOULE = 1e23 / units.J
@@ -65,7 +63,7 @@ def plan(crystal: Atoms, parameters: StackingFault) -> list[Atoms]:
     return frames
 
 
-def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: StackingFault) -> dict[str, Any]:
+def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: StackingFault) -> StackingFaultResult:
     """Return `kind`, `plane`, `intrinsic`, `unstable` (mJ/m²; None without a barrier), `path`: slips and energies.
 
     :param relaxed: the frames of :func:`plan`, relaxed.
@@ -85,7 +83,7 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: StackingFault) -> 
     return outcome(found)
 
 
-def run(crystal: Atoms, evaluator: Evaluator, parameters: StackingFault) -> dict[str, Any]:
+def run(crystal: Atoms, evaluator: Evaluator, parameters: StackingFault) -> StackingFaultResult:
     """Relax and analyse: see :func:`plan` and :func:`analyse`."""
     return analyse(crystal, evaluator.relax(plan(crystal, parameters), force=FORCE, steps=STEPS), parameters)
 

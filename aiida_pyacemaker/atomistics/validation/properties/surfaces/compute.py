@@ -13,7 +13,6 @@ aluminium (EAM) slabs of 8 to 30 Å give the same within 0.1 %.
 from __future__ import annotations
 
 from math import ceil
-from typing import Any
 
 import numpy as np
 from ase import Atoms, units
@@ -35,7 +34,7 @@ from ....crystals.slabs import (
 from ....variants import NotApplicableError
 from ...defects import FORCE, STEPS, energies, outcome, require_crystal
 from ...evaluator import Evaluator
-from . import Surfaces
+from . import Surfaces, SurfacesResult
 
 #: J/m² of 1 eV/Å².
 JOULE = 1e20 / units.J
@@ -84,7 +83,7 @@ def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
     return slabs
 
 
-def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Surfaces) -> dict[str, Any]:
+def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Surfaces) -> SurfacesResult:
     """Return `surfaces`: miller (list), energy and unrelaxed (J/m²), n_atoms, termination, thickness (Å).
 
     :param crystal: labelled.
@@ -112,7 +111,7 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Surfaces) -> dict[
     return outcome({'surfaces': surfaces}, message)
 
 
-def run(crystal: Atoms, evaluator: Evaluator, parameters: Surfaces) -> dict[str, Any]:
+def run(crystal: Atoms, evaluator: Evaluator, parameters: Surfaces) -> SurfacesResult:
     """Relax and analyse: see :func:`plan` and :func:`analyse`."""
     return analyse(crystal, evaluator.relax(plan(crystal, parameters), force=FORCE, steps=STEPS), parameters)
 

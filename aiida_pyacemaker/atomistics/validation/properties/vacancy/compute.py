@@ -18,7 +18,6 @@ copper (EAM, 108 atoms), 0.1 eV for silicon (Stillinger-Weber, 96 atoms), whose 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import spglib
@@ -31,7 +30,7 @@ from ....core.configurations import labels
 from ....variants.supercell import supercell
 from ...defects import FORCE, STEPS, energies, outcome, require_crystal
 from ...evaluator import Evaluator
-from . import Vacancy
+from . import Vacancy, VacancyResult
 
 #: Å within which atoms are equivalent.
 SYMPREC = 1e-3
@@ -70,7 +69,7 @@ def plan(crystal: Atoms, parameters: Vacancy) -> list[Atoms]:
     return frames
 
 
-def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Vacancy) -> dict[str, Any]:
+def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Vacancy) -> VacancyResult:
     """Return `sites`: element, energy and unrelaxed (eV), n_atoms (with the vacancy), multiplicity; `schottky` (eV).
 
     :param relaxed: the frames of :func:`plan`, relaxed.
@@ -101,7 +100,7 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Vacancy) -> dict[s
     return outcome({'sites': sites, 'schottky': float(schottky), 'formula_unit': unit}, message)
 
 
-def run(crystal: Atoms, evaluator: Evaluator, parameters: Vacancy) -> dict[str, Any]:
+def run(crystal: Atoms, evaluator: Evaluator, parameters: Vacancy) -> VacancyResult:
     """Relax, from several starts, and analyse: see :func:`plan` and :func:`analyse`."""
     frames = plan(crystal, parameters)
     perfect, *vacancies = frames
