@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.worker.main import THREADS
 
 from .utils import attempt
@@ -92,20 +93,20 @@ def cmd_validate(
 def read_protocol(name: str | None) -> dict[str, Any]:
     """Return the defaults of a protocol, the criteria of the verdict among them.
 
-    :raises ValueError: if there is no such protocol.
+    :raises InputError: if there is no such protocol.
     """
     from aiida_pyacemaker.runfile import load_protocols, protocol_defaults
 
     known = load_protocols()['protocols']
     if name is not None and name not in known:
-        raise ValueError(f'--protocol: there is no protocol {name}; known are {", ".join(known)}')
+        raise InputError('--protocol', f'there is no protocol {name}', f'known are {", ".join(known)}')
     return protocol_defaults(name)
 
 
 def read_properties(text: str | None) -> Any:
     """Return what is to be looked at.
 
-    :raises ValueError: naming a property that there is not.
+    :raises InputError: naming a property that there is not.
     """
     from aiida_pyacemaker.atomistics.validation.parameters import PROPERTIES
     from aiida_pyacemaker.atomistics.validation.suite import Suite
@@ -116,7 +117,7 @@ def read_properties(text: str | None) -> Any:
     unknown = [name for name in names if name not in PROPERTIES]
     if unknown or not names:
         what = f'there is no property {unknown[0]}' if unknown else 'name at least one'
-        raise ValueError(f'--properties: {what}; known are {", ".join(PROPERTIES)}')
+        raise InputError('--properties', what, f'known are {", ".join(PROPERTIES)}')
     return Suite(properties=names)
 
 
@@ -233,7 +234,7 @@ def get_crystals(structures: tuple[str, ...], elements: str | None, descriptions
     from aiida_pyacemaker.atomistics.validation.evaluator import identify
 
     if structures and elements:
-        raise ValueError('--structures and --elements: give one of them')
+        raise InputError('--structures and --elements', 'give one of them')
     if structures:
         try:
             frames = read_structures(structures)

@@ -8,6 +8,7 @@ from aiida import orm
 from aiida.engine import ToContext, WorkChain, if_
 from aiida.plugins import DataFactory, WorkflowFactory
 
+from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.validation import from_labels
 from aiida_pyacemaker.atomistics.validation.parameters import REFERENCES
 from aiida_pyacemaker.calculations.functions.analyse_reference import analyse_reference
@@ -83,13 +84,13 @@ class ReferenceWorkChain(WorkChain):
         :param parameters: dictionary, the section ``validate``, of which ``references``, ``eos`` and ``elasticity``
             count.
         :param options: mapping of the names of codes to overrides of ``metadata.options``.
-        :raises ValueError: naming the key that is missing or wrong.
+        :raises InputError: naming the key that is missing or wrong.
         """
         if label.get('oracle') == 'tiered':
             label = split_parameters(label)['expensive']
         name = load_oracle(label).CODE
         if name not in codes:
-            raise ValueError(f'`codes.{name}` is missing: the references are found by the oracle of the labels')
+            raise InputError(f'codes.{name}', 'is missing', 'the references are found by the oracle of the labels')
         builder = cls.get_builder()
         builder.code = codes[name]
         builder.crystals = crystals

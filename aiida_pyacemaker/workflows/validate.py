@@ -205,7 +205,7 @@ class ValidateWorkChain(WorkChain):
         return None
 
     def write_report(self):
-        """Write the report; what goes wrong with it costs nothing but itself."""
+        """Write the report; if that fails, only the report is missing."""
         measured = {}
         if 'errors' in self.ctx:
             measured = {'test_set': self.inputs.test_set, 'predictions': self.ctx.errors.outputs.predictions}

@@ -84,9 +84,9 @@ def test_not_applicable(crystal, message, tmp_path):
 @pytest.mark.parametrize(
     ('parameters', 'message'),
     (
-        ({'atoms': 5}, '`melting.atoms`: Input should be greater than or equal to 100'),
-        ({'methode': 'z'}, '`melting.methode`: Extra inputs'),
-        ({'method': 'z'}, "`melting.method`: Input should be 'coexistence' or 'z_method'"),
+        ({'atoms': 5}, 'melting.atoms: Input should be greater than or equal to 100'),
+        ({'methode': 'z'}, 'melting.methode: Extra inputs'),
+        ({'method': 'z'}, "melting.method: Input should be 'coexistence' or 'z_method'"),
     ),
 )
 def test_bad_parameters(parameters, message):

@@ -31,12 +31,16 @@ from .stiffness import KELVIN, LAUE, describe_tensor, rotation_of_six, symmetris
 SYMPREC = 1e-3
 #: What makes atoms of one element different: ions and moments.
 KINDS = ('oxidation_states', 'magnetic_moments', *INITIAL)
-#: Multiples of the strain, and the weights of the first derivative by them, good to the fourth order (Richardson).
-STEPS, WEIGHTS = (-2, -1, 1, 2), (1 / 12, -2 / 3, 2 / 3, -1 / 12)
+#: Multiples of the strain.
+STEPS = (-2, -1, 1, 2)
+#: Weights of the first derivative by them, good to the fourth order (Richardson).
+WEIGHTS = (1 / 12, -2 / 3, 2 / 3, -1 / 12)
 #: Force constants (eV/Å²) of a zone-centre mode below which it is not told from a free motion, as of a layer.
 SOFT = 1e-3
-#: Residual stress (GPa) and force (eV/Å) above which a crystal is not at its equilibrium.
-RESIDUAL_STRESS, RESIDUAL_FORCE = 1.0, 0.05
+#: Residual stress (GPa) above which a crystal is not at its equilibrium.
+RESIDUAL_STRESS = 1.0
+#: Residual force (eV/Å) above which it is not.
+RESIDUAL_FORCE = 0.05
 
 
 @dataclass

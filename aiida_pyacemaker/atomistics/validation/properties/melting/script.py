@@ -43,22 +43,30 @@ UNITS = {
     'lateral_pressure': 'GPa',
     'volume': 'Å^3/atom',
 }
-#: Steps between two lines of the track, each the mean of so many samples.
-EVERY, SAMPLES = 500, 50
+#: Steps between two lines of the track.
+EVERY = 500
+#: Samples of which each line is the mean.
+SAMPLES = 50
 #: Length of the box by its width, where an interface is to be.
 ELONGATION = 3.0
-#: A coexistence has ended when less, or more, of the atoms is solid.
-LEAST_SOLID, MOST_SOLID = 0.1, 0.9
+#: A coexistence has ended when less of the atoms is solid: all has melted.
+LEAST_SOLID = 0.1
+#: It has ended when more is: all has frozen.
+MOST_SOLID = 0.9
 #: This share of the crystal is held while the rest melts: as it cools a part of the melt freezes onto it.
 HELD = 0.45
 #: Parts that prepare a coexistence, by the steps of the simulation: solid, melting one half, cooling it, both together.
 PREPARE = {'solid': 0.2, 'melt': 0.2, 'cool': 0.1, 'settle': 0.1}
-#: Shortest lattice planes (Å) and smallest structure factor by atom of a reflection that shows order.
-SHORTEST_SPACING, LEAST_FACTOR = 0.8, 0.3
+#: Å; shortest distance of lattice planes of a reflection that shows order.
+SHORTEST_SPACING = 0.8
+#: Smallest structure factor by atom of such a reflection.
+LEAST_FACTOR = 0.3
 #: Mean displacement (by the width of the lattice planes) up to which a crystal holds, for the choice of reflections.
 DISPLACEMENT = 0.15
-#: By this factor the heating of a crystal goes from step to step; below this order it has melted.
-HEATING, MOLTEN = 1.15, 0.4
+#: By this factor the heating of a crystal goes from step to step.
+HEATING = 1.15
+#: Order below which it has melted.
+MOLTEN = 0.4
 
 
 class Box(TypedDict):

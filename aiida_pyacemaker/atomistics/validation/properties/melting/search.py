@@ -41,6 +41,7 @@ from ase import Atoms
 from pydantic import ValidationError
 
 from ....checks.vacuum import detect_vacuum
+from ....core.errors import InputError
 from ....labelling.teachers import lammps_commands, read_teacher
 from ....lammps.files import pair_lines
 from ....potential.potential import AcePotential
@@ -61,21 +62,30 @@ from .script import (
     write_structure,
 )
 
-#: The crystal that is heated has so many atoms; from this temperature (K), so many steps at each.
-HEATED, COLD, HEATING_STEPS = 200, 100.0, 1000
+#: Atoms of the crystal that is heated.
+HEATED = 200
+#: K; where the heating begins.
+COLD = 100.0
+#: Steps of the heating at each temperature.
+HEATING_STEPS = 1000
 #: A crystal without surface, heated so quickly, holds out to about this many times its melting point.
 OVERHEATED = 1.35
-#: The half that is to melt is heated to this many times the temperature; if that was not enough, to more.
-HOT, HOTTER = 1.45, 2.0
+#: The half that is to melt is heated to this many times the temperature.
+HOT = 1.45
+#: The same if that was not enough.
+HOTTER = 2.0
 #: Factor between two temperatures as long as there is a bound on one side only and no better guess.
 STEP = 1.15
 #: Between these shares of solid atoms the two interfaces are far from each other.
 BOTH = (0.25, 0.75)
-#: This part of a coexistence is not looked at; its halves agree if they differ by no more standard errors than this.
-SETTLING, STANDING = 0.2, 2.5
-#: The temperature is known when so many independent values stand behind its mean, and after so many ps: interfaces need
-#: about 10 ps to move, which a shorter simulation cannot see.
-LEAST_SAMPLES, LEAST_TIME = 6, 40.0
+#: This part of a coexistence is not looked at.
+SETTLING = 0.2
+#: The halves of the rest agree if they differ by no more standard errors than this.
+STANDING = 2.5
+#: The temperature is known when so many independent values stand behind its mean.
+LEAST_SAMPLES = 6
+#: ps; and not before: interfaces need about 10 ps to move, which a shorter simulation cannot see.
+LEAST_TIME = 40.0
 #: The Z-method ends when the lowest start that melts and the highest that does not differ by this share.
 BRACKET = 0.04
 SOURCES = ('potential.yaml', 'potential.asi')
@@ -127,13 +137,13 @@ class Search:
     def check(parameters: Mapping[str, Any]) -> Melting:
         """Return the keys of :class:`Melting` among the parameters.
 
-        :raises ValueError: in a message that names the key.
+        :raises InputError: naming the key.
         """
         try:
             return Melting.model_validate({key: value for key, value in parameters.items() if key != 'seed'})
         except ValidationError as exception:
             error = exception.errors()[0]
-            raise ValueError(f'`melting.{".".join(map(str, error["loc"]))}`: {error["msg"]}') from None
+            raise InputError('.'.join(map(str, ('melting', *error['loc']))), error['msg']) from None
 
     def _box(self, program: str) -> Box:
         """Return what the input says of the box."""
@@ -191,7 +201,7 @@ class Search:
     def done(self, run: Simulation, left: Run) -> None:
         """Take note of how a simulation ended, and decide what follows.
 
-        :param left: what it left; one that failed is none of ours.
+        :param left: what it left; of those only that LAMMPS did not fail in for a reason of its own.
         """
         self.n_atoms, self.version = left.n_atoms, left.version
         self.runs.append(_describe(run, left))

@@ -42,11 +42,16 @@ from . import Mode, Path, PhononParameters, PhononResult
 
 #: Å; positions of a relaxed crystal obey its symmetry to this.
 SYMPREC = 1e-3
-#: Relative error of the force constants that is taken for granted, and the largest that is excused.
-LEAST_ERROR, LARGEST_ERROR = 1e-4, 25e-4
-#: Unstable modes are handed back in cells of at most so many primitive cells (two, if these would be more than so many
-#: atoms, which are to be labelled); more are tried where none shows it.
-PERIODS, MOST_ATOMS, MORE_PERIODS = 4, 100, 8
+#: Relative error of the force constants that is taken for granted.
+LEAST_ERROR = 1e-4
+#: The largest that is excused.
+LARGEST_ERROR = 25e-4
+#: Unstable modes are handed back in cells of at most so many primitive cells.
+PERIODS = 4
+#: Two primitive cells are allowed even if they have more atoms than this, which are to be labelled.
+MOST_ATOMS = 100
+#: So many primitive cells are tried where fewer do not show the mode.
+MORE_PERIODS = 8
 #: How many unstable modes are handed back.
 MOST_MODES = 4
 #: K

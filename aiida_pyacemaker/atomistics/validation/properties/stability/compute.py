@@ -40,20 +40,38 @@ CLOSEST = 0.5
 DEEPEST = 1.0
 #: Largest ratio of volumes, as in the watch on the simulations of the loop.
 VOLUME_RATIO = 1.6
-#: Largest ratio of temperatures, and of the standard deviation of that of a few atoms that is added to it.
-TEMPERATURE_RATIO, DEVIATIONS = 2.0, 8.0
-#: Steps between two looks, and part of a run that is left out of averages.
-EVERY, SETTLING = 5, 0.25
+#: Largest ratio of temperatures.
+TEMPERATURE_RATIO = 2.0
+#: So many standard deviations of the temperature of a few atoms are added to it.
+DEVIATIONS = 8.0
+#: Steps between two looks.
+EVERY = 5
+#: Part of a run that is left out of averages.
+SETTLING = 0.25
 #: Blocks of which the error of a drift is made.
 BLOCKS = 10
 #: fs per square root of an atomic mass: 25 (diamond) to 70 (aluminium) steps for the fastest vibration.
-STEP_OF_MASS, SHORTEST_STEP, LONGEST_STEP = 0.3, 0.25, 2.0
-#: Relaxation times of thermostat and barostat in time steps.
-THERMOSTAT, BAROSTAT = 50, 500
-#: Temperatures of the runs in units of the estimated melting temperature.
-SOLID, LIQUID = (0.3, 0.8), 2.0
-#: kT of melting in units of bulk modulus times volume per atom, strain of its estimate, limits (K), and K without one.
-MELTING, STRAIN, COLDEST, HOTTEST, USUAL = 0.011, 0.01, 20.0, 6000.0, 1000.0
+STEP_OF_MASS = 0.3
+#: fs; limits of the time step.
+SHORTEST_STEP = 0.25
+LONGEST_STEP = 2.0
+#: Relaxation time of the thermostat in time steps.
+THERMOSTAT = 50
+#: Relaxation time of the barostat in time steps.
+BAROSTAT = 500
+#: Temperatures of the runs of the solid in units of the estimated melting temperature.
+SOLID = (0.3, 0.8)
+#: The same of the liquid.
+LIQUID = 2.0
+#: kT of melting in units of bulk modulus times volume per atom.
+MELTING = 0.011
+#: Strain by which the bulk modulus is estimated.
+STRAIN = 0.01
+#: K; limits of an estimate of the melting temperature.
+COLDEST = 20.0
+HOTTEST = 6000.0
+#: K; the melting temperature without an estimate.
+USUAL = 1000.0
 #: Points of the energy curve that are kept.
 POINTS = 100
 

@@ -29,8 +29,10 @@ MILLIJOULE = 1e23 / units.J
 FORCE = 1e-3
 #: Parts of the way at which the slab is relaxed: the start, where the highest point may be, the end.
 PATH = (0.0, 0.4, 0.5, 0.6, 0.7, 1.0)
-#: Space group -> kind and close-packed plane, of crystals with so many atoms in the primitive cell.
-FCC, HCP = 225, 194
+#: Space groups of the close-packed crystals.
+FCC = 225
+HCP = 194
+#: Space group -> atoms in the primitive cell, kind of the fault, close-packed plane and its name.
 KINDS = {FCC: (1, 'fcc intrinsic', (1, 1, 1), '(111)'), HCP: (2, 'hcp I2', (0, 0, 1), '(0001)')}
 #: c/a of crystals whose basal plane is close-packed enough: Be 1.57 to Cd 1.89; graphite and the like are not.
 RATIOS = (1.4, 2.0)

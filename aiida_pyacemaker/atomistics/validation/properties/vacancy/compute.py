@@ -36,10 +36,14 @@ from . import Vacancy, VacancyResult
 SYMPREC = 1e-3
 #: Neighbours of a vacancy are nearer to it than so many times the nearest one.
 SHELL = 1.3
-#: Relaxations start with them nearer to it by these parts of their distance, and displaced at random by Gaussians of
-#: this width (Å); the lowest end counts. From near their symmetric positions alone the vacancy of silicon
-#: (Stillinger-Weber) stays at 4.34 eV and does not find 2.75 eV; close-packed metals end where they do from anywhere.
-INWARD, SHAKE, SEED = (0.0, 0.2), 0.05, 1
+#: Relaxations start with them nearer to it by these parts of their distance; the lowest end counts. From near their
+#: symmetric positions alone the vacancy of silicon (Stillinger-Weber) stays at 4.34 eV and does not find 2.75 eV;
+#: close-packed metals end where they do from anywhere.
+INWARD = (0.0, 0.2)
+#: Å; width of the Gaussians by which they are displaced at random.
+SHAKE = 0.05
+#: Of these displacements.
+SEED = 1
 
 
 def plan(crystal: Atoms, parameters: Vacancy) -> list[Atoms]:
