@@ -47,7 +47,9 @@ def assemble_gate() -> type[Section]:
         for kind in load_properties().values()
         for name, field in kind.Criteria.model_fields.items()
     }
-    return create_model('Gate', __base__=ErrorCriteria, __doc__='The criteria of the verdict.', **fields)
+    return create_model(
+        'Gate', __base__=ErrorCriteria, __module__=__name__, __doc__='The criteria of the verdict.', **fields
+    )
 
 
 Gate = assemble_gate()
@@ -92,7 +94,7 @@ def assemble_validate() -> type[Section]:
         told = (kind.Parameters.__doc__ or name).strip().splitlines()[0]
         fields[name] = (kind.Parameters, parameter(told, default=kind.Parameters()))
     fields['gate'] = (Gate, parameter('The criteria of the verdict.'))
-    return create_model('Validate', __base__=Common, __doc__=Common.__doc__, **fields)
+    return create_model('Validate', __base__=Common, __module__=__name__, __doc__=Common.__doc__, **fields)
 
 
 Validate = assemble_validate()

@@ -36,7 +36,7 @@ from .references import quantities
 THREADS = 16
 
 #: What is known of a structure that is given and stays so: where it is from, and whether it has to be stable.
-KEPT = ('family', 'must_be_stable')
+GIVEN_INFO = ('family', 'must_be_stable')
 
 #: A result of the suite, or what it knows of one crystal: plain, its keys are the names of the properties among others.
 Content = dict[str, Any]
@@ -84,7 +84,7 @@ def run_suite(
     :param parameters: what is looked at; what the suite cannot find, such as `melting`, is left to others.
     :param processes: how many work side by side.
     :param report: is told the progress.
-    :returns: `crystals`, a list with what :func:`describe` says, :data:`KEPT` where given, `equilibrium` and each
+    :returns: `crystals`, a list with what :func:`describe` says, :data:`GIVEN_INFO` where given, `equilibrium` and each
         property; what is found once and not of each crystal, such as `pairs` (dimers of all elements), None where that
         is not asked for or found by others; `errors` (None), `seconds` (CPU time by property, and the wall time as
         `total`) and `potential` (see :func:`identify`).
@@ -195,7 +195,7 @@ def settle_crystals(
         described, unique_names(described, crystals), crystals, settled, strict=True
     ):
         frame.info['name'] = name
-        result |= {key: given.info[key] for key in KEPT if key in given.info}
+        result |= {key: given.info[key] for key in GIVEN_INFO if key in given.info}
         result |= {'name': name, 'equilibrium': equilibrium}
         frames.append(frame if equilibrium['status'] == 'ok' else None)
         report(f'{name}: {summary_of(equilibrium)}')
