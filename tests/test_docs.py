@@ -16,7 +16,9 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
+import types
 from pathlib import Path
 
 import click
@@ -210,10 +212,12 @@ def test_python(finished_graph, worker_code, content, tmp_path, monkeypatch):
     """The blocks of a page run one after the other, on the graph of a run, beside a file of the reader's own."""
     monkeypatch.chdir(tmp_path)
     write('mine.extxyz', finished_graph.run.outputs.dataset.get_frames())
-    namespace: dict = {}
+    # a module, so that classes of a page can be pickled, and their annotations be resolved
+    page = types.ModuleType('documentation')
+    monkeypatch.setitem(sys.modules, page.__name__, page)
     for block in content:
         block = block.replace('1234', str(finished_graph.run.pk)).replace('5678', str(finished_graph.potential.pk))
-        exec(compile(block, 'documentation', 'exec'), namespace)
+        exec(compile(block, page.__name__, 'exec', dont_inherit=True), page.__dict__)
 
 
 def test_answers(finished_graph, worker_code, capsys, tmp_path, monkeypatch):
@@ -252,8 +256,6 @@ def test_costs(finished_graph, worker_code, capsys, tmp_path, monkeypatch):
 
 def test_build(tmp_path):
     """The documentation builds without a warning, and its reference holds every key of the run file."""
-    import sys
-
     command = [sys.executable, '-m', 'sphinx', '-W', '--keep-going', '-q', '-b', 'html', '-d', str(tmp_path / 'trees')]
     done = subprocess.run(
         [*command, 'docs', str(tmp_path / 'html')], cwd=REPOSITORY, capture_output=True, text=True, check=False

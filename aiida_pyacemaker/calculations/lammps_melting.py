@@ -8,7 +8,7 @@ from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
 from aiida_pyacemaker.atomistics.lammps.files import pair_lines
-from aiida_pyacemaker.atomistics.validation import melting_script as script
+from aiida_pyacemaker.atomistics.validation.properties.melting import script
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 from .lammps_pace import LammpsPaceCalculation
@@ -18,8 +18,8 @@ from .worker import at_least, check_parameters, one_of
 class LammpsMeltingCalculation(LammpsPaceCalculation):
     """Heat a crystal until it melts, bring crystal and melt side by side, or let them go on from a restart file.
 
-    What it is to do is decided by :class:`~aiida_pyacemaker.atomistics.validation.melting.Search`. That a phase is gone
-    is an outcome, not an error, and so is a simulation in which the potential broke down.
+    What it is to do is decided by :class:`~aiida_pyacemaker.atomistics.validation.properties.melting.search.Search`.
+    That a phase is gone is an outcome, not an error, and so is a simulation in which the potential broke down.
     """
 
     OUTPUTS = script.OUTPUTS

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.worker.main import THREADS
 
 from .utils import attempt
@@ -92,20 +93,20 @@ def cmd_validate(
 def read_protocol(name: str | None) -> dict[str, Any]:
     """Return the defaults of a protocol, the criteria of the verdict among them.
 
-    :raises ValueError: if there is no such protocol.
+    :raises InputError: if there is no such protocol.
     """
     from aiida_pyacemaker.runfile import load_protocols, protocol_defaults
 
     known = load_protocols()['protocols']
     if name is not None and name not in known:
-        raise ValueError(f'--protocol: there is no protocol {name}; known are {", ".join(known)}')
+        raise InputError('--protocol', f'there is no protocol {name}', f'known are {", ".join(known)}')
     return protocol_defaults(name)
 
 
 def read_properties(text: str | None) -> Any:
     """Return what is to be looked at.
 
-    :raises ValueError: naming a property that there is not.
+    :raises InputError: naming a property that there is not.
     """
     from aiida_pyacemaker.atomistics.validation.parameters import PROPERTIES
     from aiida_pyacemaker.atomistics.validation.suite import Suite
@@ -116,7 +117,7 @@ def read_properties(text: str | None) -> Any:
     unknown = [name for name in names if name not in PROPERTIES]
     if unknown or not names:
         what = f'there is no property {unknown[0]}' if unknown else 'name at least one'
-        raise ValueError(f'--properties: {what}; known are {", ".join(PROPERTIES)}')
+        raise InputError('--properties', what, f'known are {", ".join(PROPERTIES)}')
     return Suite(properties=names)
 
 
@@ -140,7 +141,7 @@ def read_potential(name: str) -> tuple[str, Any]:
 
     :raises ValueError: if there is no such potential.
     """
-    from aiida_pyacemaker.atomistics.labelling.teachers import read_teacher
+    from aiida_pyacemaker.atomistics.labelling.teachers import known_calculators, read_teacher
     from aiida_pyacemaker.atomistics.potential.potential import METADATA, AcePotential
 
     path = Path(name).expanduser()
@@ -159,13 +160,13 @@ def read_potential(name: str) -> tuple[str, Any]:
         return path.stem, section
     what = 'is a folder without a potential' if path.is_dir() else 'is neither a folder nor a file'
     if not path.suffix and path.name == name:
-        try:
-            read_teacher({'calculator': name})
-            return name, {'calculator': name}
-        except ValueError as exception:
-            if 'cannot be a teacher' not in str(exception):
+        if name in known_calculators():
+            try:
+                read_teacher({'calculator': name})
+            except ValueError as exception:
                 raise ValueError(f'{name}: {exception}') from None
-            what += ' nor a calculator'
+            return name, {'calculator': name}
+        what += ' nor a calculator'
     raise ValueError(
         f'{name} {what}: give the folder of a fitted potential, a YAML file with a section `label.teacher`, or the '
         'name of a calculator such as emt'
@@ -233,7 +234,7 @@ def get_crystals(structures: tuple[str, ...], elements: str | None, descriptions
     from aiida_pyacemaker.atomistics.validation.evaluator import identify
 
     if structures and elements:
-        raise ValueError('--structures and --elements: give one of them')
+        raise InputError('--structures and --elements', 'give one of them')
     if structures:
         try:
             frames = read_structures(structures)
@@ -283,7 +284,7 @@ def look_at(
 
 def melt(description: Any, content: dict[str, Any]) -> dict[str, Any]:
     """Return the melting point of the first crystal."""
-    from aiida_pyacemaker.atomistics.validation.melting import run_melting
+    from aiida_pyacemaker.atomistics.validation.properties.melting.search import run_melting
     from aiida_pyacemaker.atomistics.validation.suite import attempt as attempt_property
     from aiida_pyacemaker.atomistics.validation.suite import crystals_of
     from aiida_pyacemaker.setup.engines import find_lammps
@@ -368,9 +369,11 @@ def explain(index: int, contents: dict[str, dict[str, Any]]) -> list[str]:
     lines = []
     for title, content in contents.items():
         crystal = content['crystals'][index]
-        for name in ('equilibrium', *PROPERTIES):
+        # without an equilibrium nothing else was looked at, and its message says why
+        names = ('equilibrium', *PROPERTIES) if crystal['equilibrium']['status'] == 'ok' else ('equilibrium',)
+        for name in names:
             section = crystal.get(name) or {}
-            if section.get('message') and 'not looked at' not in section['message']:
+            if section.get('message'):
                 lines.append(f'  {title}: {name}: {section["message"]}')
         melting = content['melting'] or {}
         if index == 0 and melting.get('message'):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiida import orm
 
-from aiida_pyacemaker.atomistics.validation.melting_script import RESTART, UNITS, Run, read_run
+from aiida_pyacemaker.atomistics.validation.properties.melting.script import RESTART, UNITS, Run, read_run
 
 from .lammps_pace import LammpsPaceParser
 

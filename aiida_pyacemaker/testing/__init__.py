@@ -1,1 +1,1 @@
-"""Conformance tests for plug-ins, ours and a stranger's alike: each is run through what the package relies on."""
+"""Conformance tests of the sockets: any plug-in, ours or a stranger's, is run through them before it is believed."""

@@ -7,8 +7,9 @@ from aiida.common import AttributeDict
 from aiida.engine import ProcessBuilder, WorkChain, while_
 from aiida.plugins import CalculationFactory, DataFactory
 
-from aiida_pyacemaker.atomistics.validation.melting import Search
-from aiida_pyacemaker.atomistics.validation.melting_script import NotApplicableError, Run
+from aiida_pyacemaker.atomistics.validation.properties.melting.script import Run
+from aiida_pyacemaker.atomistics.validation.properties.melting.search import Search
+from aiida_pyacemaker.atomistics.variants import NotApplicableError
 
 from .reuse_children import submit_once
 from .worker_base import get_options

@@ -8,7 +8,9 @@ from aiida import orm
 from aiida.engine import ProcessBuilder, ToContext, WorkChain, if_
 from aiida.plugins import DataFactory, WorkflowFactory
 
+from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.validation import from_labels
+from aiida_pyacemaker.atomistics.validation.parameters import REFERENCES
 from aiida_pyacemaker.calculations.functions.analyse_reference import analyse_reference
 from aiida_pyacemaker.calculations.functions.plan_reference import plan_reference
 
@@ -45,7 +47,7 @@ class ReferenceWorkChain(WorkChain):
         spec.input(
             'properties',
             valid_type=orm.List,
-            default=lambda: orm.List(list(from_labels.MODULES)),
+            default=lambda: orm.List(list(REFERENCES)),
             help='What is asked for; the equation of state is needed for the elastic constants.',
         )
         spec.input(
@@ -57,9 +59,9 @@ class ReferenceWorkChain(WorkChain):
         spec.outline(
             cls.run_eos,
             cls.inspect_eos,
-            if_(cls.should_run_elasticity)(
-                cls.run_elasticity,
-                cls.inspect_elasticity,
+            if_(cls.should_run_others)(
+                cls.run_others,
+                cls.inspect_others,
             ),
             cls.results,
         )
@@ -82,20 +84,20 @@ class ReferenceWorkChain(WorkChain):
         :param parameters: dictionary, the section ``validate``, of which ``references``, ``eos`` and ``elasticity``
             count.
         :param options: mapping of the names of codes to overrides of ``metadata.options``.
-        :raises ValueError: naming the key that is missing or wrong.
+        :raises InputError: naming the key that is missing or wrong.
         """
         if label.get('oracle') == 'tiered':
             label = split_parameters(label)['expensive']
         name = load_oracle(label).CODE
         if name not in codes:
-            raise ValueError(f'`codes.{name}` is missing: the references are found by the oracle of the labels')
+            raise InputError(f'codes.{name}', 'is missing', 'the references are found by the oracle of the labels')
         builder = cls.get_builder()
         builder.code = codes[name]
         builder.crystals = crystals
         builder.label = orm.Dict(label)
         asked = parameters or {}
-        builder.sections = orm.Dict({key: asked[key] for key in from_labels.MODULES if asked.get(key)})
-        builder.properties = orm.List(asked.get('references') or list(from_labels.MODULES))
+        builder.sections = orm.Dict({key: asked[key] for key in REFERENCES if asked.get(key)})
+        builder.properties = orm.List(asked.get('references') or list(REFERENCES))
         if (options or {}).get(name):
             builder.options = orm.Dict(options[name])
         return builder
@@ -118,24 +120,30 @@ class ReferenceWorkChain(WorkChain):
                     f'crystal {index} ({crystal["name"]}) has no equation of state: {crystal["eos"]["message"]}'
                 )
 
-    def should_run_elasticity(self) -> bool:
-        """Return whether constants are asked for, and there is an equilibrium to strain."""
-        return 'elasticity' in self.inputs.properties.get_list() and any(
+    @property
+    def others(self) -> list[str]:
+        """What is asked for besides the equation of state, whose volume it belongs to."""
+        return [name for name in REFERENCES if name != 'eos' and name in self.inputs.properties.get_list()]
+
+    def should_run_others(self) -> bool:
+        """Return whether something else is asked for, and there is an equilibrium to find it at."""
+        return bool(self.others) and any(
             crystal['eos']['status'] == 'ok' for crystal in self.ctx.known.get_dict()['crystals']
         )
 
-    def run_elasticity(self):
-        """Label strained crystals, and those with an ion displaced."""
-        return ToContext(elasticity=self.submit_labels('elasticity', known=self.ctx.known))
+    def run_others(self):
+        """Label what the other properties need, such as strained crystals, and those with an ion displaced."""
+        return ToContext(**{name: self.submit_labels(name, known=self.ctx.known) for name in self.others})
 
-    def inspect_elasticity(self):
-        """Find the elastic constants."""
-        labelled = {**self.get_labelled('eos'), **self.get_labelled('elasticity')}
+    def inspect_others(self):
+        """Find the other properties, such as the elastic constants."""
+        labelled = {key: node for name in ('eos', *self.others) for key, node in self.get_labelled(name).items()}
+        last = self.others[-1]
         self.ctx.known = analyse_reference(
             self.inputs.crystals,
-            self.get_parameters('elasticity'),
+            self.get_parameters(last),
             **labelled,
-            metadata={'call_link_label': 'elasticity_analysed'},
+            metadata={'call_link_label': f'{last}_analysed'},
         )
 
     def results(self):

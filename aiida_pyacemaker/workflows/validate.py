@@ -6,6 +6,7 @@ from aiida import orm
 from aiida.engine import ToContext, WorkChain, if_
 from aiida.plugins import DataFactory, WorkflowFactory
 
+from aiida_pyacemaker.atomistics.validation.parameters import SUITE
 from aiida_pyacemaker.calculations.functions.judge import judge
 from aiida_pyacemaker.calculations.functions.make_requested import make_requested
 from aiida_pyacemaker.calculations.functions.validation_report import validation_report
@@ -132,13 +133,14 @@ class ValidateWorkChain(WorkChain):
                 self.validate,
                 options=options['worker'],
             )
-        properties = [name for name in self.validate['properties'] if name != MELTING]
+        properties = [name for name in self.validate['properties'] if name in SUITE]
+        settings = {name: self.validate[name] for name in properties if name in self.validate}
         if properties:
             children['suite'] = SuiteWorkChain.get_builder_from_protocol(
                 self.inputs.codes.worker,
                 self.inputs.potential,
                 self.inputs.crystals,
-                {'properties': properties},
+                {'properties': properties, **({'settings': settings} if settings else {})},
                 options=options['worker'],
             )
         if self.validate['references']:
@@ -203,7 +205,7 @@ class ValidateWorkChain(WorkChain):
         return None
 
     def write_report(self):
-        """Write the report; what goes wrong with it costs nothing but itself."""
+        """Write the report; if that fails, only the report is missing."""
         measured = {}
         if 'errors' in self.ctx:
             measured = {'test_set': self.inputs.test_set, 'predictions': self.ctx.errors.outputs.predictions}

@@ -8,7 +8,7 @@ EMT, and BC8 silicon with Stillinger-Weber, turned anyhow.
 Second table: the bulk modulus at equilibrium by the stress, and by how much those of Birch-Murnaghan and Vinet differ
 when they are fitted to 5, 10 and 20 % of the volume; the roughness of the curve as it is, with a jump of 1 % of the
 bulk modulus put into its pressure, and with a step of 0.3 meV/atom put into its energy. The limits in
-`validation/eos.py` are chosen by it.
+`properties/eos/compute.py` are chosen by it.
 
 Run as `python tests/benchmarks/bench_elasticity.py [POTENTIAL...]`, with folders of ACE potentials of one element or of
 NaCl for the second table; with `--quick` for three classes and four potentials.
@@ -33,11 +33,11 @@ from tabulate import tabulate
 
 from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
-from aiida_pyacemaker.atomistics.validation import eos
-from aiida_pyacemaker.atomistics.validation.elasticity import analyse, plan, standard_cell
-from aiida_pyacemaker.atomistics.validation.eos import JUMP, MISMATCH
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, make_calculator
-from aiida_pyacemaker.atomistics.validation.stiffness import KELVIN, to_matrix, to_vector
+from aiida_pyacemaker.atomistics.validation.properties.elasticity.compute import analyse, plan, standard_cell
+from aiida_pyacemaker.atomistics.validation.properties.elasticity.stiffness import KELVIN, to_matrix, to_vector
+from aiida_pyacemaker.atomistics.validation.properties.eos import compute as eos
+from aiida_pyacemaker.atomistics.validation.properties.eos.compute import JUMP, MISMATCH
 
 FCC, CUBE, HCP = bulk('Cu'), bulk('Cu', cubic=True), bulk('Cu', 'hcp', a=2.6, c=4.25)
 #: Supercell of a host, and the sites of it that are gold.

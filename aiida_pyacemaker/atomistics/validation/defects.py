@@ -12,9 +12,11 @@ from ..checks.vacuum import Vacuum, ball_radii, detect_vacuum
 from ..core.configurations import labels
 from ..variants import NotApplicableError
 
-#: eV/Å at which relaxations end, and their largest number of steps. What is left of the energy is second order in the
-#: force: with a force constant of 5 eV/Å² it is 3e-6 eV for an atom, 3e-4 eV for a hundred.
-FORCE, STEPS = 5e-3, 300
+#: eV/Å at which relaxations end. What is left of the energy is second order in the force: with a force constant of
+#: 5 eV/Å² it is 3e-6 eV for an atom, 3e-4 eV for a hundred.
+FORCE = 5e-3
+#: Largest number of steps of a relaxation.
+STEPS = 300
 #: Å between covalent balls: atoms farther apart are not bonded. Lead, whose atoms touch least of all metals, has 0.6 Å,
 #: iodine 0.7 Å from molecule to molecule.
 BOND = 0.7

@@ -33,8 +33,10 @@ from ..potential.potential import AcePotential
 #: What describes a potential: the directory of an ACE potential, or the keys of a `label.teacher` section.
 Description = str | os.PathLike | dict[str, Any]
 Report = Callable[[str], None]
-#: Forces (eV/Å) at which a relaxation ends, and its largest number of steps.
-FORCE, STEPS = 1e-4, 500
+#: Forces (eV/Å) at which a relaxation ends.
+FORCE = 1e-4
+#: Largest number of steps of a relaxation.
+STEPS = 500
 #: Å; longest step of an atom. That of a cell of one atom is the same as a strain, of which symmetry allows no more.
 STEP = 0.1
 #: Volume over that of the start, or the inverse: beyond, a crystal is lost, and its neighbours would fill the memory.

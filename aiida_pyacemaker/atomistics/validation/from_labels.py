@@ -1,12 +1,13 @@
-"""Equation of state and elastic constants of crystals by single points of an oracle such as DFT.
+"""Equation of state, elastic constants and the like of crystals by single points of an oracle such as DFT.
 
 They are found in two rounds, for all crystals at once: configurations are planned, labelled wherever that is done, and
-looked at; the elastic constants belong to the volume that the equation of state has found. What comes out has the keys
+looked at; all but the equation of state belong to the volume that it has found. What comes out has the keys
 of what is found of a potential, because the same functions find it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,24 +16,21 @@ from ase import Atoms
 from ..checks.vacuum import detect_vacuum
 from ..core.configurations import labels
 from ..labelling.kpoints import kpoints_mesh
-from . import elasticity, eos
-from .crystals import describe, standard_parameters
+from .crystals import Equilibrium, describe, standard_parameters
+from .parameters import REFERENCES
+from .properties.eos import Fit
+from .property import Property, Result, load_properties
 
-#: What can be found so, in this order, and the module that does it.
-MODULES = {'eos': eos, 'elasticity': elasticity}
-#: Parameters other than those for a potential: a point costs a calculation, and a kink is nothing to look for.
-DEFAULTS = {'eos': {'points': 17}}
-#: Parts of the distance of k-points. A shear moves a Fermi surface across a mesh, a change of volume does not: fcc
-#: aluminium (cold smearing, 0.02 Ry) has C44 = 48, 23 and 33 GPa with 16, 24 and 32 points along an axis (33 in the
-#: literature), and its bulk modulus with 16.
-FINER = {'elasticity': 0.5}
+#: What is known of a crystal, in the keys of a validation: what it is, `equilibrium`, `eos`, `elasticity`.
 Crystal = dict[str, Any]
+#: Parameters of the properties by their names.
+Sections = Mapping[str, Mapping[str, Any]]
 
 
 def plan(
     crystals: list[Atoms],
     name: str,
-    sections: dict[str, Any] | None = None,
+    sections: Sections | None = None,
     kpoints_distance: float | None = None,
     known: list[Crystal] | None = None,
 ) -> list[Atoms]:
@@ -41,23 +39,22 @@ def plan(
     All cells of one crystal get the k-points of the undeformed one: with others the differences of their energies would
     be those of the meshes, which for a metal are several meV/atom. Those of the elastic constants are denser.
 
-    :param name: of :data:`MODULES`.
-    :param sections: parameters of the modules by their names, where they are not the defaults.
+    :param name: of :data:`.parameters.REFERENCES`.
+    :param sections: parameters of the properties by their names, where they are not the defaults.
     :param kpoints_distance: largest distance (1/Å) between k-points; None: the oracle has none.
     :param known: what :func:`analyse` says of the crystals: they are taken at the volumes of their equations of state,
         and those that have none are left out.
     :returns: info `crystal` is the index of the crystal, `operation` the property, `number` that of the configuration
         among those of both. Crystals that cannot have the property have none.
     """
-    frames = []
+    kind, frames = make_property(name, sections), []
     for index, crystal in enumerate(crystals):
         if why_not(crystal) or (known is not None and known[index]['eos']['status'] != 'ok'):
             continue
         start = crystal if known is None else _with_volume(crystal, known[index]['equilibrium']['volume'])
-        planned = MODULES[name].plan(start, _parameters(name, sections))
+        planned = kind.plan(start)
         undeformed = _with_volume(planned[0], start.get_volume() / len(start))
-        finer = FINER.get(name, 1.0)
-        mesh = None if kpoints_distance is None else kpoints_mesh(undeformed, kpoints_distance * finer)
+        mesh = None if kpoints_distance is None else kpoints_mesh(undeformed, kpoints_distance * kind.reference_kpoints)
         for number, frame in enumerate(planned):
             frame.info |= {'family': 'reference', 'operation': name, 'crystal': index, 'number': number}
             if mesh is not None:
@@ -66,7 +63,7 @@ def plan(
     return frames
 
 
-def analyse(crystals: list[Atoms], labelled: list[Atoms], sections: dict[str, Any] | None = None) -> list[Crystal]:
+def analyse(crystals: list[Atoms], labelled: list[Atoms], sections: Sections | None = None) -> list[Crystal]:
     """Return what the labels say of each crystal: what it is, its `equilibrium`, `eos` and `elasticity`.
 
     The equilibrium is the minimum of the equation of state. The cell was only scaled: its shape and the positions of
@@ -88,41 +85,42 @@ def why_not(crystal: Atoms) -> str:
     return f'{crystal.get_chemical_formula()} is a {kind} and has no volume of its own'
 
 
-def _analyse_one(crystal: Atoms, labelled: list[Atoms], sections: dict[str, Any] | None) -> Crystal:
+def _analyse_one(crystal: Atoms, labelled: list[Atoms], sections: Sections | None) -> Crystal:
     state = _property(crystal, 'eos', labelled, sections)
+    others = [name for name in REFERENCES if name != 'eos']
     if state['status'] != 'ok':
         without = {'status': state['status'], 'message': f'no equation of state: {state["message"]}'}
-        return {**describe(crystal), 'equilibrium': without, 'eos': state, 'elasticity': without}
+        return {**describe(crystal), 'equilibrium': without, 'eos': state, **dict.fromkeys(others, without)}
     scaled = _with_volume(crystal, state['birch_murnaghan']['v0'])
     return {
         **describe(scaled),
         'equilibrium': _equilibrium(crystal, scaled, state['birch_murnaghan']),
         'eos': state,
-        'elasticity': _property(scaled, 'elasticity', labelled, sections),
+        **{name: _property(scaled, name, labelled, sections) for name in others},
     }
 
 
-def _property(crystal: Atoms, name: str, labelled: list[Atoms], sections: dict[str, Any] | None) -> dict[str, Any]:
+def _property(crystal: Atoms, name: str, labelled: list[Atoms], sections: Sections | None) -> Result:
     """Return a property with its `status` and `message`, whatever is missing for it."""
     reason = why_not(crystal)
     if reason:
         return {'status': 'not_applicable', 'message': reason}
-    parameters = _parameters(name, sections)
+    kind = make_property(name, sections)
     frames = {a.info['number']: a for a in labelled if a.info['operation'] == name and 'energy' in labels(a)}
-    wanted = len(MODULES[name].plan(crystal, parameters))
+    wanted = len(kind.plan(crystal))
     if not frames:
         return {'status': 'failed', 'message': 'nothing is labelled for it: it was not asked for, or all of it failed'}
     if len(frames) < wanted:
         message = f'{wanted - len(frames)} of {wanted} configurations have no label: see why their calculations failed'
         return {'status': 'failed', 'message': message}
     try:
-        found = MODULES[name].analyse(crystal, [frames[number] for number in sorted(frames)], parameters)
+        found = kind.analyse(crystal, [frames[number] for number in sorted(frames)])
     except ValueError as exception:
         return {'status': 'failed', 'message': str(exception)}
     return {'status': 'ok', 'message': '', **found}
 
 
-def _equilibrium(given: Atoms, scaled: Atoms, fit: dict[str, float]) -> dict[str, Any]:
+def _equilibrium(given: Atoms, scaled: Atoms, fit: Fit) -> Equilibrium:
     scaled.info['dimension'] = 3
     names = ('a', 'b', 'c', 'alpha', 'beta', 'gamma')
     return {
@@ -142,8 +140,10 @@ def _pressure(fit: dict[str, float], volume: float) -> float:
     return float(1.5 * fit['b0'] * (x**7 - x**5) * (1 + 0.75 * (fit['b0_prime'] - 4) * (x**2 - 1)))
 
 
-def _parameters(name: str, sections: dict[str, Any] | None) -> Any:
-    return MODULES[name].Parameters(**{**DEFAULTS.get(name, {}), **((sections or {}).get(name) or {})})
+def make_property(name: str, sections: Sections | None) -> Property:
+    """Return a property with the parameters that it has for an oracle, where no others are given."""
+    kind = load_properties()[name]
+    return kind(kind.Parameters(**{**(kind.reference or {}), **((sections or {}).get(name) or {})}))
 
 
 def _with_volume(atoms: Atoms, volume: float) -> Atoms:

@@ -1,67 +1,61 @@
-"""Keys of the validation, those of the section `validate` of a run file."""
+"""Keys of the section `validate` of a run file, put together from what the properties bring."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from copy import copy
+from typing import Any, Literal
 
+from pydantic import create_model
+
+from ..core.errors import InputError
 from ..core.parameters import Count, Positive, Section, parameter
-from .melting import Melting
+from ..core.plugins import PROPERTIES as GROUP
+from .property import Criterion, criterion, load_properties
 
-Property = Literal[
-    'eos', 'elasticity', 'phonons', 'pairs', 'vacancy', 'surfaces', 'stacking_fault', 'stability', 'melting'
-]
 #: What can be looked at, in this order.
-PROPERTIES: tuple[str, ...] = get_args(Property)
+PROPERTIES: tuple[str, ...] = tuple(load_properties())
+PropertyName = Literal[PROPERTIES]
+#: What the suite finds; the rest needs a program of its own.
+SUITE: tuple[str, ...] = tuple(name for name, kind in load_properties().items() if kind.in_suite)
+#: What the oracle of the labels can be asked for, too.
+REFERENCES: tuple[str, ...] = tuple(name for name, kind in load_properties().items() if kind.reference is not None)
 
 
-class Criterion(Section):
-    """One criterion of the gate; which side of a limit is the good one, its description says."""
+class ErrorCriteria(Section):
+    """The criteria of the errors on the held-out set."""
 
-    limit: float | None = parameter('Beyond it the verdict is CONDITIONAL; null: never.', default=None)
-    fail: float | None = parameter(
-        'Beyond it the verdict is FAIL, but nowhere where `limit` is still met; null: never.', default=None
+    energy_rmse: Criterion = criterion(
+        'At most: energy error on the held-out set; limit null: `validate.energy_rmse`.',
+        unit='eV/atom',
+        title='energy error (RMSE)',
+        weight='energy',
     )
-    reason: str = parameter('Why this limit, for those who read the report.', min_length=1)
-
-
-class Gate(Section):
-    """The criteria of the verdict."""
-
-    energy_rmse: Criterion = parameter(
-        'At most: energy error on the held-out set; limit null: `validate.energy_rmse`.', unit='eV/atom'
+    force_rmse: Criterion = criterion(
+        'At most: force error on the held-out set; limit null: `validate.force_rmse`.',
+        unit='eV/Å',
+        title='force error (RMSE)',
     )
-    force_rmse: Criterion = parameter(
-        'At most: force error on the held-out set; limit null: `validate.force_rmse`.', unit='eV/Å'
+    stress_rmse: Criterion = criterion(
+        'At most: stress error on the held-out set.', unit='GPa', title='stress error (RMSE)', weight='stress'
     )
-    stress_rmse: Criterion = parameter('At most: stress error on the held-out set.', unit='GPa')
-    eos_kinks: Criterion = parameter('At most: kinks of the energy-volume curve.')
-    born: Criterion = parameter('At least: smallest eigenvalue of the elastic tensor.', unit='GPa')
-    imaginary_modes: Criterion = parameter(
-        'At most: unstable modes of a crystal that has to be stable, that of lowest energy or your own.'
-    )
-    pair_barrier: Criterion = parameter(
-        'At least: energy of two atoms from which they fall into a hole at short distance.', unit='eV'
-    )
-    compression_barrier: Criterion = parameter(
-        'At least: energy of a compressed crystal from which it falls into a hole.', unit='eV/atom'
-    )
-    dimer_hole: Criterion = parameter(
-        'At most: depth of a hole into which two atoms alone fall from where `pair_barrier` is not kept.', unit='eV'
-    )
-    vacancy: Criterion = parameter('At least: formation energy of a vacancy.', unit='eV')
-    surface: Criterion = parameter('At least: energy of a surface.', unit='J/m²')
-    stacking_fault: Criterion = parameter(
-        'At least: energy of the intrinsic stacking fault of a close-packed crystal of lowest energy.', unit='mJ/m²'
-    )
-    drift: Criterion = parameter('At most: drift of the energy at constant energy.', unit='eV/atom/ns')
-    broken_runs: Criterion = parameter('At most: simulations that break off.')
-    volume_dft: Criterion = parameter('At most: deviation of the volume from that of DFT.', unit='%')
-    bulk_modulus_dft: Criterion = parameter('At most: deviation of the bulk modulus from that of DFT.', unit='%')
-    shear_modulus_dft: Criterion = parameter('At most: deviation of the shear modulus from that of DFT.', unit='%')
-    melting: Criterion = parameter('At most: deviation of the melting point from that of experiment.', unit='%')
 
 
-class Validate(Section):
+def assemble_gate() -> type[Section]:
+    """Return the section of all criteria: those of the errors, then those of each property."""
+    fields = {
+        name: (field.annotation, copy(field))
+        for kind in load_properties().values()
+        for name, field in kind.Criteria.model_fields.items()
+    }
+    return create_model(
+        'Gate', __base__=ErrorCriteria, __module__=__name__, __doc__='The criteria of the verdict.', **fields
+    )
+
+
+Gate = assemble_gate()
+
+
+class Common(Section):
     """When the potential is good enough, and how that is found out."""
 
     energy_rmse: Positive = parameter('Largest energy error on the held-out set.', unit='eV/atom')
@@ -74,15 +68,33 @@ class Validate(Section):
         'round in which a simulation broke off and nothing was above gamma_select.',
         ge=0,
     )
-    properties: list[Property] = parameter(
+    properties: list[PropertyName] = parameter(
         'What of the crystals is looked at once the loop has converged; an empty list: only the errors.'
     )
     max_crystals: Count = parameter('How many phases are looked at.', ge=1)
-    references: list[Literal['eos', 'elasticity']] = parameter(
+    references: list[Literal[REFERENCES]] = parameter(
         'What of it is also computed by the oracle of the labels, to be compared; each crystal takes 20 to 60 labels.'
     )
     max_requests: Count = parameter(
         'How often the loop labels what a failed judgement asks for, and goes on, before it gives up.', ge=0
     )
-    melting: Melting = parameter('How the melting point is found.', default=Melting())
-    gate: Gate = parameter('The criteria of the verdict.')
+
+
+def assemble_validate() -> type[Section]:
+    """Return the section `validate`: the common keys, a section of each property that has one, and the criteria.
+
+    :raises InputError: if a property is called as one of the other keys.
+    """
+    fields: dict[str, Any] = {}
+    for name, kind in load_properties().items():
+        if not kind.in_run_file:
+            continue
+        if name in Common.model_fields or name == 'gate':
+            raise InputError(GROUP, f'a property cannot be called {name!r}, a key of `validate`', 'rename it')
+        told = (kind.Parameters.__doc__ or name).strip().splitlines()[0]
+        fields[name] = (kind.Parameters, parameter(told, default=kind.Parameters()))
+    fields['gate'] = (Gate, parameter('The criteria of the verdict.'))
+    return create_model('Validate', __base__=Common, __module__=__name__, __doc__=Common.__doc__, **fields)
+
+
+Validate = assemble_validate()

@@ -5,82 +5,78 @@ from __future__ import annotations
 import functools
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import yaml
 from ase.data import chemical_symbols
 
 from ..checks.fingerprint import reduced_counts
+from .property import Quantity, load_properties
 
-#: Names of the numbers of a crystal, in their order: what people call them, and their unit.
-LABELS = {
-    'a': ('a', 'Å'),
-    'b': ('b', 'Å'),
-    'c': ('c', 'Å'),
-    'alpha': ('alpha', '°'),
-    'beta': ('beta', '°'),
-    'gamma': ('gamma', '°'),
-    'volume': ('volume', 'Å³/atom'),
-    'bulk_modulus': ('bulk modulus', 'GPa'),
-    'b0_prime': ("B0'", ''),
-    'shear_modulus': ('shear modulus', 'GPa'),
-    'youngs_modulus': ("Young's modulus", 'GPa'),
-    'poisson_ratio': ("Poisson's ratio", ''),
-    'debye_temperature': ('Debye temperature', 'K'),
-    'max_frequency': ('highest frequency', 'THz'),
-    'min_frequency': ('lowest frequency', 'THz'),
-    'stacking_fault': ('intrinsic stacking fault', 'mJ/m²'),
-    'stacking_fault_unstable': ('unstable stacking fault', 'mJ/m²'),
-    'surface_lowest': ('surface, the lowest face', 'J/m²'),
-    'melting_temperature': ('melting temperature', 'K'),
+#: The numbers of the equilibrium; those of the properties come behind or in between.
+EQUILIBRIUM = {
+    'a': Quantity('a', 'Å', 0),
+    'b': Quantity('b', 'Å', 10),
+    'c': Quantity('c', 'Å', 20),
+    'alpha': Quantity('alpha', '°', 30),
+    'beta': Quantity('beta', '°', 40),
+    'gamma': Quantity('gamma', '°', 50),
+    'volume': Quantity('volume', 'Å³/atom', 60),
 }
 EXPERIMENT = Path(__file__).with_name('experiment.yaml')
 
 
-def label(name: str) -> tuple[str, str]:
-    """Return what people call a number, and its unit; `C11`, `vacancy Al` and `surface (111)` name themselves."""
-    if name in LABELS:
-        return LABELS[name]
-    unit = {'C': 'GPa', 'v': 'eV', 's': 'J/m²'}.get(name[0], '')
-    return (f'{name[:7]}, {name[8:]}', unit) if name.startswith('vacancy ') else (name, unit)
+class Measured(TypedDict, total=False):
+    """A number that is known from elsewhere, and where from."""
+
+    value: float
+    unit: str
+    source: str
 
 
-def quantities(crystal: dict[str, Any]) -> dict[str, float]:
-    """Return the comparable numbers of a crystal by name, see :func:`label`; what is not known is left out.
+class Compared(Measured):
+    """The same, and how far ours is from it (relative; None if that means nothing)."""
 
-    The bulk modulus is the Hill average of the elastic constants, else that of the equation of state.
+    difference: float | None
+
+
+class Row(TypedDict):
+    """A row of the table that sets a crystal beside what others say of it."""
+
+    name: str
+    label: str
+    unit: str
+    value: float | None
+    others: dict[str, Compared | None]
+
+
+def find_quantity(name: str) -> Quantity:
+    """Return what a number of :func:`quantities` is; one that no property knows names itself."""
+    found = (kind().quantity(name) for kind in load_properties().values())
+    return EQUILIBRIUM.get(name) or next((quantity for quantity in found if quantity is not None), Quantity(name))
+
+
+def quantities(crystal: Mapping[str, Any]) -> dict[str, float]:
+    """Return the comparable numbers of a crystal by name, see :func:`find_quantity`; what is not known is left out.
+
+    Where two properties know a number, such as the bulk modulus of the equation of state and of the elastic constants,
+    the later one counts; the equilibrium counts before all of them.
 
     :param crystal: one of the crystals of a validation, or what DFT or another potential says of it, in the same keys.
     """
-    cell, eos, elastic = (_ok(crystal, name) for name in ('equilibrium', 'eos', 'elasticity'))
-    fit = eos.get('birch_murnaghan') or {}
-    found: dict[str, Any] = {name: cell.get(name) for name in ('a', 'b', 'c', 'alpha', 'beta', 'gamma')}
-    found['volume'] = cell.get('volume') or fit.get('v0')
-    found |= elastic.get('constants') or {}
-    found['bulk_modulus'] = (elastic.get('bulk') or {}).get('hill') or fit.get('b0')
-    found['b0_prime'] = fit.get('b0_prime')
-    found['shear_modulus'] = (elastic.get('shear') or {}).get('hill')
-    found |= {'youngs_modulus': elastic.get('young'), 'poisson_ratio': elastic.get('poisson')}
-    found['debye_temperature'] = elastic.get('debye_temperature')
-    for name in ('min_frequency', 'max_frequency'):
-        value = _ok(crystal, 'phonons').get(name)
-        found[name] = None if value is None else round(value, 3)  # the lowest is the noise about zero
-    for site in _ok(crystal, 'vacancy').get('sites', []):
-        name = f'vacancy {site["element"]}'  # of several sites of an element that which forms most easily
-        found[name] = min(site['energy'], found.get(name, math.inf))
-    surfaces = _ok(crystal, 'surfaces').get('surfaces', [])
-    for surface in surfaces:
-        name = f'surface ({"".join(map(str, surface["miller"]))})'
-        found[name] = min(surface['energy'], found.get(name, math.inf))
-    found['surface_lowest'] = min((surface['energy'] for surface in surfaces), default=None)
-    fault = _ok(crystal, 'stacking_fault')
-    found |= {'stacking_fault': fault.get('intrinsic'), 'stacking_fault_unstable': fault.get('unstable')}
-    found['melting_temperature'] = _ok(crystal, 'melting').get('temperature')
-    return {name: float(value) for name, value in found.items() if value is not None and math.isfinite(value)}
+    found: dict[str, float | None] = {}
+    for name, kind in load_properties().items():
+        result = _ok(crystal, name)
+        numbers = kind().quantities(result) if result else {}
+        found |= {key: value for key, value in numbers.items() if value is not None}
+    cell = _ok(crystal, 'equilibrium')
+    found |= {name: cell[name] for name in EQUILIBRIUM if cell.get(name)}
+    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 
-def find_experiment(crystal: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def find_experiment(crystal: Mapping[str, Any]) -> dict[str, Measured]:
     """Return what was measured of a crystal: `{name: {'value', 'unit', 'source'}}`, empty if it is not in the table.
 
     The bulk modulus is the Voigt average of the measured constants, which for a cubic crystal is exact; the volume is
@@ -93,7 +89,8 @@ def find_experiment(crystal: dict[str, Any]) -> dict[str, dict[str, Any]]:
     group = re.search(r'\((\d+)\)', str(crystal.get('space_group', '')))
     measured = read_experiment().get(f'{formula} {group[1]}', {}) if group else {}
     found = {
-        name: {'value': value, 'unit': label(name)[1], 'source': source} for name, (value, source) in measured.items()
+        name: {'value': value, 'unit': find_quantity(name).unit, 'source': source}
+        for name, (value, source) in measured.items()
     }
     values = {name: entry['value'] for name, entry in found.items()}
     cell = _ok(crystal, 'equilibrium')
@@ -130,7 +127,7 @@ def read_experiment() -> dict[str, dict[str, tuple[float, str]]]:
     return table
 
 
-def compare(crystal: dict[str, Any], columns: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def compare(crystal: Mapping[str, Any], columns: Mapping[str, Mapping[str, Any]]) -> list[Row]:
     """Return the rows of the table that sets a crystal beside what DFT, experiment or other potentials say of it.
 
     Right angles, lengths that equal `a`, and what was only measured are left out.
@@ -143,23 +140,15 @@ def compare(crystal: dict[str, Any], columns: dict[str, dict[str, Any]]) -> list
     own = quantities(crystal)
     known = {title: {name: _entry(value) for name, value in found.items()} for title, found in columns.items()}
     names = [*own, *(name for found in known.values() for name, entry in found.items() if not entry['source'])]
-    order = {name: place for place, name in enumerate(LABELS)}
-    names = sorted(dict.fromkeys(names), key=lambda name: (_place(name, order), name))
+    told = {name: find_quantity(name) for name in names}
     rows = []
-    for name in names:
+    for name in sorted(told, key=lambda name: (told[name].place, name)):
         if not _tells(name, own):
             continue
-        text, unit = label(name)
         others = {title: found.get(name) and _differ(own.get(name), found[name]) for title, found in known.items()}
-        rows.append({'name': name, 'label': text, 'unit': unit, 'value': own.get(name), 'others': others})
+        row = {'name': name, 'label': told[name].label, 'unit': told[name].unit, 'value': own.get(name)}
+        rows.append({**row, 'others': others})
     return rows
-
-
-def _place(name: str, order: dict[str, int]) -> float:
-    """Where a row stands: the constants before the bulk modulus, vacancies and surfaces after the frequencies."""
-    if name in order:
-        return order[name]
-    return order['volume'] + 0.5 if name[0] == 'C' else order['min_frequency'] + (0.3 if name[0] == 'v' else 0.6)
 
 
 def _tells(name: str, own: dict[str, float]) -> bool:
@@ -168,16 +157,16 @@ def _tells(name: str, own: dict[str, float]) -> bool:
     return not (name in ('b', 'c') and name in own and abs(own[name] - own.get('a', 0)) < 1e-4 * own[name])
 
 
-def _entry(value: Any) -> dict[str, Any]:
+def _entry(value: Any) -> Measured:
     return {'source': '', **value} if isinstance(value, dict) else {'value': value, 'source': ''}
 
 
-def _differ(own: float | None, entry: dict[str, Any]) -> dict[str, Any]:
+def _differ(own: float | None, entry: Measured) -> Compared:
     known = own is not None and abs(entry['value']) > 1e-6
     return {**entry, 'difference': own / entry['value'] - 1 if known else None}
 
 
-def _ok(crystal: dict[str, Any], name: str) -> dict[str, Any]:
+def _ok(crystal: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return a property of a crystal, empty unless it was found."""
     found = crystal.get(name) or {}
     return found if found.get('status', 'ok') == 'ok' else {}

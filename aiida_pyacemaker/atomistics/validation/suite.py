@@ -1,14 +1,13 @@
 """All properties of all crystals with one potential: one batch of single points, then relaxations and simulations.
 
-Each property has a module of its name with a section `Parameters`. What follows from single points has `plan` (which
-ones) and `analyse` (what they say), so that other methods such as DFT go through the same code; what relaxes or
-simulates has `run`. A property that fails costs itself: its `status` is 'failed' and its `message` says why.
+What there is to look at, :func:`.property.load_properties` says. What follows from single points is planned, evaluated
+in one batch and analysed; what relaxes or simulates runs beside it. A property that fails fails alone: its `status` is
+'failed' and its `message` says why.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
@@ -19,6 +18,7 @@ from ase.calculators.calculator import Calculator
 from pydantic import ValidationError
 
 from ..core.configurations import labels, set_labels
+from ..core.errors import InputError
 from ..core.parameters import Count, Section, parameter
 from ..core.plain import plain
 from ..fitting.predictions import predict
@@ -26,84 +26,82 @@ from ..fitting.references import align_energies, least_squares
 from ..labelling.teachers import describe as explain
 from ..potential.potential import AcePotential
 from ..variants import NotApplicableError
-from .crystals import check_crystals, describe, equilibrate, unique_names, why_not
+from .crystals import check_crystals, describe, equilibrate, unique_names
 from .evaluator import Description, Evaluator, ProcessDiedError, Report
-from .parameters import PROPERTIES, Property
+from .parameters import SUITE, PropertyName
+from .property import Property, Result, load_properties
 from .references import quantities
 
-#: What needs no simulation program besides the potential.
-SUITE = tuple(name for name in PROPERTIES if name != 'melting')
-STATIC = ('eos', 'elasticity', 'phonons', 'pairs')
-#: The longest first, so that no process is idle at the end.
-RUNS = ('stability', 'vacancy', 'surfaces', 'stacking_fault')
 #: Threads that keep the processes busy: each waits for the results of one property of one crystal.
 THREADS = 16
 
 #: What is known of a structure that is given and stays so: where it is from, and whether it has to be stable.
-KEPT = ('family', 'must_be_stable')
+GIVEN_INFO = ('family', 'must_be_stable')
 
-Result = dict[str, Any]
+#: A result of the suite, or what it knows of one crystal: plain, its keys are the names of the properties among others.
+Content = dict[str, Any]
 
 
 class Suite(Section):
     """What is looked at, and with how many processes."""
 
-    properties: list[Property] = parameter('What of the crystals is looked at.', default=list(SUITE))
-    settings: dict[Property, dict[str, Any]] = parameter('Keys of single properties, by property.', default={})
+    properties: list[PropertyName] = parameter('What of the crystals is looked at.', default=list(SUITE))
+    settings: dict[PropertyName, dict[str, Any]] = parameter('Keys of single properties, by property.', default={})
     processes: Count = parameter('How many work side by side.', default=2, ge=1)
 
 
-def read_suite(given: dict[str, Any]) -> Suite:
+def read_suite(given: Content) -> Suite:
     """Return what is to be looked at.
 
-    :raises ValueError: naming the key that is wrong.
+    :raises InputError: naming the key that is wrong.
     """
     suite = read_section(Suite, given)
-    read_sections(suite.properties, suite.settings)
+    make_properties(suite.properties, suite.settings)
     return suite
 
 
-def read_section(kind: type[Section], given: dict[str, Any], where: str = '') -> Any:
-    """:raises ValueError: naming the key that is wrong."""
+def read_section(kind: type[Section], given: Content) -> Any:
+    """:raises InputError: naming the key that is wrong."""
     try:
         return kind.model_validate(given)
     except ValidationError as exception:
         error = exception.errors()[0]
+        inner = error.get('ctx', {}).get('error')
         key = '.'.join(map(str, error['loc']))
-        raise ValueError(f'`{where}{key}`: {error["msg"].removeprefix("Value error, ")}') from None
+        raise inner if isinstance(inner, InputError) else InputError(key, error['msg']) from None
 
 
 def run_suite(
     description: Description | Calculator,
     crystals: Sequence[Atoms],
-    parameters: Any = None,
+    parameters: Suite | None = None,
     processes: int = 1,
     report: Report = print,
-) -> Result:
+) -> Content:
     """Look at crystals with a potential.
 
     :param description: what :class:`Evaluator` takes.
-    :param parameters: with `properties`, and `settings` where there are any, as :class:`Suite` has; `melting` is left
-        to others.
+    :param parameters: what is looked at; what the suite cannot find, such as `melting`, is left to others.
     :param processes: how many work side by side.
     :param report: is told the progress.
-    :returns: `crystals`, a list with what :func:`describe` says, :data:`KEPT` where given, `equilibrium` and each
-        property; `pairs` (dimers of all elements; None if they are not asked for), `melting` (None), `errors`
-        (None), `seconds` (CPU time by property, and the wall time as `total`) and `potential` (see :func:`identify`).
+    :returns: `crystals`, a list with what :func:`describe` says, :data:`GIVEN_INFO` where given, `equilibrium` and each
+        property; what is found once and not of each crystal, such as `pairs` (dimers of all elements), None where that
+        is not asked for or found by others; `errors` (None), `seconds` (CPU time by property, and the wall time as
+        `total`) and `potential` (see :func:`identify`).
     :raises ValueError: if nothing can be looked at: no crystals, or other elements than those of the potential.
     """
     start = perf_counter()
     asked = parameters or Suite()
     with Evaluator(description, processes) as evaluator:
         check_crystals(crystals, evaluator.elements)
-        sections = read_sections(asked.properties, getattr(asked, 'settings', {}))
+        properties = make_properties(asked.properties, asked.settings)
         frames, found = settle_crystals(evaluator, crystals, report)
-        batch = evaluate_all(evaluator, frames, sections, report)
-        dimers = look_at_dimers(evaluator, frames, sections, report)
-        finish(evaluator, frames, sections, batch, found, report)
+        batch = evaluate_all(evaluator, frames, properties, report)
+        system = find_of_system(evaluator, frames, properties, report)
+        finish(evaluator, frames, properties, batch, found, report)
         seconds = {**evaluator.seconds, 'total': perf_counter() - start}
         report(f'done in {seconds["total"]:.0f} s on {processes} {"processes" if processes > 1 else "process"}')
-        content = {'crystals': found, 'pairs': dimers, 'melting': None, 'errors': None, 'seconds': seconds}
+        content = {'crystals': found, **system, 'errors': None, 'seconds': seconds}
         return plain({**content, 'potential': evaluator.metadata})
 
 
@@ -120,7 +118,7 @@ def measure(calculator: Calculator, atoms: Atoms, properties: Sequence[str] = ('
     return quantities(crystal)
 
 
-def crystals_of(content: Result) -> list[Atoms]:
+def crystals_of(content: Content) -> list[Atoms]:
     """Return the crystals of the results of :func:`run_suite`, relaxed where there was an equilibrium."""
     return [
         Atoms(
@@ -156,38 +154,36 @@ def predict_data(description: Description, frames: list[Atoms], processes: int =
     return frames, predictions
 
 
-def read_sections(properties: Sequence[str], settings: dict[str, dict[str, Any]]) -> dict[str, Section]:
-    """Return the parameters of each property of the suite that is asked for.
+def make_properties(names: Sequence[str], settings: Mapping[str, Content]) -> dict[str, Property]:
+    """Return the properties of the suite that are asked for, with their parameters.
 
-    :raises ValueError: naming the key that is wrong.
+    :raises InputError: naming the key that is wrong.
     """
-    return {
-        name: read_section(module_of(name).Parameters, settings.get(name, {}), f'settings.{name}.')
-        for name in SUITE
-        if name in properties
-    }
+    made = {}
+    for name, kind in load_properties().items():
+        if name in names and kind.in_suite:
+            try:
+                made[name] = kind(read_section(kind.Parameters, settings.get(name, {})))
+            except InputError as exception:
+                raise exception.under(f'settings.{name}') from None
+    return made
 
 
-def module_of(name: str) -> Any:
-    """Return the module of a property."""
-    return importlib.import_module(f'.{name}', __package__)
-
-
-def attempt(function: Callable[..., Result], *arguments: Any) -> Result:
+def attempt(function: Callable[..., Mapping[str, Any]], *arguments: Any) -> Result:
     """Return the result of a property with its `status` and `message`, whatever happens."""
     try:
         return {'status': 'ok', 'message': '', **function(*arguments)}
     except NotApplicableError as exception:
         return {'status': 'not_applicable', 'message': explain(exception)}
-    except ProcessDiedError:  # perhaps not by this one
+    except ProcessDiedError:  # another property that shares the processes may have killed it
         raise
-    except Exception as exception:  # a property that fails costs itself
+    except Exception as exception:  # a property that fails fails alone
         return {'status': 'failed', 'message': explain(exception)}
 
 
 def settle_crystals(
     evaluator: Evaluator, crystals: Sequence[Atoms], report: Report
-) -> tuple[list[Atoms | None], list[Result]]:
+) -> tuple[list[Atoms | None], list[Content]]:
     """Return the relaxed crystals, None where there is no equilibrium, and what is known of each.
 
     :raises ValueError: if the potential can evaluate none of them.
@@ -199,7 +195,7 @@ def settle_crystals(
         described, unique_names(described, crystals), crystals, settled, strict=True
     ):
         frame.info['name'] = name
-        result |= {key: given.info[key] for key in KEPT if key in given.info}
+        result |= {key: given.info[key] for key in GIVEN_INFO if key in given.info}
         result |= {'name': name, 'equilibrium': equilibrium}
         frames.append(frame if equilibrium['status'] == 'ok' else None)
         report(f'{name}: {summary_of(equilibrium)}')
@@ -208,7 +204,7 @@ def settle_crystals(
     return frames, described
 
 
-def summary_of(equilibrium: Result) -> str:
+def summary_of(equilibrium: Content) -> str:
     """Return the equilibrium of a crystal in a few words."""
     if equilibrium['status'] != 'ok':
         return equilibrium['message']
@@ -217,39 +213,40 @@ def summary_of(equilibrium: Result) -> str:
     return f'{sizes}{equilibrium["energy"]:.4f} eV/atom'
 
 
-def reason_against(name: str, frame: Atoms | None) -> Result | None:
+def reason_against(kind: Property, frame: Atoms | None) -> Result | None:
     """Return the result of a property that cannot be looked at, None if it can be."""
     if frame is None:
         return {'status': 'failed', 'message': 'not looked at, for there is no equilibrium'}
-    reason = why_not(name, frame)
+    reason = kind.why_not(frame)
     return {'status': 'not_applicable', 'message': reason} if reason else None
 
 
 def evaluate_all(
-    evaluator: Evaluator, frames: Sequence[Atoms | None], sections: dict[str, Section], report: Report
+    evaluator: Evaluator, frames: Sequence[Atoms | None], properties: dict[str, Property], report: Report
 ) -> dict[tuple[int, str], list[Atoms] | Result]:
     """Return the labelled single points by crystal and property, or the result that stands in their place."""
-    keys = [(index, name) for index in range(len(frames)) for name in STATIC if name in sections]
-    batch: dict[tuple[int, str], Any] = {key: reason_against(key[1], frames[key[0]]) for key in keys}
+    static = [name for name, kind in properties.items() if kind.has_single_points()]
+    keys = [(index, name) for index in range(len(frames)) for name in static]
+    batch: dict[tuple[int, str], Any] = {key: reason_against(properties[key[1]], frames[key[0]]) for key in keys}
     open_keys = [key for key in keys if batch[key] is None]
     with evaluator.purpose('planning'):
-        planned = evaluator.map(plan, [(name, frames[index], sections[name]) for index, name in open_keys])
+        planned = evaluator.map(plan, [(properties[name], frames[index]) for index, name in open_keys])
     batch |= dict(zip(open_keys, planned, strict=True))
     groups = {key: value for key, value in batch.items() if isinstance(value, list)}
-    counts = {name: sum(len(group) for (_, own), group in groups.items() if own == name) for name in STATIC}
+    counts = {name: sum(len(group) for (_, own), group in groups.items() if own == name) for name in static}
     listed = ', '.join(f'{name} {number}' for name, number in counts.items() if number)
     if listed:
         report(f'{sum(counts.values())} single points ({listed})')
     return batch | evaluate_groups(evaluator, groups, report)
 
 
-def plan(_: Calculator, name: str, crystal: Atoms, section: Section) -> list[Atoms] | Result:
+def plan(_: Calculator, kind: Property, crystal: Atoms) -> list[Atoms] | Result:
     """Return the single points that a property needs, or the result in their place."""
-    planned = attempt(lambda: {'frames': module_of(name).plan(crystal, section)})
+    planned = attempt(lambda: {'frames': kind.plan(crystal)})
     if planned['status'] != 'ok':
         return planned
     for frame in planned['frames']:
-        frame.info['property'] = name
+        frame.info['property'] = kind.name
     return planned['frames']
 
 
@@ -276,38 +273,42 @@ def whole(labelled: list[Atoms | str]) -> list[Atoms] | Result:
     return {'status': 'failed', 'message': f'{count}: {problems[0]}'}
 
 
-def look_at_dimers(
-    evaluator: Evaluator, frames: Sequence[Atoms | None], sections: dict[str, Section], report: Report
-) -> Result | None:
-    """Return what two atoms alone do, of every pair of elements; None if that is not asked for."""
+def find_of_system(
+    evaluator: Evaluator, frames: Sequence[Atoms | None], properties: dict[str, Property], report: Report
+) -> dict[str, Result | None]:
+    """Return what is found once and not of each crystal, by property; None if it is not asked for or not found here."""
+    names = [name for name, kind in load_properties().items() if kind.system_title]
     crystals = [frame for frame in frames if frame is not None]
-    if 'pairs' not in sections:
-        return None
-    if not crystals:
-        return reason_against('pairs', None)
     elements = evaluator.elements or sorted({symbol for frame in crystals for symbol in frame.symbols})
-    pairs, section = module_of('pairs'), sections['pairs']
 
-    def look() -> Result:
-        planned = pairs.plan_dimers(crystals, elements, section)
+    def find(kind: Property) -> Mapping[str, Any]:
+        planned = kind.plan_system(crystals, elements)
         for frame in planned:
-            frame.info['property'] = 'pairs'
-        labelled = evaluate_groups(evaluator, {'dimers': planned}, report)['dimers']
-        return labelled if isinstance(labelled, dict) else pairs.analyse_dimers(labelled, section)
+            frame.info['property'] = kind.name
+        labelled = evaluate_groups(evaluator, {'system': planned}, report)['system']
+        return labelled if isinstance(labelled, dict) else kind.analyse_system(labelled)
 
-    return attempt(look)
+    return {
+        name: (attempt(find, properties[name]) if crystals else reason_against(properties[name], None))
+        if name in properties
+        else None
+        for name in names
+    }
 
 
 def finish(
     evaluator: Evaluator,
     frames: Sequence[Atoms | None],
-    sections: dict[str, Section],
+    properties: dict[str, Property],
     batch: dict[tuple[int, str], list[Atoms] | Result],
-    found: list[Result],
+    found: list[Content],
     report: Report,
 ) -> None:
     """Relax, simulate and analyse all crystals side by side, and put the results where they belong."""
-    jobs = [(index, name) for name in (*RUNS, *STATIC) if name in sections for index in range(len(frames))]
+    # the longest first, so that no process is idle at the end: simulations, then relaxations
+    running = [name for name, kind in reversed(properties.items()) if not kind.has_single_points()]
+    static = [name for name, kind in properties.items() if kind.has_single_points()]
+    jobs = [(index, name) for name in (*running, *static) for index in range(len(frames))]
     again: list[tuple[int, str]] = []
 
     def work(job: tuple[int, str]) -> None:
@@ -315,7 +316,7 @@ def finish(
         began = perf_counter()
         try:
             with evaluator.purpose(name):
-                result = look_at(evaluator, name, frames[index], sections[name], batch.get(job))
+                result = find_one(evaluator, properties[name], frames[index], batch.get(job))
         except ProcessDiedError as exception:
             # all who share the processes are told so: one after the other they are found guilty or not
             if job not in again:
@@ -334,18 +335,17 @@ def finish(
         work(job)
 
 
-def look_at(
-    evaluator: Evaluator, name: str, frame: Atoms | None, section: Section, labelled: list[Atoms] | Result | None
+def find_one(
+    evaluator: Evaluator, kind: Property, frame: Atoms | None, labelled: list[Atoms] | Result | None
 ) -> Result:
     """Return one property of one crystal."""
     if isinstance(labelled, dict):
         return labelled
     if labelled is not None:
-        return attempt(lambda: evaluator.map(analyse, [(name, frame, labelled, section)])[0])
-    against = reason_against(name, frame)
-    return against or attempt(lambda: module_of(name).run(frame, evaluator, section))
+        return evaluator.map(analyse, [(kind, frame, labelled)])[0]
+    return reason_against(kind, frame) or attempt(kind.run, evaluator, frame)
 
 
-def analyse(_: Calculator, name: str, crystal: Atoms, labelled: list[Atoms], section: Section) -> Result:
+def analyse(_: Calculator, kind: Property, crystal: Atoms, labelled: list[Atoms]) -> Result:
     """Return what the single points say of a property; in a process of the evaluator, for it may take seconds."""
-    return attempt(module_of(name).analyse, crystal, labelled, section)
+    return attempt(kind.analyse, crystal, labelled)

@@ -30,8 +30,8 @@ def judge(
     :returns: ``results``, the verdict; ``content``, all that was found; ``references``, what it was compared with.
     """
     from aiida_pyacemaker.atomistics.validation.gate import judge as find_verdict
+    from aiida_pyacemaker.atomistics.validation.properties.phonons.cures import find_confirmed
     from aiida_pyacemaker.atomistics.validation.references import find_experiment
-    from aiida_pyacemaker.atomistics.validation.requests import find_confirmed
 
     content = {'crystals': [], **(suite.get_dict() if suite is not None else {})}
     frames = crystals.get_frames() if crystals is not None else []

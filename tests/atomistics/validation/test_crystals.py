@@ -13,9 +13,9 @@ from aiida_pyacemaker.atomistics.validation.crystals import (
     describe,
     equilibrate,
     unique_names,
-    why_not,
 )
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
+from aiida_pyacemaker.atomistics.validation.property import load_properties
 
 EMT = {'calculator': 'emt'}
 
@@ -60,6 +60,10 @@ def test_symmetry_is_made_exact():
     rough.positions[1] += 0.003
     relaxed, _ = equilibrate(Evaluator(EMT), [rough])[0]
     assert np.abs(labels(relaxed)['forces']).max() < 1e-8
+
+
+def why_not(name, crystal):
+    return load_properties()[name]().why_not(crystal)
 
 
 def test_layer_and_molecule():

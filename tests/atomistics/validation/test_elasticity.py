@@ -11,9 +11,14 @@ from ase.spacegroup import crystal
 from benchmarks.bench_elasticity import CLASSES, build, relaxed_stress, settle, shipped
 
 from aiida_pyacemaker.atomistics.core.configurations import set_labels
-from aiida_pyacemaker.atomistics.validation.elasticity import analyse, find_symmetry, plan, standard_cell
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, evaluate, make_calculator
-from aiida_pyacemaker.atomistics.validation.stiffness import KELVIN, rotate, symmetrise
+from aiida_pyacemaker.atomistics.validation.properties.elasticity.compute import (
+    analyse,
+    find_symmetry,
+    plan,
+    standard_cell,
+)
+from aiida_pyacemaker.atomistics.validation.properties.elasticity.stiffness import KELVIN, rotate, symmetrise
 
 from .test_stiffness import point_group
 

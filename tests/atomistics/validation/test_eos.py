@@ -10,9 +10,10 @@ from ase.calculators.emt import EMT
 from benchmarks.bench_elasticity import settle, shipped, with_fault
 
 from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
-from aiida_pyacemaker.atomistics.validation import elasticity
-from aiida_pyacemaker.atomistics.validation.eos import Eos, analyse, plan
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, evaluate, make_calculator
+from aiida_pyacemaker.atomistics.validation.properties.elasticity import compute as elasticity
+from aiida_pyacemaker.atomistics.validation.properties.eos import Eos
+from aiida_pyacemaker.atomistics.validation.properties.eos.compute import analyse, plan
 
 COPPER = 11.565
 

@@ -11,7 +11,7 @@ from pymatgen.core import Element
 from aiida_pyacemaker.atomistics.validation.references import (
     compare,
     find_experiment,
-    label,
+    find_quantity,
     quantities,
     read_experiment,
     voigt_bulk,
@@ -61,7 +61,7 @@ def test_constants_are_stable():
             [[c['C11'], c['C12'], c['C13']], [c['C12'], c['C11'], c['C13']], [c['C13'], c['C13'], c['C33']]]
         )
         assert np.linalg.eigvalsh(upper).min() > 0 and c['C44'] > 0, crystal
-        assert all(label(name)[1] for name in values) and all(source for _, source in values.values())
+        assert all(find_quantity(name).unit for name in values) and all(source for _, source in values.values())
 
 
 @pytest.mark.parametrize(

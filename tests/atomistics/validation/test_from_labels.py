@@ -7,9 +7,10 @@ import pytest
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
-from aiida_pyacemaker.atomistics.validation import elasticity, eos
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
 from aiida_pyacemaker.atomistics.validation.from_labels import analyse, plan
+from aiida_pyacemaker.atomistics.validation.properties.elasticity import compute as elasticity
+from aiida_pyacemaker.atomistics.validation.properties.eos import compute as eos
 
 
 @pytest.fixture(scope='module')

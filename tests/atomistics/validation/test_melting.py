@@ -10,7 +10,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111
 
-from aiida_pyacemaker.atomistics.validation.melting import (
+from aiida_pyacemaker.atomistics.validation.properties.melting.script import Run, build_box, read_run
+from aiida_pyacemaker.atomistics.validation.properties.melting.search import (
     HOTTER,
     LEAST_SAMPLES,
     Search,
@@ -18,7 +19,7 @@ from aiida_pyacemaker.atomistics.validation.melting import (
     run_melting,
     standard_error,
 )
-from aiida_pyacemaker.atomistics.validation.melting_script import NotApplicableError, Run, build_box, read_run
+from aiida_pyacemaker.atomistics.variants import NotApplicableError
 
 COPPER = bulk('Cu', a=3.615)
 MONOCLINIC = Atoms('Si2', cell=[3.0, 4.0, 5.0, 90, 105, 90], scaled_positions=[[0, 0, 0], [0.1, 0, 0.4]], pbc=True)
@@ -83,9 +84,9 @@ def test_not_applicable(crystal, message, tmp_path):
 @pytest.mark.parametrize(
     ('parameters', 'message'),
     (
-        ({'atoms': 5}, '`melting.atoms`: Input should be greater than or equal to 100'),
-        ({'methode': 'z'}, '`melting.methode`: Extra inputs'),
-        ({'method': 'z'}, "`melting.method`: Input should be 'coexistence' or 'z_method'"),
+        ({'atoms': 5}, 'melting.atoms: Input should be greater than or equal to 100'),
+        ({'methode': 'z'}, 'melting.methode: Extra inputs'),
+        ({'method': 'z'}, "melting.method: Input should be 'coexistence' or 'z_method'"),
     ),
 )
 def test_bad_parameters(parameters, message):

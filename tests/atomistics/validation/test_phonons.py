@@ -13,7 +13,8 @@ from ase.phonons import Phonons
 
 from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
-from aiida_pyacemaker.atomistics.validation.phonons import Parameters, analyse, plan
+from aiida_pyacemaker.atomistics.validation.properties.phonons import PhononParameters as Parameters
+from aiida_pyacemaker.atomistics.validation.properties.phonons.compute import analyse, plan
 from aiida_pyacemaker.atomistics.validation.requests import make_structures
 
 SMALL = Parameters(max_atoms=35, mesh=30.0)

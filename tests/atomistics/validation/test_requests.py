@@ -10,7 +10,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.neighborlist import neighbor_list
 
 from aiida_pyacemaker.atomistics.checks.overlap import covalent_distance
-from aiida_pyacemaker.atomistics.validation.requests import AMPLITUDES, STRAINS, find_confirmed, make_structures
+from aiida_pyacemaker.atomistics.validation.properties.elasticity.cures import STRAINS
+from aiida_pyacemaker.atomistics.validation.properties.phonons.cures import AMPLITUDES, find_confirmed
+from aiida_pyacemaker.atomistics.validation.requests import make_structures
 
 CRYSTALS = [bulk('Al', cubic=True), bulk('NiAl', 'cesiumchloride', a=2.9)]
 

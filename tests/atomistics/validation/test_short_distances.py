@@ -14,8 +14,8 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.neighborlist import neighbor_list
 
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
-from aiida_pyacemaker.atomistics.validation.pairs import (
-    Pairs,
+from aiida_pyacemaker.atomistics.validation.properties.pairs import Pairs
+from aiida_pyacemaker.atomistics.validation.properties.pairs.compute import (
     analyse,
     analyse_dimers,
     find_hole,

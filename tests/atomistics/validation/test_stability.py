@@ -13,7 +13,8 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.morse import MorsePotential
 
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
-from aiida_pyacemaker.atomistics.validation.stability import Parameters, run, simulate
+from aiida_pyacemaker.atomistics.validation.properties.stability import StabilityParameters as Parameters
+from aiida_pyacemaker.atomistics.validation.properties.stability.compute import run, simulate
 
 SHORT = Parameters(temperatures=[300.0], hot=1500.0, atoms=16, steps=200)
 

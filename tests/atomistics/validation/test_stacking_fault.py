@@ -9,7 +9,8 @@ from ase.calculators.emt import EMT
 from ase.neighborlist import neighbor_list
 
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
-from aiida_pyacemaker.atomistics.validation.stacking_fault import StackingFault, plan, run
+from aiida_pyacemaker.atomistics.validation.properties.stacking_fault import StackingFault
+from aiida_pyacemaker.atomistics.validation.properties.stacking_fault.compute import plan, run
 from aiida_pyacemaker.atomistics.variants import NotApplicableError
 
 from .shipped import shipped

@@ -8,7 +8,7 @@ import spglib
 from ase.build import bulk
 from scipy.spatial.transform import Rotation
 
-from aiida_pyacemaker.atomistics.validation.stiffness import (
+from aiida_pyacemaker.atomistics.validation.properties.elasticity.stiffness import (
     INDEPENDENT,
     KELVIN,
     LAUE,

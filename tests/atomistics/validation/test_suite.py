@@ -20,9 +20,9 @@ from aiida_pyacemaker.atomistics.validation.suite import (
     crystals_of,
     evaluate_groups,
     finish,
+    make_properties,
     measure,
     predict_data,
-    read_sections,
     read_suite,
     run_suite,
 )
@@ -107,10 +107,10 @@ def test_nothing_to_look_at(al_potential_directory):
 @pytest.mark.parametrize(
     'given, message',
     [
-        ({'properties': ['colour']}, '`properties.0`'),
-        ({'settings': {'phonons': {'max_atoms': 0}}}, '`settings.phonons.max_atoms`'),
-        ({'settings': {'phonons': {'atoms': 8}}}, '`settings.phonons.atoms`'),
-        ({'processes': 0}, '`processes`'),
+        ({'properties': ['colour']}, 'properties.0'),
+        ({'settings': {'phonons': {'max_atoms': 0}}}, 'settings.phonons.max_atoms'),
+        ({'settings': {'phonons': {'atoms': 8}}}, 'settings.phonons.atoms'),
+        ({'processes': 0}, 'processes'),
     ],
 )
 def test_bad_parameters_name_the_key(given, message):
@@ -149,7 +149,7 @@ def test_who_was_only_nearby_is_asked_again():
     with Once(SECTION, 2) as evaluator:
         for evaluator.deaths, status in ((1, 'ok'), (2, 'failed')):
             found = [{'name': 'Al fcc'}]
-            finish(evaluator, [crystal], read_sections(['vacancy'], {}), {}, found, quiet)
+            finish(evaluator, [crystal], make_properties(['vacancy'], {}), {}, found, quiet)
             assert found[0]['vacancy']['status'] == status
 
 

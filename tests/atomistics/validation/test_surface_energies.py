@@ -10,9 +10,10 @@ from ase.calculators.emt import EMT
 
 from aiida_pyacemaker.atomistics.crystals.elements import ground_state
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
-from aiida_pyacemaker.atomistics.validation.surfaces import Surfaces, plan, run
-from aiida_pyacemaker.atomistics.validation.vacancy import Vacancy
-from aiida_pyacemaker.atomistics.validation.vacancy import plan as plan_vacancies
+from aiida_pyacemaker.atomistics.validation.properties.surfaces import Surfaces
+from aiida_pyacemaker.atomistics.validation.properties.surfaces.compute import plan, run
+from aiida_pyacemaker.atomistics.validation.properties.vacancy import Vacancy
+from aiida_pyacemaker.atomistics.validation.properties.vacancy.compute import plan as plan_vacancies
 from aiida_pyacemaker.atomistics.variants import NotApplicableError
 
 from .shipped import shipped

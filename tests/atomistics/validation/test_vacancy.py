@@ -11,7 +11,8 @@ from ase.optimize import BFGS
 
 from aiida_pyacemaker.atomistics.core.configurations import set_labels
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
-from aiida_pyacemaker.atomistics.validation.vacancy import Vacancy, analyse, plan, run
+from aiida_pyacemaker.atomistics.validation.properties.vacancy import Vacancy
+from aiida_pyacemaker.atomistics.validation.properties.vacancy.compute import analyse, plan, run
 from aiida_pyacemaker.atomistics.variants import NotApplicableError
 
 from .shipped import shipped

@@ -13,9 +13,12 @@ from plotly.graph_objects import Figure
 
 from aiida_pyacemaker.atomistics.core.configurations import set_labels
 from aiida_pyacemaker.atomistics.metrics.errors import error_arrays, error_metrics
-from aiida_pyacemaker.atomistics.validation import figures
+from aiida_pyacemaker.atomistics.validation.properties.eos import figures as figures_of_eos
+from aiida_pyacemaker.atomistics.validation.properties.pairs import figures as figures_of_pairs
+from aiida_pyacemaker.atomistics.validation.properties.phonons import figures as figures_of_phonons
 from aiida_pyacemaker.atomistics.validation.references import find_experiment
-from aiida_pyacemaker.atomistics.validation.report import CITATIONS, measure, number, percent, write_report
+from aiida_pyacemaker.atomistics.validation.rendering import measure, number, percent
+from aiida_pyacemaker.atomistics.validation.report import write_report
 from aiida_pyacemaker.atomistics.validation.suite import Suite, run_suite
 
 HOSTILE = '</script><script>alert(1)</script>'
@@ -164,7 +167,7 @@ def test_figures(page):
 
 def test_ticks_of_the_path():
     """Stretches that meet share a tick; where the path jumps it has two names."""
-    axis = figures.phonons(PHONONS)['layout']['xaxis']
+    axis = figures_of_phonons.phonons(PHONONS)['layout']['xaxis']
     assert axis['ticktext'] == ['Γ', 'X', 'U|K', 'Γ']
     assert axis['tickvals'] == pytest.approx([0, 1, 1.2, 2.0])
 
@@ -172,7 +175,7 @@ def test_ticks_of_the_path():
 def test_birch_murnaghan():
     """The pressure is the slope of the energy, the bulk modulus that of the pressure, the slope of that B0'."""
     volumes = np.linspace(12, 20, 4001)
-    energies, pressures = figures.birch_murnaghan({'v0': 16.0, 'b0': 100.0, 'b0_prime': 5.0}, volumes)
+    energies, pressures = figures_of_eos.birch_murnaghan({'v0': 16.0, 'b0': 100.0, 'b0_prime': 5.0}, volumes)
     slope = np.gradient(energies, volumes) / units.GPa
     np.testing.assert_allclose(-slope[1:-1], pressures[1:-1], atol=1e-3)
     modulus = -volumes * np.gradient(pressures, volumes)
@@ -186,12 +189,12 @@ def test_a_hole_is_seen():
     for depth, bottom in ((0.2, 0.8), (500.0, -499.0)):
         pair = {'distances': distances, 'energies': [900.0, bottom, 1.0, 0.9, 0.0], 'hole': {'distance': 1.7}}
         pair['hole']['depth'] = depth
-        drawn = figures.pairs({'Cu-Cu': pair})
+        drawn = figures_of_pairs.pairs({'Cu-Cu': pair})
         assert (drawn['data'][1]['x'], drawn['data'][1]['y']) == ([1.7], [1.0])
         low, high = drawn['layout']['yaxis']['range']
         assert low < 0 and 1.0 < high and high - low < 25
     squeezed = {'scales': [0.5, 0.6, 0.8, 1.0], 'energies': [99.0, 1.0, 5.0, 0.0], 'hole': {'scale': 0.8, 'depth': 4.0}}
-    drawn = figures.compression(squeezed)
+    drawn = figures_of_pairs.compression(squeezed)
     assert drawn['data'][1]['y'] == [5.0] and drawn['layout']['yaxis']['range'][1] < 10
 
 
@@ -226,4 +229,3 @@ def test_measure():
     assert measure(0.0031, 'eV/atom') == '3.1 meV/atom' and measure(2.5, 'eV/atom') == '2.5 eV/atom'
     assert measure(None, 'GPa') == '–' and measure(1.5, '') == '1.5'
     assert percent(-0.0123) == '−1.2\u00a0%' and percent(-1e-5) == '+0.0\u00a0%' and percent(None) == ''
-    assert len({key for key, _ in CITATIONS}) == len(CITATIONS)

@@ -13,14 +13,12 @@ aluminium (EAM) slabs of 8 to 30 Å give the same within 0.1 %.
 from __future__ import annotations
 
 from math import ceil
-from typing import Any
 
 import numpy as np
 from ase import Atoms, units
 
-from ..core.configurations import labels
-from ..core.parameters import Count, Positive, Section, parameter
-from ..crystals.slabs import (
+from ....core.configurations import labels
+from ....crystals.slabs import (
     Crystal,
     Miller,
     Stack,
@@ -33,9 +31,10 @@ from ..crystals.slabs import (
     terminations,
     with_vacuum,
 )
-from ..variants import NotApplicableError
-from .defects import FORCE, STEPS, energies, outcome, require_crystal
-from .evaluator import Evaluator
+from ....variants import NotApplicableError
+from ...defects import FORCE, STEPS, energies, outcome, require_crystal
+from ...evaluator import Evaluator
+from . import Surfaces, SurfacesResult
 
 #: J/m² of 1 eV/Å².
 JOULE = 1e20 / units.J
@@ -43,18 +42,6 @@ JOULE = 1e20 / units.J
 CUBIC = 195
 #: Planes of the slabs by which surfaces are ranked.
 FEW = 4
-
-
-class Surfaces(Section):
-    """Which surfaces are computed, and how."""
-
-    number: Count = parameter('How many low-index planes, those that break few bonds first.', default=3, ge=1)
-    thickness: Positive = parameter('Least thickness of a slab.', unit='Å', default=12.0)
-    vacuum: Positive = parameter('Vacuum between slabs.', unit='Å', default=12.0)
-    max_atoms: Count = parameter('Surfaces whose slabs have more atoms are left out.', default=150, ge=1)
-
-
-Parameters = Surfaces
 
 
 def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
@@ -96,7 +83,7 @@ def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
     return slabs
 
 
-def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Surfaces) -> dict[str, Any]:
+def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Surfaces) -> SurfacesResult:
     """Return `surfaces`: miller (list), energy and unrelaxed (J/m²), n_atoms, termination, thickness (Å).
 
     :param crystal: labelled.
@@ -124,7 +111,7 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Surfaces) -> dict[
     return outcome({'surfaces': surfaces}, message)
 
 
-def run(crystal: Atoms, evaluator: Evaluator, parameters: Surfaces) -> dict[str, Any]:
+def run(crystal: Atoms, evaluator: Evaluator, parameters: Surfaces) -> SurfacesResult:
     """Relax and analyse: see :func:`plan` and :func:`analyse`."""
     return analyse(crystal, evaluator.relax(plan(crystal, parameters), force=FORCE, steps=STEPS), parameters)
 

@@ -35,18 +35,23 @@ from phonopy import Phonopy
 from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 from phonopy.structure.atoms import PhonopyAtoms
 
-from ..checks.supercell import perpendicular_widths
-from ..checks.vacuum import vacuum_axes
-from ..core.configurations import labels
-from ..core.parameters import Count, Positive, Section, parameter
+from ....checks.supercell import perpendicular_widths
+from ....checks.vacuum import vacuum_axes
+from ....core.configurations import labels
+from . import Mode, Path, PhononParameters, PhononResult
 
 #: Å; positions of a relaxed crystal obey its symmetry to this.
 SYMPREC = 1e-3
-#: Relative error of the force constants that is taken for granted, and the largest that is excused.
-LEAST_ERROR, LARGEST_ERROR = 1e-4, 25e-4
-#: Unstable modes are handed back in cells of at most so many primitive cells (two, if these would be more than so many
-#: atoms, which are to be labelled); more are tried where none shows it.
-PERIODS, MOST_ATOMS, MORE_PERIODS = 4, 100, 8
+#: Relative error of the force constants that is taken for granted.
+LEAST_ERROR = 1e-4
+#: The largest that is excused.
+LARGEST_ERROR = 25e-4
+#: Unstable modes are handed back in cells of at most so many primitive cells.
+PERIODS = 4
+#: Two primitive cells are allowed even if they have more atoms than this, which are to be labelled.
+MOST_ATOMS = 100
+#: So many primitive cells are tried where fewer do not show the mode.
+MORE_PERIODS = 8
 #: How many unstable modes are handed back.
 MOST_MODES = 4
 #: K
@@ -62,21 +67,6 @@ SYMMETRISATIONS = 2
 GREEK = {'GAMMA': 'Γ', 'SIGMA': 'Σ', 'DELTA': 'Δ', 'LAMBDA': 'Λ', 'G': 'Γ'}
 
 
-class PhononParameters(Section):
-    """How phonons are computed."""
-
-    width: Positive = parameter(
-        'How far an atom should be from its image: twice the range of the forces.', unit='Å', default=20.0
-    )
-    max_atoms: Count = parameter('Atoms of the supercell at most.', default=350, ge=1)
-    displacement: Positive = parameter('How far an atom is displaced.', unit='Å', default=0.01)
-    mesh: Positive = parameter('Length whose ratio to a lattice vector is the number of wave vectors.', default=60.0)
-    path_points: Count = parameter('Wave vectors on the longest segment of the path.', default=51, ge=2)
-
-
-Parameters = PhononParameters
-
-
 def plan(crystal: Atoms, parameters: PhononParameters) -> list[Atoms]:
     """Return the displaced supercells, whose forces are needed.
 
@@ -90,7 +80,7 @@ def plan(crystal: Atoms, parameters: PhononParameters) -> list[Atoms]:
     return frames
 
 
-def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters) -> dict[str, Any]:
+def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters) -> PhononResult:
     """Return what follows from the forces of the displaced supercells.
 
     :param labelled: those of :func:`plan`, in their order.
@@ -211,7 +201,7 @@ def _border(phonon: Phonopy) -> float:
     return float(sizes[distances > BORDER * nearest / 2].max(initial=0.0) / sizes.max())
 
 
-def _bands(phonon: Phonopy, parameters: PhononParameters) -> list[dict[str, Any]]:
+def _bands(phonon: Phonopy, parameters: PhononParameters) -> list[Path]:
     """The frequencies along the path through the zone: per segment `labels`, `distances`, `q`, `frequencies`."""
     points, segments = _path(phonon)
     reciprocal = np.linalg.inv(phonon.primitive.cell).T
@@ -286,7 +276,7 @@ def _thermal(phonon: Phonopy, tolerance: float) -> dict[str, list[float]]:
     }
 
 
-def _unstable_modes(phonon: Phonopy, worst: np.ndarray, tolerance: float) -> list[dict[str, Any]]:
+def _unstable_modes(phonon: Phonopy, worst: np.ndarray, tolerance: float) -> list[Mode]:
     """The worst imaginary modes that fit into small cells, as :func:`analyse` describes them.
 
     :param worst: wave vector of the lowest frequency, for the case that no small cell shows any.
@@ -330,7 +320,7 @@ def _lowest(phonon: Phonopy, q: np.ndarray) -> list[tuple[float, np.ndarray, np.
     return sorted(modes, key=lambda mode: mode[0])
 
 
-def _mode(phonon: Phonopy, frequency: float, q: np.ndarray, vector: np.ndarray) -> dict[str, Any]:
+def _mode(phonon: Phonopy, frequency: float, q: np.ndarray, vector: np.ndarray) -> Mode:
     """The smallest cell that holds a mode, and the mode in it.
 
     An atom at `r` moves by the real part of its eigenvector times exp(2πi q r), over the square root of its mass.

@@ -11,18 +11,16 @@ whether or not the two meet in a crystal).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from ase import Atoms, units
 from scipy.interpolate import CubicHermiteSpline
 
-from ..checks.overlap import covalent_distance, element_pairs, shortest_distances
-from ..core.configurations import labels
-from ..core.parameters import Count, Positive, Section, parameter
-from ..variants.squeeze import nearest_pairs
-from ..variants.supercell import supercell
-from .defects import outcome
+from ....checks.overlap import covalent_distance, element_pairs, shortest_distances
+from ....core.configurations import labels
+from ....variants.squeeze import nearest_pairs
+from ....variants.supercell import supercell
+from ...defects import outcome
+from . import Compression, Pair, Pairs, PairsResult
 
 #: eV by which an energy must fall for a hole: more than the noise of an engine, far less than a thermal energy.
 NOTICEABLE = 0.005
@@ -34,18 +32,6 @@ BONDED = 1.3
 WINDOW = (0.75, 1.25)
 #: Å; atoms this far apart do not feel each other.
 APART = 15.0
-
-
-class Pairs(Section):
-    """How close atoms are brought."""
-
-    closest: Positive = parameter('Shortest distance, as a part of the bond length.', default=0.5, lt=1.0)
-    farthest: Positive = parameter('Largest distance of dimers, as a part of the bond length.', default=1.6, gt=1.25)
-    step: Positive = parameter('Steps in between, as a part of the bond length.', default=0.05, lt=0.2)
-    atoms: Count = parameter('The crystal is repeated until it has so many atoms.', default=32, ge=2)
-
-
-Parameters = Pairs
 
 
 def plan(crystal: Atoms, parameters: Pairs) -> list[Atoms]:
@@ -74,7 +60,7 @@ def plan(crystal: Atoms, parameters: Pairs) -> list[Atoms]:
     return frames
 
 
-def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Pairs) -> dict[str, Any]:
+def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Pairs) -> PairsResult:
     """Return `pairs`, see :func:`pair_curve`, relative to the crystal; and `compression`.
 
     `compression`: scales (of all lengths), volumes (Å³/atom), energies (eV/atom, relative to the crystal), pressures
@@ -120,7 +106,7 @@ def plan_dimers(crystals: list[Atoms], elements: list[str], parameters: Pairs) -
     return frames
 
 
-def analyse_dimers(labelled: list[Atoms], parameters: Pairs) -> dict[str, Any]:
+def analyse_dimers(labelled: list[Atoms], parameters: Pairs) -> PairsResult:
     """Return `pairs`, see :func:`pair_curve`, relative to the two atoms far apart.
 
     :param labelled: the frames of :func:`plan_dimers`.
@@ -136,7 +122,7 @@ def analyse_dimers(labelled: list[Atoms], parameters: Pairs) -> dict[str, Any]:
     return outcome({'pairs': pairs})
 
 
-def pair_curve(frames: list[Atoms], reference: float, start: float | None) -> dict[str, Any]:
+def pair_curve(frames: list[Atoms], reference: float, start: float | None) -> Pair:
     """Return what a pair of atoms does as it is pushed together.
 
     :param frames: labelled, of one pair.
@@ -218,7 +204,7 @@ def _minimum(points: np.ndarray, energies: np.ndarray, bond: float) -> float:
     return float(points[lowest])
 
 
-def _compression(frames: list[Atoms]) -> dict[str, Any]:
+def _compression(frames: list[Atoms]) -> Compression:
     frames = sorted(frames, key=lambda frame: frame.info['scale'])
     scales = np.array([frame.info['scale'] for frame in frames])
     volumes = np.array([frame.get_volume() / len(frame) for frame in frames])

@@ -13,17 +13,15 @@ barrier within 0.2 %.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from ase import Atoms, units
 from ase.constraints import FixCartesian
 
-from ..core.parameters import Count, Positive, Section, parameter
-from ..crystals.slabs import Crystal, as_crystal, make_slab, stack_planes, terminations, with_vacuum
-from ..variants import NotApplicableError
-from .defects import STEPS, energies, outcome, require_crystal
-from .evaluator import Evaluator
+from ....crystals.slabs import Crystal, as_crystal, make_slab, stack_planes, terminations, with_vacuum
+from ....variants import NotApplicableError
+from ...defects import STEPS, energies, outcome, require_crystal
+from ...evaluator import Evaluator
+from . import StackingFault, StackingFaultResult
 
 #: mJ/m² of 1 eV/Å².
 MILLIJOULE = 1e23 / units.J
@@ -31,21 +29,13 @@ MILLIJOULE = 1e23 / units.J
 FORCE = 1e-3
 #: Parts of the way at which the slab is relaxed: the start, where the highest point may be, the end.
 PATH = (0.0, 0.4, 0.5, 0.6, 0.7, 1.0)
-#: Space group -> kind and close-packed plane, of crystals with so many atoms in the primitive cell.
-FCC, HCP = 225, 194
+#: Space groups of the close-packed crystals.
+FCC = 225
+HCP = 194
+#: Space group -> atoms in the primitive cell, kind of the fault, close-packed plane and its name.
 KINDS = {FCC: (1, 'fcc intrinsic', (1, 1, 1), '(111)'), HCP: (2, 'hcp I2', (0, 0, 1), '(0001)')}
 #: c/a of crystals whose basal plane is close-packed enough: Be 1.57 to Cd 1.89; graphite and the like are not.
 RATIOS = (1.4, 2.0)
-
-
-class StackingFault(Section):
-    """How stacking faults are computed."""
-
-    layers: Count = parameter('Close-packed planes of the slab; the fault is in its middle.', default=12, ge=4)
-    vacuum: Positive = parameter('Vacuum between slabs.', unit='Å', default=12.0)
-
-
-Parameters = StackingFault
 
 
 def plan(crystal: Atoms, parameters: StackingFault) -> list[Atoms]:
@@ -75,7 +65,7 @@ def plan(crystal: Atoms, parameters: StackingFault) -> list[Atoms]:
     return frames
 
 
-def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: StackingFault) -> dict[str, Any]:
+def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: StackingFault) -> StackingFaultResult:
     """Return `kind`, `plane`, `intrinsic`, `unstable` (mJ/m²; None without a barrier), `path`: slips and energies.
 
     :param relaxed: the frames of :func:`plan`, relaxed.
@@ -95,7 +85,7 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: StackingFault) -> 
     return outcome(found)
 
 
-def run(crystal: Atoms, evaluator: Evaluator, parameters: StackingFault) -> dict[str, Any]:
+def run(crystal: Atoms, evaluator: Evaluator, parameters: StackingFault) -> StackingFaultResult:
     """Relax and analyse: see :func:`plan` and :func:`analyse`."""
     return analyse(crystal, evaluator.relax(plan(crystal, parameters), force=FORCE, steps=STEPS), parameters)
 

@@ -13,17 +13,18 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import spglib
 from ase import Atoms
 from ase.io.lammpsdata import write_lammps_data
 
-from ..core.symmetry import ask
-from ..lammps.files import read_log
-from ..lammps.outcome import read_ending
-from ..lammps.watch import BAR_PER_GPA, BAROSTAT_STEPS, MARK, PS_PER_FS, THERMOSTAT_STEPS
+from ....core.symmetry import ask
+from ....lammps.files import read_log
+from ....lammps.outcome import read_ending
+from ....lammps.watch import BAR_PER_GPA, BAROSTAT_STEPS, MARK, PS_PER_FS, THERMOSTAT_STEPS
+from ....variants import NotApplicableError
 
 STRUCTURE = 'structure.data'
 RESTART_IN = 'start.restart'
@@ -42,26 +43,55 @@ UNITS = {
     'lateral_pressure': 'GPa',
     'volume': 'Å^3/atom',
 }
-#: Steps between two lines of the track, each the mean of so many samples.
-EVERY, SAMPLES = 500, 50
+#: Steps between two lines of the track.
+EVERY = 500
+#: Samples of which each line is the mean.
+SAMPLES = 50
 #: Length of the box by its width, where an interface is to be.
 ELONGATION = 3.0
-#: A coexistence has ended when less, or more, of the atoms is solid.
-LEAST_SOLID, MOST_SOLID = 0.1, 0.9
+#: A coexistence has ended when less of the atoms is solid: all has melted.
+LEAST_SOLID = 0.1
+#: It has ended when more is: all has frozen.
+MOST_SOLID = 0.9
 #: This share of the crystal is held while the rest melts: as it cools a part of the melt freezes onto it.
 HELD = 0.45
 #: Parts that prepare a coexistence, by the steps of the simulation: solid, melting one half, cooling it, both together.
 PREPARE = {'solid': 0.2, 'melt': 0.2, 'cool': 0.1, 'settle': 0.1}
-#: Shortest lattice planes (Å) and smallest structure factor by atom of a reflection that shows order.
-SHORTEST_SPACING, LEAST_FACTOR = 0.8, 0.3
+#: Å; shortest distance of lattice planes of a reflection that shows order.
+SHORTEST_SPACING = 0.8
+#: Smallest structure factor by atom of such a reflection.
+LEAST_FACTOR = 0.3
 #: Mean displacement (by the width of the lattice planes) up to which a crystal holds, for the choice of reflections.
 DISPLACEMENT = 0.15
-#: By this factor the heating of a crystal goes from step to step; below this order it has melted.
-HEATING, MOLTEN = 1.15, 0.4
+#: By this factor the heating of a crystal goes from step to step.
+HEATING = 1.15
+#: Order below which it has melted.
+MOLTEN = 0.4
 
 
-class NotApplicableError(ValueError):
-    """A crystal whose melting cannot be looked at in this way."""
+class Box(TypedDict):
+    """What the input says of a box, see :func:`build_box`."""
+
+    atoms: int
+    elongation: float
+    reflections: list[list[int]]
+    factor: float
+    coupling: str
+    tilted: bool
+
+
+class Simulation(Box, total=False):
+    """What a simulation is to do, see :func:`write_script`."""
+
+    program: str
+    temperature: float
+    pressure: float
+    timestep: float
+    steps: int
+    seed: int
+    until: float
+    hot: float
+    order: float
 
 
 @dataclass
@@ -93,7 +123,7 @@ class Run:
 # Boxes ----------------------------------------------------------------------------------------------------------------
 
 
-def build_box(crystal: Atoms, atoms: int, elongation: float = 1.0) -> tuple[Atoms, dict[str, Any]]:
+def build_box(crystal: Atoms, atoms: int, elongation: float = 1.0) -> tuple[Atoms, Box]:
     """Return the crystal repeated to about so many atoms, its third side at right angles to the others.
 
     :param crystal: any cell of it.
@@ -182,7 +212,7 @@ def default_timestep(box: Atoms) -> float:
     return float(np.clip(2.0 * (box.get_masses().min() / 27) ** 0.5, 0.5, 3.0))
 
 
-def write_structure(target: Any, crystal: Atoms, run: dict[str, Any], elements: list[str]) -> None:
+def write_structure(target: Any, crystal: Atoms, run: Simulation, elements: list[str]) -> None:
     """Write the data file of LAMMPS for a simulation that starts, to a path or a stream.
 
     :param run: what it is to do.
@@ -195,7 +225,7 @@ def write_structure(target: Any, crystal: Atoms, run: dict[str, Any], elements: 
 # Input ----------------------------------------------------------------------------------------------------------------
 
 
-def write_script(run: dict[str, Any], pair: str) -> str:
+def write_script(run: Simulation, pair: str) -> str:
     """Return the input of LAMMPS for one simulation.
 
     :param run: what :meth:`~.melting.Search.next` says: `program` (heat, coexist, extend, superheat), `temperature`
@@ -263,7 +293,7 @@ def _track_lines(order: str) -> list[str]:
     ]
 
 
-def _barostat(run: dict[str, Any], keyword: str) -> str:
+def _barostat(run: Simulation, keyword: str) -> str:
     """Return the part of a fix on the pressure."""
     bar = run['pressure'] * BAR_PER_GPA
     relaxation = BAROSTAT_STEPS * run['timestep'] * PS_PER_FS
@@ -271,12 +301,12 @@ def _barostat(run: dict[str, Any], keyword: str) -> str:
     return f'{name} {bar:.10g} {bar:.10g} {relaxation:.6g}{couple}'
 
 
-def _thermostat(run: dict[str, Any], temperature: float | str) -> str:
+def _thermostat(run: Simulation, temperature: float | str) -> str:
     """Return the part of a fix on the temperature (K, or a reference to a variable)."""
     return f'temp {temperature} {temperature} {THERMOSTAT_STEPS * run["timestep"] * PS_PER_FS:.6g}'
 
 
-def _heat(run: dict[str, Any]) -> list[str]:
+def _heat(run: Simulation) -> list[str]:
     """Heat a crystal by a constant factor, step by step, until its order is gone."""
     number = int(np.ceil(np.log(run['until'] / run['temperature']) / np.log(HEATING)))
     # Two thirds of the steps are for the new temperature, the last third is looked at: all whole multiples of it, for
@@ -305,7 +335,7 @@ def _heat(run: dict[str, Any]) -> list[str]:
     ]
 
 
-def _coexist(run: dict[str, Any]) -> list[str]:
+def _coexist(run: Simulation) -> list[str]:
     """Bring a crystal to a temperature, melt one half of it, and leave both halves to themselves at constant enthalpy.
 
     The crystal half is held while the other melts, and its sides are those of the crystal at that temperature: in the
@@ -354,7 +384,7 @@ def _coexist(run: dict[str, Any]) -> list[str]:
     ]
 
 
-def _coexistence_lines(run: dict[str, Any], order: str) -> list[str]:
+def _coexistence_lines(run: Simulation, order: str) -> list[str]:
     """Return the lines of a simulation at constant enthalpy that ends when one of the phases is gone."""
     return [
         'reset_timestep 0',
@@ -366,11 +396,11 @@ def _coexistence_lines(run: dict[str, Any], order: str) -> list[str]:
     ]
 
 
-def _extend(run: dict[str, Any]) -> list[str]:
+def _extend(run: Simulation) -> list[str]:
     return _coexistence_lines(run, f'{run["order"]:.10g}')
 
 
-def _superheat(run: dict[str, Any]) -> list[str]:
+def _superheat(run: Simulation) -> list[str]:
     """Heat a crystal beyond its melting point, and leave it to itself at constant enthalpy."""
     t = run['temperature']
     return [
@@ -395,7 +425,7 @@ def _superheat(run: dict[str, Any]) -> list[str]:
 # Outcome --------------------------------------------------------------------------------------------------------------
 
 
-def read_run(directory: str | os.PathLike, run: dict[str, Any], content: str) -> Run:
+def read_run(directory: str | os.PathLike, run: Simulation, content: str) -> Run:
     """Read what a simulation left.
 
     :param directory: folder with the files :data:`OUTPUTS`, as far as they are there.
@@ -420,7 +450,7 @@ def read_run(directory: str | os.PathLike, run: dict[str, Any], content: str) ->
     return left
 
 
-def _judge(run: dict[str, Any], track: dict[str, np.ndarray], marks: dict[str, float]) -> str:
+def _judge(run: Simulation, track: dict[str, np.ndarray], marks: dict[str, float]) -> str:
     """Return what became of crystal and melt.
 
     :raises KeyError, ValueError: if a number is missing.

@@ -5,40 +5,31 @@ The cell keeps its shape and the ions their fractional coordinates: single point
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from ase import Atoms, units
 from ase.eos import EquationOfState
 from scipy.ndimage import label as number_clusters
 
-from ..core.configurations import labels
-from ..core.parameters import Count, Positive, Section, parameter
-from .elasticity import standard_cell
+from ....core.configurations import labels
+from ..elasticity.compute import standard_cell
+from . import Eos, EosResult
 
-#: Part of the volume on either side of the minimum that the equations of state are fitted to, and the fewest points.
+#: Part of the volume on either side of the minimum that the equations of state are fitted to.
 #: Over 20 % the bulk modulus of tabulated embedded-atom potentials is off by up to 17 % of that of the elastic
 #: constants, over 5 % by up to 2.5 %: the equations have too few parameters for real curves (measured by
 #: tests/benchmarks/bench_elasticity.py, as what follows).
-WINDOW, FEWEST = 0.05, 7
+WINDOW = 0.05
+#: Fewest points of a fit.
+FEWEST = 7
 #: Largest fourth difference of the pressure, in parts of the bulk modulus, of a smooth curve in steps of 1 % of the
 #: volume. Jumps stay, what is smooth vanishes: 14 potentials (EMT, embedded atom, Stillinger-Weber, Tersoff, ACE) have
 #: 0.004 at most; a pressure that jumps by 1 % of the bulk modulus has 0.03, a bulk modulus that doubles 0.01.
-JUMP, STEP = 0.01, 0.01
+JUMP = 0.01
+#: The step, in parts of the volume.
+STEP = 0.01
 #: Largest jump, in parts of the bulk modulus, of the difference between the pressure by energies and by the stress:
 #: the same potentials have 0.0003 at most; with a step of 0.3 meV/atom in the energy they have 0.0023 at least.
 MISMATCH = 0.001
-
-
-class Eos(Section):
-    """Over which volumes a crystal is looked at."""
-
-    range: Positive = parameter('Largest change of the volume, in parts of it.', default=0.2, lt=0.6)
-    points: Count = parameter('How many volumes.', default=41, ge=7)
-
-
-#: The section by the name that all properties share.
-Parameters = Eos
 
 
 def plan(crystal: Atoms, parameters: Eos | None = None) -> list[Atoms]:
@@ -56,7 +47,7 @@ def plan(crystal: Atoms, parameters: Eos | None = None) -> list[Atoms]:
     return frames
 
 
-def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Eos | None = None) -> dict[str, Any]:
+def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Eos | None = None) -> EosResult:
     """Return the equation of state.
 
     :param crystal: the one the frames were made of: the minimum is looked for from its volume on.

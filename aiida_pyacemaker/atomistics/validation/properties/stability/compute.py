@@ -15,7 +15,6 @@ run must come to its end; it ends early where
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import spglib
@@ -26,14 +25,14 @@ from ase.md.md import MolecularDynamics
 from ase.md.nose_hoover_chain import IsotropicMTKNPT
 from ase.md.verlet import VelocityVerlet
 
-from ..checks.pairs import periodic_pairs
-from ..checks.radii import contact_distance
-from ..checks.vacuum import vacuum_axes
-from ..core.configurations import labels
-from ..core.parameters import Count, Positive, Section, parameter
-from ..core.symmetry import ask
-from .evaluator import Evaluator
-from .phonons import SYMPREC
+from ....checks.pairs import periodic_pairs
+from ....checks.radii import contact_distance
+from ....checks.vacuum import vacuum_axes
+from ....core.configurations import labels
+from ....core.symmetry import ask
+from ...evaluator import Evaluator
+from ..phonons.compute import SYMPREC
+from . import Simulation, StabilityParameters, StabilityResult
 
 #: Two atoms closer than this part of the sum of their covalent radii have collapsed.
 CLOSEST = 0.5
@@ -41,48 +40,43 @@ CLOSEST = 0.5
 DEEPEST = 1.0
 #: Largest ratio of volumes, as in the watch on the simulations of the loop.
 VOLUME_RATIO = 1.6
-#: Largest ratio of temperatures, and of the standard deviation of that of a few atoms that is added to it.
-TEMPERATURE_RATIO, DEVIATIONS = 2.0, 8.0
-#: Steps between two looks, and part of a run that is left out of averages.
-EVERY, SETTLING = 5, 0.25
+#: Largest ratio of temperatures.
+TEMPERATURE_RATIO = 2.0
+#: So many standard deviations of the temperature of a few atoms are added to it.
+DEVIATIONS = 8.0
+#: Steps between two looks.
+EVERY = 5
+#: Part of a run that is left out of averages.
+SETTLING = 0.25
 #: Blocks of which the error of a drift is made.
 BLOCKS = 10
 #: fs per square root of an atomic mass: 25 (diamond) to 70 (aluminium) steps for the fastest vibration.
-STEP_OF_MASS, SHORTEST_STEP, LONGEST_STEP = 0.3, 0.25, 2.0
-#: Relaxation times of thermostat and barostat in time steps.
-THERMOSTAT, BAROSTAT = 50, 500
-#: Temperatures of the runs in units of the estimated melting temperature.
-SOLID, LIQUID = (0.3, 0.8), 2.0
-#: kT of melting in units of bulk modulus times volume per atom, strain of its estimate, limits (K), and K without one.
-MELTING, STRAIN, COLDEST, HOTTEST, USUAL = 0.011, 0.01, 20.0, 6000.0, 1000.0
+STEP_OF_MASS = 0.3
+#: fs; limits of the time step.
+SHORTEST_STEP = 0.25
+LONGEST_STEP = 2.0
+#: Relaxation time of the thermostat in time steps.
+THERMOSTAT = 50
+#: Relaxation time of the barostat in time steps.
+BAROSTAT = 500
+#: Temperatures of the runs of the solid in units of the estimated melting temperature.
+SOLID = (0.3, 0.8)
+#: The same of the liquid.
+LIQUID = 2.0
+#: kT of melting in units of bulk modulus times volume per atom.
+MELTING = 0.011
+#: Strain by which the bulk modulus is estimated.
+STRAIN = 0.01
+#: K; limits of an estimate of the melting temperature.
+COLDEST = 20.0
+HOTTEST = 6000.0
+#: K; the melting temperature without an estimate.
+USUAL = 1000.0
 #: Points of the energy curve that are kept.
 POINTS = 100
 
 
-class StabilityParameters(Section):
-    """Which simulations a potential must stand."""
-
-    temperatures: list[Positive] | None = parameter(
-        'Of the runs at constant energy; the highest of them also of the run at zero pressure. Without it, 0.3 and 0.8 '
-        'of a melting temperature estimated from the bulk modulus.',
-        unit='K',
-        default=None,
-        min_length=1,
-    )
-    hot: Positive | None = parameter(
-        'Of the run at constant volume. Without it, twice that melting temperature.', unit='K', default=None
-    )
-    atoms: Count = parameter('Atoms at least.', default=32, ge=1)
-    steps: Count = parameter('Of each run.', default=600, ge=100)
-    timestep: Positive | None = parameter('Without it, by the lightest atom.', unit='fs', default=None)
-    seconds: Positive = parameter('A run ends after this time, however many steps it has made.', unit='s', default=60.0)
-    seed: Count = parameter('Of the velocities.', default=1, ge=0)
-
-
-Parameters = StabilityParameters
-
-
-def run(crystal: Atoms, evaluator: Evaluator, parameters: StabilityParameters) -> dict[str, Any]:
+def run(crystal: Atoms, evaluator: Evaluator, parameters: StabilityParameters) -> StabilityResult:
     """Simulate a crystal.
 
     :param crystal: at its equilibrium, any cell.
@@ -124,7 +118,7 @@ def _melting_temperature(crystal: Atoms, evaluator: Evaluator) -> float:
 
 def simulate(
     calculator: Calculator, start: Atoms, ensemble: str, temperature: float, parameters: StabilityParameters
-) -> dict[str, Any]:
+) -> Simulation:
     """Make one run; see :func:`run` for what is returned."""
     atoms = Atoms(start.numbers, start.positions, cell=start.cell, pbc=True, calculator=calculator)
     timestep = parameters.timestep or float(
@@ -233,7 +227,7 @@ class _Watch:
         pair = f'{atoms.symbols[first[worst]]}-{atoms.symbols[second[worst]]}'
         return f'{pair} came as close as {distances[worst]:.2f} Å (limit {limits[worst]:.2f} Å)'
 
-    def result(self, steps: int, reason: str) -> dict[str, Any]:
+    def result(self, steps: int, reason: str) -> Simulation:
         """Return the results of the run."""
         completed = reason in ('completed', 'time')
         table = np.array(self.table).reshape(-1, 4)

@@ -18,7 +18,6 @@ copper (EAM, 108 atoms), 0.1 eV for silicon (Stillinger-Weber, 96 atoms), whose 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import spglib
@@ -26,31 +25,25 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from ase.geometry import get_distances
 
-from ..checks.fingerprint import reduced_composition
-from ..core.configurations import labels
-from ..core.parameters import Count, Section, parameter
-from ..variants.supercell import supercell
-from .defects import FORCE, STEPS, energies, outcome, require_crystal
-from .evaluator import Evaluator
+from ....checks.fingerprint import reduced_composition
+from ....core.configurations import labels
+from ....variants.supercell import supercell
+from ...defects import FORCE, STEPS, energies, outcome, require_crystal
+from ...evaluator import Evaluator
+from . import Vacancy, VacancyResult
 
 #: Å within which atoms are equivalent.
 SYMPREC = 1e-3
 #: Neighbours of a vacancy are nearer to it than so many times the nearest one.
 SHELL = 1.3
-#: Relaxations start with them nearer to it by these parts of their distance, and displaced at random by Gaussians of
-#: this width (Å); the lowest end counts. From near their symmetric positions alone the vacancy of silicon
-#: (Stillinger-Weber) stays at 4.34 eV and does not find 2.75 eV; close-packed metals end where they do from anywhere.
-INWARD, SHAKE, SEED = (0.0, 0.2), 0.05, 1
-
-
-class Vacancy(Section):
-    """How vacancies are computed."""
-
-    atoms: Count = parameter('The conventional cell is repeated until it has so many atoms.', default=96, ge=2)
-    max_sites: Count = parameter('Inequivalent sites of an element that are looked at.', default=3, ge=1)
-
-
-Parameters = Vacancy
+#: Relaxations start with them nearer to it by these parts of their distance; the lowest end counts. From near their
+#: symmetric positions alone the vacancy of silicon (Stillinger-Weber) stays at 4.34 eV and does not find 2.75 eV;
+#: close-packed metals end where they do from anywhere.
+INWARD = (0.0, 0.2)
+#: Å; width of the Gaussians by which they are displaced at random.
+SHAKE = 0.05
+#: Of these displacements.
+SEED = 1
 
 
 def plan(crystal: Atoms, parameters: Vacancy) -> list[Atoms]:
@@ -80,7 +73,7 @@ def plan(crystal: Atoms, parameters: Vacancy) -> list[Atoms]:
     return frames
 
 
-def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Vacancy) -> dict[str, Any]:
+def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Vacancy) -> VacancyResult:
     """Return `sites`: element, energy and unrelaxed (eV), n_atoms (with the vacancy), multiplicity; `schottky` (eV).
 
     :param relaxed: the frames of :func:`plan`, relaxed.
@@ -111,7 +104,7 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Vacancy) -> dict[s
     return outcome({'sites': sites, 'schottky': float(schottky), 'formula_unit': unit}, message)
 
 
-def run(crystal: Atoms, evaluator: Evaluator, parameters: Vacancy) -> dict[str, Any]:
+def run(crystal: Atoms, evaluator: Evaluator, parameters: Vacancy) -> VacancyResult:
     """Relax, from several starts, and analyse: see :func:`plan` and :func:`analyse`."""
     frames = plan(crystal, parameters)
     perfect, *vacancies = frames

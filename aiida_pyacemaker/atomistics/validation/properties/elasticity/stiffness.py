@@ -17,7 +17,8 @@ from scipy.constants import angstrom, atomic_mass, hbar
 from scipy.constants import k as boltzmann
 
 #: Components of a symmetric tensor in Voigt order, and the factors of Kelvin's notation.
-ROWS, COLUMNS = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)
+ROWS = (0, 1, 2, 1, 0, 0)
+COLUMNS = (0, 1, 2, 2, 2, 1)
 KELVIN = np.array([1, 1, 1, math.sqrt(2), math.sqrt(2), math.sqrt(2)])
 
 #: Laue class of the 32 point groups (Hermann-Mauguin, as spglib writes them).
@@ -38,7 +39,8 @@ LAUE = {
     }.items()
     for group in groups.split()
 }
-_CUBIC, _HEXAGONAL = '11 12 44', '11 12 13 33 44'
+_CUBIC = '11 12 44'
+_HEXAGONAL = '11 12 13 33 44'
 _ORTHORHOMBIC = '11 12 13 22 23 33 44 55 66'
 #: Independent constants of the Laue classes in the standard orientation (Nye, Physical Properties of Crystals, 1957).
 INDEPENDENT = {

@@ -17,40 +17,30 @@ crystal. Both are the same for a crystal without stress.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import spglib
 from ase import Atoms, units
 
-from ..core.configurations import INITIAL, labels
-from ..core.parameters import Positive, Section, parameter
-from ..core.symmetry import ask
+from ....core.configurations import INITIAL, labels
+from ....core.symmetry import ask
+from . import Elasticity, ElasticityResult
 from .stiffness import KELVIN, LAUE, describe_tensor, rotation_of_six, symmetrise, to_matrix, to_vector
 
 #: Distance (Å) within which spglib takes two positions for equivalent.
 SYMPREC = 1e-3
 #: What makes atoms of one element different: ions and moments.
 KINDS = ('oxidation_states', 'magnetic_moments', *INITIAL)
-#: Multiples of the strain, and the weights of the first derivative by them, good to the fourth order (Richardson).
-STEPS, WEIGHTS = (-2, -1, 1, 2), (1 / 12, -2 / 3, 2 / 3, -1 / 12)
+#: Multiples of the strain.
+STEPS = (-2, -1, 1, 2)
+#: Weights of the first derivative by them, good to the fourth order (Richardson).
+WEIGHTS = (1 / 12, -2 / 3, 2 / 3, -1 / 12)
 #: Force constants (eV/Å²) of a zone-centre mode below which it is not told from a free motion, as of a layer.
 SOFT = 1e-3
-#: Residual stress (GPa) and force (eV/Å) above which a crystal is not at its equilibrium.
-RESIDUAL_STRESS, RESIDUAL_FORCE = 1.0, 0.05
-
-
-class Elasticity(Section):
-    """How elastic constants are found."""
-
-    strain: Positive = parameter(
-        'Norm of the strains; the cells are strained by once and twice this, in both directions.', default=0.01
-    )
-    displacement: Positive = parameter('By how much an ion is displaced.', unit='Å', default=0.01)
-
-
-#: The section by the name that all properties share.
-Parameters = Elasticity
+#: Residual stress (GPa) above which a crystal is not at its equilibrium.
+RESIDUAL_STRESS = 1.0
+#: Residual force (eV/Å) above which it is not.
+RESIDUAL_FORCE = 0.05
 
 
 @dataclass
@@ -112,7 +102,7 @@ def plan(crystal: Atoms, parameters: Elasticity | None = None) -> list[Atoms]:
     return frames
 
 
-def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Elasticity | None = None) -> dict[str, Any]:
+def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Elasticity | None = None) -> ElasticityResult:
     """Return the elastic constants and what they say.
 
     :param crystal: the one the cells were made of.

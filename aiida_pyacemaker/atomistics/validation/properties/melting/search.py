@@ -31,27 +31,30 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from pydantic import ValidationError
 
-from ..checks.vacuum import detect_vacuum
-from ..core.parameters import Count, Positive, Section, parameter
-from ..labelling.teachers import lammps_commands, read_teacher
-from ..lammps.files import pair_lines
-from ..potential.potential import AcePotential
-from .melting_script import (
+from ....checks.vacuum import detect_vacuum
+from ....core.errors import InputError
+from ....labelling.teachers import lammps_commands, read_teacher
+from ....lammps.files import pair_lines
+from ....potential.potential import AcePotential
+from ....variants import NotApplicableError
+from . import Melting, MeltingResult, Summary
+from .script import (
     ELONGATION,
     RESTART,
     RESTART_IN,
     STRUCTURE,
-    NotApplicableError,
+    Box,
     Run,
+    Simulation,
     build_box,
     default_timestep,
     read_run,
@@ -59,45 +62,33 @@ from .melting_script import (
     write_structure,
 )
 
-#: The crystal that is heated has so many atoms; from this temperature (K), so many steps at each.
-HEATED, COLD, HEATING_STEPS = 200, 100.0, 1000
+#: Atoms of the crystal that is heated.
+HEATED = 200
+#: K; where the heating begins.
+COLD = 100.0
+#: Steps of the heating at each temperature.
+HEATING_STEPS = 1000
 #: A crystal without surface, heated so quickly, holds out to about this many times its melting point.
 OVERHEATED = 1.35
-#: The half that is to melt is heated to this many times the temperature; if that was not enough, to more.
-HOT, HOTTER = 1.45, 2.0
+#: The half that is to melt is heated to this many times the temperature.
+HOT = 1.45
+#: The same if that was not enough.
+HOTTER = 2.0
 #: Factor between two temperatures as long as there is a bound on one side only and no better guess.
 STEP = 1.15
 #: Between these shares of solid atoms the two interfaces are far from each other.
 BOTH = (0.25, 0.75)
-#: This part of a coexistence is not looked at; its halves agree if they differ by no more standard errors than this.
-SETTLING, STANDING = 0.2, 2.5
-#: The temperature is known when so many independent values stand behind its mean, and after so many ps: interfaces need
-#: about 10 ps to move, which a shorter simulation cannot see.
-LEAST_SAMPLES, LEAST_TIME = 6, 40.0
+#: This part of a coexistence is not looked at.
+SETTLING = 0.2
+#: The halves of the rest agree if they differ by no more standard errors than this.
+STANDING = 2.5
+#: The temperature is known when so many independent values stand behind its mean.
+LEAST_SAMPLES = 6
+#: ps; and not before: interfaces need about 10 ps to move, which a shorter simulation cannot see.
+LEAST_TIME = 40.0
 #: The Z-method ends when the lowest start that melts and the highest that does not differ by this share.
 BRACKET = 0.04
 SOURCES = ('potential.yaml', 'potential.asi')
-
-
-class Melting(Section):
-    """How the melting point is found."""
-
-    method: Literal['coexistence', 'z_method'] = parameter(
-        'coexistence: both phases side by side; z_method: a superheated crystal, an estimate from above.',
-        default='coexistence',
-    )
-    atoms: Count = parameter('Approximate number of atoms.', ge=100, default=1000)
-    temperature: Positive | None = parameter(
-        'Where the search begins; null: a crystal is heated first.', unit='K', default=None
-    )
-    pressure: float = parameter('Pressure.', unit='GPa', default=0.0)
-    timestep: Positive | None = parameter('Time step; null: by the lightest atom.', unit='fs', default=None, le=10)
-    precision: Positive = parameter(
-        'The simulation goes on until the standard error is this share of the temperature.', le=0.1, default=0.01
-    )
-    steps: Count = parameter('Steps of a simulation, after which is decided how to go on.', ge=2000, default=15000)
-    max_runs: Count = parameter('Most simulations.', ge=1, default=24)
-    max_temperature: Positive = parameter('No search above this.', unit='K', default=6000.0)
 
 
 @dataclass
@@ -115,7 +106,7 @@ class Search:
     state: str = 'running'
     reason: str = ''
     #: What each simulation did, and what became of it.
-    runs: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[Summary] = field(default_factory=list)
     #: K; where the next simulation begins, and between what the melting point lies.
     temperature: float | None = None
     lower: float | None = None
@@ -143,18 +134,18 @@ class Search:
         self._box('coexist')  # fails at once if it does
 
     @staticmethod
-    def check(parameters: dict[str, Any]) -> Melting:
+    def check(parameters: Mapping[str, Any]) -> Melting:
         """Return the keys of :class:`Melting` among the parameters.
 
-        :raises ValueError: in a message that names the key.
+        :raises InputError: naming the key.
         """
         try:
             return Melting.model_validate({key: value for key, value in parameters.items() if key != 'seed'})
         except ValidationError as exception:
             error = exception.errors()[0]
-            raise ValueError(f'`melting.{".".join(map(str, error["loc"]))}`: {error["msg"]}') from None
+            raise InputError('.'.join(map(str, ('melting', *error['loc']))), error['msg']) from None
 
-    def _box(self, program: str) -> dict[str, Any]:
+    def _box(self, program: str) -> Box:
         """Return what the input says of the box."""
         atoms = self.settings.atoms
         sizes = {'heat': (min(HEATED, atoms), 1.0), 'superheat': (atoms, 1.0)}
@@ -178,7 +169,7 @@ class Search:
 
     # Simulations ------------------------------------------------------------------------------------------------------
 
-    def next(self) -> dict[str, Any] | None:
+    def next(self) -> Simulation | None:
         """Return what the next simulation is to do, None if the search has ended."""
         if self.state == 'running' and len(self.runs) >= self.settings.max_runs:
             self._fail(f'{len(self.runs)} simulations were not enough: raise max_runs, atoms or steps')
@@ -207,10 +198,10 @@ class Search:
         }
         return run | needs.get(program, {})
 
-    def done(self, run: dict[str, Any], left: Run) -> None:
+    def done(self, run: Simulation, left: Run) -> None:
         """Take note of how a simulation ended, and decide what follows.
 
-        :param left: what it left; one that failed is none of ours.
+        :param left: what it left; of those only that LAMMPS did not fail in for a reason of its own.
         """
         self.n_atoms, self.version = left.n_atoms, left.version
         self.runs.append(_describe(run, left))
@@ -231,7 +222,7 @@ class Search:
 
     # Decisions --------------------------------------------------------------------------------------------------------
 
-    def _heated(self, run: dict[str, Any], left: Run) -> None:
+    def _heated(self, run: Simulation, left: Run) -> None:
         if left.outcome == 'solid':
             self._fail(f'the crystal does not melt up to {run["until"]:.0f} K: raise max_temperature')
         elif left.marks['heated'] < 1.5 * COLD:
@@ -240,7 +231,7 @@ class Search:
             over = 1.0 if self.settings.method == 'z_method' else OVERHEATED
             self.temperature = left.marks['heated'] / over
 
-    def _superheated(self, run: dict[str, Any], left: Run) -> None:
+    def _superheated(self, run: Simulation, left: Run) -> None:
         """Bisect the starts between the highest that stays solid and the lowest that melts."""
         start = run['temperature']
         if left.outcome == 'molten':
@@ -257,7 +248,7 @@ class Search:
             self.state, self.uncertainty = 'found', float(np.hypot(error, self.upper - self.lower))
         self._check_temperature()
 
-    def _coexisted(self, run: dict[str, Any], left: Run) -> None:
+    def _coexisted(self, run: Simulation, left: Run) -> None:
         """Go on with a coexistence, or start another one between the bounds."""
         if left.outcome == 'not_melted':
             if self.hot == HOTTER:
@@ -320,7 +311,7 @@ class Search:
     def _fail(self, reason: str) -> None:
         self.state, self.reason = 'failed', reason
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> MeltingResult:
         """Return what was found, plain.
 
         :returns: `status`, `message`, `method`, `temperature` (K), `uncertainty` (K, one standard error; it does not
@@ -348,7 +339,7 @@ class Search:
         }
 
 
-def _describe(run: dict[str, Any], left: Run) -> dict[str, Any]:
+def _describe(run: Simulation, left: Run) -> Summary:
     """Return in plain numbers what a simulation was and what became of it; means over its last third."""
     track, steps = left.track, run['steps']
     if len(track.get('time', ())):
@@ -471,7 +462,7 @@ def run_melting(
     lmp: tuple[str | Sequence[str], dict[str, str]],
     directory: str | os.PathLike,
     report: Callable[[str], None] = print,
-) -> dict[str, Any]:
+) -> MeltingResult:
     """Find the melting point of a crystal with a potential.
 
     :param description: directory of an ACE potential, or the keys of a `label.teacher` section with `calculator:
@@ -503,7 +494,7 @@ def run_melting(
 
 
 def _simulate(
-    search: Search, run: dict[str, Any], pair: str, elements: list[str], lmp: tuple, place: Path, former: Path | None
+    search: Search, run: Simulation, pair: str, elements: list[str], lmp: tuple, place: Path, former: Path | None
 ) -> Path:
     """Run one simulation of a search in a folder, and return it."""
     place.mkdir(exist_ok=True)

@@ -1,0 +1,16 @@
+"""Cells with a vacancy."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+
+from ....variants.defects import Vacancy, vacancy
+from ...property import Request
+from ...requests import ATOMS, NUMBER
+
+
+def without_atom(parent: Atoms, request: Request, rng: np.random.Generator) -> list[Atoms]:
+    """Cells with a vacancy, rattled."""
+    number = NUMBER // 2
+    return [vacancy(parent, Vacancy(atoms=ATOMS), rng, index, number) for index in range(number)]
