@@ -63,7 +63,8 @@ MOLECULES = tuple(
     'CS SO PO CN BH CH3OH HCN H2CO HCOOH'.split()
 )
 #: Bonds that a non-metal forms with hydrogen and halogens, and where they point (their number, whether in a plane).
-VALENCES = {'H': 1, 'F': 1, 'Cl': 1, 'Br': 1, 'I': 1, 'O': 2, 'S': 2, 'Se': 2, 'Te': 2, 'N': 3, 'P': 3, 'As': 3}
+VALENCES = {'H': 1, 'F': 1, 'Cl': 1, 'Br': 1, 'I': 1, 'O': 2, 'S': 2, 'Se': 2, 'Te': 2, 'N': 3, 'P': 3, 'As': 3,
+            'B': 3, 'C': 4, 'Si': 4, 'Ge': 4}  # fmt: skip
 DIRECTIONS = {
     (1, False): [[0, 0, 1]],
     (2, False): [[0.79, 0, 0.61], [-0.79, 0, 0.61]],

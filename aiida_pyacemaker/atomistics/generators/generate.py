@@ -21,10 +21,11 @@ from ase import Atoms
 from ..checks.check import Checks, check_frames
 from ..checks.duplicates import Duplicates
 from ..checks.overlap import closest_ratios
+from ..core.errors import InputError
 from ..crystals.elements import check_elements
 from ..picking.pick import pick
-from ..variants import OPERATIONS, NotApplicableError
-from ..variants.clusters import dimers, isolated_atom, trimers
+from ..variants import CLUSTERS, OPERATIONS, NotApplicableError
+from ..variants.clusters import isolated_atom
 from ..variants.defects import hopping_cell
 from ..variants.supercell import Supercell, enlarge, supercell
 from .plan import FAMILIES, Structures
@@ -43,7 +44,7 @@ DUPLICATE, INAPPLICABLE = 'duplicate', 'inapplicable'
 REMEMBERED = 500
 
 
-class GenerationError(ValueError):
+class GenerationError(InputError):
     """The structures asked for cannot be made."""
 
 
@@ -233,8 +234,9 @@ class _Maker:
         for atom in atoms:
             atom.info.update(operation='free atom', reason='reference of the energies', parameters={})
         clusters = [
-            *dimers(self.elements, self.structures.dimer, self.rng('dimer')),
-            *trimers(self.elements, self.structures.trimer, self.rng('trimer')),
+            atoms
+            for name, cluster in CLUSTERS.items()
+            for atoms in cluster.make(self.elements, getattr(self.structures, name), self.rng(name))
         ]
         fixed = [*atoms, *own]
         wanted = self.structures.number
@@ -275,7 +277,7 @@ class _Maker:
         for name, parameters in self.structures.families(self.elements).items():
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter('always', UserWarning)
-                found = FAMILIES[name](self.elements, parameters, number, self.rng(name))
+                found = FAMILIES[name].parents(self.elements, parameters, number, self.rng(name))
             own_package = [str(item.message) for item in caught if 'aiida_pyacemaker' in item.filename]
             self.result.notes += list(dict.fromkeys(own_package))
             kept = self.accept(found)
@@ -294,7 +296,7 @@ class _Maker:
 
     def missing_subsystems(self, parents: list[Atoms]) -> list[Atoms]:
         """Return a structure for each element and pair of elements that no parent covers."""
-        from .knowledge import propose
+        from .families.knowledge import propose
 
         covered = {frozenset(parent.get_chemical_symbols()) for parent in parents}
         found = []
@@ -408,11 +410,11 @@ class _Maker:
         # the first attempt is the place in the grid, the others are drawn at random
         position = slot.index + slot.failures * slot.total
         slot.failures += 1
-        # held-out structures are rattled like the others
-        parameters = getattr(self.structures, 'rattle' if slot.operation == 'test' else slot.operation)
+        operation = OPERATIONS[slot.operation]
+        parameters = getattr(self.structures, operation.section or slot.operation)
         while (index := slot.group.take(slot.operation)) is not None:
             try:
-                return OPERATIONS[slot.operation][1](slot.group.parents[index], parameters, rng, position, slot.total)
+                return operation.make(slot.group.parents[index], parameters, rng, position, slot.total)
             except NotApplicableError as exception:
                 slot.group.dead.add((slot.operation, index))
                 self.result.inapplicable.setdefault(slot.operation, str(exception))

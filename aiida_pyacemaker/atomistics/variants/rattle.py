@@ -58,7 +58,7 @@ class Rattle(Section):
 class Test(Section):
     """Held-out structures, never trained on: made as `rattle` says."""
 
-    __test__: ClassVar[bool] = False  # its name is none of pytest's business
+    __test__: ClassVar[bool] = False  # or pytest would take it for a test
 
     number: Count = parameter('Held-out structures per phase.', default=8, ge=0)
 

@@ -15,14 +15,17 @@ from aiida_pyacemaker.atomistics.checks.duplicates import Duplicates
 from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
 from aiida_pyacemaker.atomistics.crystals.molecules import get_molecule
 from aiida_pyacemaker.atomistics.crystals.slabs import bulk_of, make_slab, stack_planes, terminations
-from aiida_pyacemaker.atomistics.generators.adsorption import Adsorption, find_sites, generate_adsorption, orientations
+from aiida_pyacemaker.atomistics.generators.families.adsorption.family import AdsorptionFamily
+from aiida_pyacemaker.atomistics.generators.families.adsorption.molecules import orientations
+from aiida_pyacemaker.atomistics.generators.families.adsorption.section import Adsorption
+from aiida_pyacemaker.atomistics.generators.families.adsorption.surfaces import find_sites
 from aiida_pyacemaker.atomistics.variants.defects import Vacancy, vacancy
 
 PT, MGO = ['Pt', 'C', 'O'], ['Mg', 'O', 'H']
 
 
 def make(elements, number=12, seed=0, **keys):
-    return generate_adsorption(elements, Adsorption(**keys), number, np.random.default_rng(seed))
+    return AdsorptionFamily().parents(elements, Adsorption(**keys), number, np.random.default_rng(seed))
 
 
 def adsorbed(frames):

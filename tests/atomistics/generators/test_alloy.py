@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from aiida_pyacemaker.atomistics.crystals.compositions import Limits, carrying, counts, grid, shapes_of
 from aiida_pyacemaker.atomistics.crystals.elements import ATOMS_PER_CELL, conventional_cell, volume_per_atom
 from aiida_pyacemaker.atomistics.crystals.ordered import ORDERED, assignments, decorated
-from aiida_pyacemaker.atomistics.generators.alloy import Alloy, generate_alloy
+from aiida_pyacemaker.atomistics.generators.families.alloy import Alloy, AlloyFamily
 
 SPACE_GROUPS = {
     'L1_0': 123, 'L1_2': 221, 'D0_22': 139, 'B2': 221, 'D0_3': 225, 'B32': 227, 'B19': 51, 'B_h': 187, 'D0_a': 59,
@@ -28,7 +28,7 @@ SPACE_GROUPS = {
 
 
 def make(elements, number=50, seed=0, **parameters):
-    return generate_alloy(elements, Alloy(**parameters), number, np.random.default_rng(seed))
+    return AlloyFamily().parents(elements, Alloy(**parameters), number, np.random.default_rng(seed))
 
 
 def fractions(atoms):
@@ -234,9 +234,9 @@ def test_short_range_order_per_pair():
 
 def test_ten_thousand_are_cheap_and_all_different():
     parameters = Alloy(atoms=32, lattices=['fcc'], ordered=False, compositions=[{'Cu': 0.5, 'Au': 0.25, 'Ni': 0.25}])
-    generate_alloy(['Cu', 'Au', 'Ni'], parameters, 10, np.random.default_rng(0))
+    AlloyFamily().parents(['Cu', 'Au', 'Ni'], parameters, 10, np.random.default_rng(0))
     start = time.process_time()
-    frames = generate_alloy(['Cu', 'Au', 'Ni'], parameters, 10_000, np.random.default_rng(0))
+    frames = AlloyFamily().parents(['Cu', 'Au', 'Ni'], parameters, 10_000, np.random.default_rng(0))
     spent = (time.process_time() - start) / len(frames)
     assert len(frames) == 10_000 and len({atoms.numbers.tobytes() for atoms in frames}) == 10_000
     assert {len(atoms) for atoms in frames} == {32}

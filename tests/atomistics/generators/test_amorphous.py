@@ -9,7 +9,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.generators.amorphous import (
+from aiida_pyacemaker.atomistics.generators.families.covalent.bonds import bond_length
+from aiida_pyacemaker.atomistics.generators.families.covalent.networks import (
     amorphous_network,
     bond_cutoffs,
     coordination,
@@ -17,8 +18,7 @@ from aiida_pyacemaker.atomistics.generators.amorphous import (
     random_network,
     random_packing,
 )
-from aiida_pyacemaker.atomistics.generators.covalent import bond_length
-from aiida_pyacemaker.atomistics.generators.stillinger_weber import StillingerWeber
+from aiida_pyacemaker.atomistics.generators.families.covalent.stillinger_weber import StillingerWeber
 
 
 def length(first: str, second: str, threefold: int) -> float:

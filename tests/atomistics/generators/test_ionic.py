@@ -13,11 +13,11 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 from aiida_pyacemaker.atomistics.checks.overlap import closest_ratios
 from aiida_pyacemaker.atomistics.crystals.oxidation import compound_of, compounds_of
-from aiida_pyacemaker.atomistics.generators.ionic import Ionic, generate_ionic
+from aiida_pyacemaker.atomistics.generators.families.ionic import Ionic, IonicFamily
 
 
 def make(elements, number=40, seed=1, **parameters):
-    return generate_ionic(elements.split(), Ionic(**parameters), number, np.random.default_rng(seed))
+    return IonicFamily().parents(elements.split(), Ionic(**parameters), number, np.random.default_rng(seed))
 
 
 def distances_of(atoms):

@@ -17,7 +17,7 @@ from ase.calculators.calculator import Calculator
 from ase.data import covalent_radii
 from ase.geometry import get_angles_derivatives, get_dihedrals_derivatives
 
-from ..crystals.molecules import bonded_pairs
+from ....crystals.molecules import bonded_pairs
 
 #: Badger's rule k = A / (r - B)³ in Hartree and Bohr; B by the rows of the two elements (the third for all below).
 BADGER_A = 1.734

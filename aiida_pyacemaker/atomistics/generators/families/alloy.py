@@ -13,8 +13,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from ..core.parameters import Count, Positive, Section, parameter
-from ..crystals.compositions import (
+from ...core.parameters import Count, Positive, Section, parameter
+from ...crystals.compositions import (
     TOLERANCE,
     Limits,
     carrying,
@@ -25,20 +25,22 @@ from ..crystals.compositions import (
     normalised,
     shapes_of,
 )
-from ..crystals.elements import (
+from ...crystals.elements import (
     ATOMS_PER_CELL,
     GASES,
     check_elements,
     conventional_cell,
     ground_lattice,
     ground_state,
+    is_metal,
     lattice_of,
     scaled,
     volume_per_atom,
 )
-from ..crystals.occupation import FirstShell, random_occupations, special_quasirandom
-from ..crystals.ordered import ORDERED, decorated, ordered_compounds, ordered_fractions
-from ..io.files import read_file
+from ...crystals.occupation import FirstShell, random_occupations, special_quasirandom
+from ...crystals.ordered import ORDERED, decorated, ordered_compounds, ordered_fractions
+from ...io.files import read_file
+from ..family import Family
 
 #: Lattices whose lattice constant alone gives the volume.
 CUBIC = ('sc', 'bcc', 'fcc', 'diamond')
@@ -158,35 +160,47 @@ class Solution:
         return ways
 
 
-def generate_alloy(elements: list[str], parameters: Alloy, number: int, rng: np.random.Generator) -> list[Atoms]:
-    """Return ideal structures of alloys: pure elements, then ordered compounds and solid solutions in turn.
+class AlloyFamily(Family[Alloy]):
+    """Solid solutions and ordered compounds of metals."""
 
-    Volumes are means of the volumes per atom of the elements (Vegard's law). With one element these are its lattices:
-    the ground state unless `lattices` names others.
+    name = 'alloy'
+    help = 'Solid solutions and ordered compounds of metals.'
+    Parameters = Alloy
+    order = 10
+    file_keys = ('lattice_files',)
 
-    :param number: at most so many; fewer if there are no more (pure elements and ordered compounds are finite).
-    :raises ValueError: naming the key, if a lattice, an element or a composition is not possible.
-    """
-    elements = list(dict.fromkeys(elements))
-    check_elements(elements)
-    gases = [element for element in elements if element in GASES]
-    if gases and len(elements) > 1:
-        raise ValueError(
-            f'structures.alloy: {gases[0]} does not form alloys; name `ionic` or `knowledge`, which cover the pairs of '
-            'metals as well'
-        )
-    request = _request(elements, parameters)
-    pure = list(islice(_pure(request), number))
-    room = number - len(pure)
-    if len(elements) == 1 or room == 0:
-        return pure
-    ordered = list(islice(_ordered(request), room))
-    solutions = list(islice(_solutions(request), room))
-    if not (pure or ordered or solutions):
-        raise ValueError(_out_of_range(request))
-    # half of the room at most goes to ordered compounds, as long as solid solutions can fill the rest
-    mixed = _mixed(solutions, parameters, max(room - len(ordered), (room + 1) // 2), rng)
-    return pure + list(islice(interleaved(ordered, mixed), room))
+    def suits(self, elements: list[str]) -> bool:
+        return all(is_metal(element) for element in elements)
+
+    def parents(self, elements: list[str], section: Alloy, number: int, rng: np.random.Generator) -> list[Atoms]:
+        """Return ideal structures of alloys: pure elements, then ordered compounds and solid solutions in turn.
+
+        Volumes are means of the volumes per atom of the elements (Vegard's law). With one element these are its
+        lattices: the ground state unless `lattices` names others.
+
+        :param number: at most so many; fewer if there are no more (pure elements and ordered compounds are finite).
+        :raises ValueError: naming the key, if a lattice, an element or a composition is not possible.
+        """
+        elements = list(dict.fromkeys(elements))
+        check_elements(elements)
+        gases = [element for element in elements if element in GASES]
+        if gases and len(elements) > 1:
+            raise ValueError(
+                f'structures.alloy: {gases[0]} does not form alloys; name `ionic` or `knowledge`, which cover the '
+                'pairs of metals as well'
+            )
+        request = _request(elements, section)
+        pure = list(islice(_pure(request), number))
+        room = number - len(pure)
+        if len(elements) == 1 or room == 0:
+            return pure
+        ordered = list(islice(_ordered(request), room))
+        solutions = list(islice(_solutions(request), room))
+        if not (pure or ordered or solutions):
+            raise ValueError(_out_of_range(request))
+        # half of the room at most goes to ordered compounds, as long as solid solutions can fill the rest
+        mixed = _mixed(solutions, section, max(room - len(ordered), (room + 1) // 2), rng)
+        return pure + list(islice(interleaved(ordered, mixed), room))
 
 
 # What was asked for ---------------------------------------------------------------------------------------------------

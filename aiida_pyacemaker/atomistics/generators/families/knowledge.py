@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import spglib
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from ..core.errors import MissingLibraryError
-from ..core.parameters import Count, Positive, Section, parameter
-from ..core.symmetry import ask
-from ..crystals.elements import ground_state, is_metal
-from ..crystals.plausible import (
+from ...core.errors import MissingLibraryError
+from ...core.parameters import Count, Positive, Section, parameter
+from ...core.symmetry import ask
+from ...crystals.elements import ground_state, is_metal
+from ...crystals.plausible import (
     GASES,
     RESEMBLES,
-    VALENCES,
     Candidate,
     _molecule,
     _reduced,
@@ -41,15 +38,15 @@ from ..crystals.plausible import (
     set_states,
     write_formula,
 )
-from ..crystals.prototypes import (
+from ...crystals.prototypes import (
     PROTOTYPES,
     build_prototype,
     metallic_volume,
     neighbours,
     primitive_cell,
 )
+from ..family import Family
 
-VALENCES |= {'B': 3, 'C': 4, 'Si': 4, 'Ge': 4}
 #: Lattices of other elements are proposed for an element down to this score.
 ELEMENT_LIKE = -2.5
 #: Shortest distances of random crystals, in sums of covalent radii: the checks ask for 0.7, and variants are rattled.
@@ -85,41 +82,39 @@ class Knowledge(Section):
     optimade_timeout: Positive = parameter('How long a provider may take.', 's', default=20.0)
 
 
-# Formulas -------------------------------------------------------------------------------------------------------------
-
-
-# Ranking --------------------------------------------------------------------------------------------------------------
-
-
 # Structures -----------------------------------------------------------------------------------------------------------
 
 
-def generate_knowledge(
-    elements: list[str],
-    parameters: Knowledge,
-    number: int,
-    rng: np.random.Generator,
-    warn: Callable[[str], None] | None = None,
-) -> list[Atoms]:
-    """Return crystals that are plausible for the formulas, first the best of every formula, then the second...
+class KnowledgeFamily(Family[Knowledge]):
+    """Crystals that are plausible for a formula."""
 
-    :param warn: called with a sentence if a database cannot be asked; by default `warnings.warn`.
-    :returns: info `reason` says why, `parameters` has formula, prototype, space group and `score`: the share of the
-        plausibility of all prototypes of the formula. Ionic crystals have the array `oxidation_states`.
-    :raises ValueError: if a formula is impossible.
-    """
-    elements = list(dict.fromkeys(elements))
-    formulas = [parse_formula(text, elements) for text in parameters.formulas or own_formulas(elements)]
-    notes: list[str] = []
-    queues = [_queue(counts, parameters, rng, notes) for counts in {tuple(c.items()): c for c in formulas}.values()]
-    for note in notes:
-        (warn or warnings.warn)(note)
-    found: list[Atoms] = []
-    for rank in range(max(map(len, queues))):
-        for queue in queues:
-            if rank < len(queue) and len(found) < number:
-                found.append(queue[rank])
-    return found
+    name = 'knowledge'
+    help = 'Crystals that are plausible for a formula.'
+    Parameters = Knowledge
+    order = 40
+
+    def suits(self, elements: list[str]) -> bool:
+        return True
+
+    def parents(self, elements: list[str], section: Knowledge, number: int, rng: np.random.Generator) -> list[Atoms]:
+        """Return crystals that are plausible for the formulas, first the best of every formula, then the second...
+
+        :returns: info `reason` says why, `parameters` has formula, prototype, space group and `score`: the share of the
+            plausibility of all prototypes of the formula. Ionic crystals have the array `oxidation_states`.
+        :raises ValueError: if a formula is impossible.
+        """
+        elements = list(dict.fromkeys(elements))
+        formulas = [parse_formula(text, elements) for text in section.formulas or own_formulas(elements)]
+        notes: list[str] = []
+        queues = [_queue(counts, section, rng, notes) for counts in {tuple(c.items()): c for c in formulas}.values()]
+        for note in notes:
+            warnings.warn(note, stacklevel=1)
+        found: list[Atoms] = []
+        for rank in range(max(map(len, queues))):
+            for queue in queues:
+                if rank < len(queue) and len(found) < number:
+                    found.append(queue[rank])
+        return found
 
 
 def own_formulas(elements: list[str]) -> list[str]:
@@ -228,7 +223,7 @@ def _from_databases(counts: dict[str, int], parameters: Knowledge, notes: list[s
     """Structures of OPTIMADE databases; what goes wrong becomes a note, never an error."""
     made = []
     for provider in parameters.optimade or []:
-        from ..crystals.optimade import query_structures
+        from ...crystals.optimade import query_structures
 
         try:
             frames = query_structures(
@@ -247,7 +242,7 @@ def _random(
     counts: dict[str, int], number: int, parameters: Knowledge, rng: np.random.Generator, known: list[Atoms]
 ) -> list[Atoms]:
     """Crystals of random symmetry with one or a few formula units, as dense as the best of the known structures."""
-    from ..crystals.random_crystals import random_crystals
+    from ...crystals.random_crystals import random_crystals
 
     atoms = sum(counts.values())
     if atoms > parameters.max_atoms:
@@ -304,7 +299,7 @@ def propose(elements: list[str], number: int, rng: np.random.Generator) -> list[
     if molecules and not known:
         return molecules[:number]
     parameters = Knowledge(formulas=formulas, prototypes=max(1, math.ceil(number / len(formulas))), random_crystals=2)
-    return generate_knowledge(elements, parameters, number, rng)
+    return KnowledgeFamily().parents(elements, parameters, number, rng)
 
 
 def propose_element(element: str, number: int, conventional_atoms: int = 24) -> list[Atoms]:
@@ -354,8 +349,3 @@ def _pure(atoms: Atoms, element: str, reason: str, score: float) -> Atoms:
     atoms.info.update(family='knowledge', reason=f'{phase} for {element}: {reason}', parameters=parameters)
     atoms.pbc = True
     return atoms
-
-
-def describe(frames: list[Atoms]) -> list[dict[str, Any]]:
-    """Return what was proposed and why, one line per frame, for a table."""
-    return [{'phase': a.info['phase'], **a.info['parameters'], 'reason': a.info['reason']} for a in frames]
