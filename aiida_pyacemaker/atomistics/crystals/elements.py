@@ -15,6 +15,8 @@ from ase.build import bulk, make_supercell
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols, covalent_radii, reference_states
 from ase.spacegroup import crystal
 
+from ..core.errors import InputError
+
 #: Lattices that have a conventional cell with right angles, and its atoms.
 ATOMS_PER_CELL = {'sc': 1, 'bcc': 2, 'fcc': 4, 'hcp': 4, 'diamond': 8}
 #: Nearest-neighbour distance in units of (volume per atom)^(1/3).
@@ -76,10 +78,10 @@ _VOLUMES = {
 def check_elements(elements: list[str]) -> None:
     """:raises ValueError: naming what is not an element."""
     if not elements:
-        raise ValueError('system.elements is empty: give at least one element')
+        raise InputError('system.elements', 'is empty', 'give at least one element')
     for element in elements:
         if element not in chemical_symbols[1:]:
-            raise ValueError(f'system.elements: {element!r} is not a chemical element')
+            raise InputError('system.elements', f'{element!r} is not a chemical element')
 
 
 def is_metal(element: str) -> bool:

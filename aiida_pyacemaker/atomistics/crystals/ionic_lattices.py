@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
+from ..core.errors import InputError
 from ..variants.supercell import supercell
 from .oxidation import Compound, bond_length, name, radius
 from .prototypes import PROTOTYPES, Prototype, build_prototype, get_prototype
@@ -154,11 +155,12 @@ def suitable_prototypes(names: list[str] | None) -> list[str]:
         try:
             prototype = get_prototype(text)
         except ValueError as exception:
-            raise ValueError(f'structures.ionic.prototypes: {exception}') from None
+            raise InputError('prototypes', str(exception)) from None
         if not prototype.anions or not geometry(prototype.name).alternates:
-            raise ValueError(
-                f'structures.ionic.prototypes: in {prototype.name} ions of one charge are neighbours; '
-                f'ionic ones are for example {", ".join(COMMON)}'
+            raise InputError(
+                'prototypes',
+                f'in {prototype.name} ions of one charge are neighbours; ionic ones are for example '
+                f'{", ".join(COMMON)}',
             )
         found.append(prototype.name)
     return list(dict.fromkeys(found))

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 
+from ..core.errors import InputError
 from ..core.parameters import require
 
 #: Neighbours of the first shell are at most so much farther than the nearest (c/a of hcp; bcc's second: 1.155).
@@ -67,7 +68,7 @@ def special_quasirandom(cell: Atoms, counts: dict[str, int], steps: int, seed: i
     if {element: symbols.count(element) for element in counts} != counts or not (
         np.allclose(found.positions, cell.positions) and np.allclose(found.cell.array, cell.cell.array)
     ):
-        raise ValueError(f'structures.alloy.occupation: icet found no special quasirandom structure of {counts}')
+        raise InputError('occupation', f'icet found no special quasirandom structure of {counts}')
     return found.numbers.copy()
 
 

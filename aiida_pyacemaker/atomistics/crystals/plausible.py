@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
-from ..core.errors import MissingLibraryError
+from ..core.errors import InputError, MissingLibraryError
 from .elements import is_metal, lattice_of, volume_per_atom
 from .prototypes import (
     PROTOTYPES,
@@ -93,27 +93,35 @@ def parse_formula(formula: str, elements: list[str] | None = None) -> dict[str, 
     :param elements: those that are allowed; None: all.
     :raises ValueError: if it is no formula, names no element or one that is not allowed; with the nearest possibility.
     """
-    key = f'structures.knowledge.formulas: {formula!r}'
+    key = 'formulas'
     tokens = re.findall(r'([A-Z][a-z]?)(\d*\.?\d*)', formula)
     if not tokens or ''.join(name + number for name, number in tokens) != formula.strip():
-        raise ValueError(f'{key} is not a formula such as Fe3Pt or SrTiO3: elements and whole numbers, no brackets')
+        raise InputError(
+            key,
+            f'{formula!r} is not a formula such as Fe3Pt or SrTiO3: elements and whole numbers, no brackets',
+        )
     amounts: dict[str, Fraction] = {}
     for name, number in tokens:
         if name not in chemical_symbols[1:]:
             near = difflib.get_close_matches(name, elements or chemical_symbols[1:], 3, 0.3) or (elements or [])
-            raise ValueError(f'{key}: {name} is not a chemical element; nearest: {", ".join(near) or "none"}')
+            raise InputError(
+                key, f'{formula!r}: {name} is not a chemical element', f'nearest: {", ".join(near) or "none"}'
+            )
         amounts[name] = amounts.get(name, Fraction(0)) + Fraction(number or 1)
     if min(amounts.values()) <= 0:
-        raise ValueError(f'{key}: numbers of atoms must be positive')
+        raise InputError(key, f'{formula!r}: numbers of atoms must be positive')
     if any(amount.denominator != 1 for amount in amounts.values()):
         whole = {name: amount / sum(amounts.values()) for name, amount in amounts.items()}
-        raise ValueError(f'{key}: numbers of atoms must be whole; nearest: {write_formula(_small(whole, 12))}')
+        raise InputError(
+            key, f'{formula!r}: numbers of atoms must be whole', f'nearest: {write_formula(_small(whole, 12))}'
+        )
     others = [name for name in amounts if elements is not None and name not in elements]
     if others:
         rest = write_formula({name: int(amount) for name, amount in amounts.items() if name not in others})
-        raise ValueError(
-            f'{key} holds {", ".join(others)}, which system.elements ({", ".join(elements or [])}) does not; add it '
-            f'there, or ask for {rest or "a formula of " + ", ".join(elements or [])}'
+        raise InputError(
+            key,
+            f'{formula!r} holds {", ".join(others)}, which system.elements ({", ".join(elements or [])}) does not',
+            f'add it there, or ask for {rest or "a formula of " + ", ".join(elements or [])}',
         )
     divisor = math.gcd(*(int(amount) for amount in amounts.values()))
     return {name: int(amount) // divisor for name, amount in amounts.items()}

@@ -10,7 +10,8 @@ import math
 import warnings
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -45,7 +46,7 @@ REMEMBERED = 500
 
 
 class GenerationError(InputError):
-    """The structures asked for cannot be made."""
+    """The structures asked for cannot be made, although each of the keys is right."""
 
 
 @dataclass
@@ -128,11 +129,11 @@ def generate(
     :returns: first a free atom of every element, then the user's own structures, then the variants. Each has in its
         info `family`, `phase`, `operation`, `parent`, `parameters`, `reason`, `seed` and `split`.
     :raises GenerationError: if the number asked for cannot be reached; the message says what stood in the way.
-    :raises ValueError: if a parameter is impossible.
+    :raises InputError: if a parameter is impossible; the key begins with `structures`.
     """
     check_elements(elements)
-    maker = _Maker(list(dict.fromkeys(elements)), structures, seed, cutoff, progress)
-    return maker.run(list(own))
+    with _keys_under('structures'):
+        return _Maker(list(dict.fromkeys(elements)), structures, seed, cutoff, progress).run(list(own))
 
 
 def starting_cells(
@@ -158,14 +159,30 @@ def starting_cells(
     :raises ValueError: if all structures are too large.
     """
     check_elements(elements)
+    with _keys_under('structures'):
+        return _starting_cells(elements, structures, seed, atoms, number, own, max_atoms, hop)
+
+
+def _starting_cells(
+    elements: list[str],
+    structures: Structures,
+    seed: int,
+    atoms: int,
+    number: int,
+    own: Sequence[Atoms],
+    max_atoms: int | None,
+    hop: bool,
+) -> list[Atoms]:
     maker = _Maker(list(dict.fromkeys(elements)), structures, seed, None, None)
     parents = maker.make_parents(list(own))
     cells = [supercell(parent, atoms) for parent in parents]
     small = [index for index, cell in enumerate(cells) if max_atoms is None or len(cell) <= max_atoms]
     if not small:
-        raise ValueError(
-            f'structures: the smallest cell in which a simulation could start has {min(map(len, cells))} atoms, more '
-            f'than embed.max_atoms ({max_atoms}): raise that, or name a family with smaller cells'
+        raise InputError(
+            '',
+            f'the smallest cell in which a simulation could start has {min(map(len, cells))} atoms, more than '
+            f'embed.max_atoms ({max_atoms})',
+            'raise that, or name a family with smaller cells',
         )
     seen: Counter = Counter()
     ranked = []
@@ -187,6 +204,15 @@ def starting_cells(
     ]
 
 
+@contextmanager
+def _keys_under(prefix: str) -> Iterator[None]:
+    """Put the name of a section before the keys of errors about what is in it."""
+    try:
+        yield
+    except InputError as exception:
+        raise exception.under(prefix) from exception
+
+
 class _Maker:
     """The state of one generation."""
 
@@ -196,9 +222,10 @@ class _Maker:
         self.checks, self.supercell = self.read_sizes()
         element = structures.interstitial.element
         if structures.interstitial.number and element is not None and element not in elements:
-            raise ValueError(
-                f'structures.interstitial.element: {element} is not in system.elements ({", ".join(elements)}); add it '
-                'there, or take null'
+            raise InputError(
+                'interstitial.element',
+                f'{element} is not in system.elements ({", ".join(elements)})',
+                'add it there, or take null',
             )
         self.result = Generation([], [])
         self.known_parents, self.known = Duplicates(), Duplicates()
@@ -215,7 +242,7 @@ class _Maker:
         if size.mode != 'wide':
             return checks, size
         if size.width is None and self.cutoff is None:
-            raise ValueError('structures.supercell.width: give the width, or the cutoff of the potential')
+            raise InputError('supercell.width', 'give the width, or the cutoff of the potential')
         width = size.width or 2 * self.cutoff
         return (
             checks.model_copy(update={'min_width': max(width, checks.min_width or 0.0)}),
@@ -242,9 +269,10 @@ class _Maker:
         wanted = self.structures.number
         if wanted is not None and wanted <= len(fixed) + len(clusters):
             raise GenerationError(
-                f'structures.number: {wanted} leaves no room beside the {len(atoms)} free atoms, {len(own)} structures '
-                f'of your own and {len(clusters)} dimers and trimers; give at least {len(fixed) + len(clusters) + 1}, '
-                'or fewer of these'
+                'number',
+                f'{wanted} leaves no room beside the {len(atoms)} free atoms, {len(own)} structures of your own '
+                f'and {len(clusters)} dimers and trimers',
+                f'give at least {len(fixed) + len(clusters) + 1}, or fewer of these',
             )
         self.known.add(own)
         rest = None if wanted is None else wanted - len(fixed) - len(clusters)
@@ -265,7 +293,7 @@ class _Maker:
             atoms.info['operation'] = 'as given'
             if rejection is not None and rejection.kind not in ('vacuum', 'width'):
                 name = atoms.info.get('reason', f'structure {index} of your own')
-                raise ValueError(f'structures: {name}: {rejection.message}')
+                raise InputError('', f'{name}: {rejection.message}')
         return own
 
     # Parents ----------------------------------------------------------------------------------------------------------
@@ -277,18 +305,24 @@ class _Maker:
         for name, parameters in self.structures.families(self.elements).items():
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter('always', UserWarning)
-                found = FAMILIES[name].parents(self.elements, parameters, number, self.rng(name))
-            own_package = [str(item.message) for item in caught if 'aiida_pyacemaker' in item.filename]
-            self.result.notes += list(dict.fromkeys(own_package))
+                with _keys_under(name):
+                    found = FAMILIES[name].parents(self.elements, parameters, number, self.rng(name))
+            # of the family's package and of ours, not of the libraries below
+            packages = {'aiida_pyacemaker', type(FAMILIES[name]).__module__.partition('.')[0]}
+            told = [str(item.message) for item in caught if any(package in item.filename for package in packages)]
+            self.result.notes += list(dict.fromkeys(told))
             kept = self.accept(found)
             if not kept:
                 raise GenerationError(
-                    f'structures.{name}: none of its {len(found)} ideal structures is left. {self.explain()}'
+                    name,
+                    f'none of its {len(found)} ideal structures is left. {self.explain()}',
                 )
             parents += kept
         if not parents:
             raise GenerationError(
-                'structures: no family is named and there is no structure of your own; name one of them'
+                '',
+                'no family is named and there is no structure of your own',
+                'name one of them',
             )
         if self.structures.subsystems and self.structures.automatic:
             parents += self.missing_subsystems(parents)
@@ -357,7 +391,7 @@ class _Maker:
             # of ideal structures there cannot be more than there are
             return [{**weights, 'pristine': min(weights['pristine'], len(group.parents))} for group in self.groups]
         if not any(weights.values()):
-            raise GenerationError('structures: every operation has number 0; give rattle or pristine a number')
+            raise GenerationError('', 'every operation has number 0', 'give rattle or pristine a number')
         shares = _shares([math.sqrt(len(group.parents)) for group in self.groups], total)
         return _carried({name: weight for name, weight in weights.items() if weight}, shares)
 
@@ -396,7 +430,8 @@ class _Maker:
             self.result.notes.append(f'{missing} variants were not made: there was nothing new to make')
         elif missing:
             raise GenerationError(
-                f'structures: only {len(self.variants)} of {wanted} variants could be made. {self.explain()}'
+                '',
+                f'only {len(self.variants)} of {wanted} variants could be made. {self.explain()}',
             )
 
     def attempt(self, slot: Slot, rng: np.random.Generator) -> Atoms | None:

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.geometry import minkowski_reduce
 from pydantic import Field
 
+from ..core.errors import InputError
 from ..core.parameters import Count, Positive, Section, parameter, require
 from .common import (
     NotApplicableError,
@@ -63,8 +64,10 @@ def surface(parent: Atoms, parameters: Surface, rng: np.random.Generator, index:
     planes = parameters.miller
     for plane in planes or []:
         if not any(plane):
-            raise ValueError(
-                'structures.surface.miller: [0, 0, 0] is no plane: give for example [1, 0, 0] or [1, 1, 1]'
+            raise InputError(
+                'surface.miller',
+                '[0, 0, 0] is no plane',
+                'give for example [1, 0, 0] or [1, 1, 1]',
             )
     what = ('slabs', str(planes), parameters.thickness, parameters.vacuum, parameters.max_atoms)
     slabs, rejected = remembered(what, parent, lambda: _slabs(parent, parameters))

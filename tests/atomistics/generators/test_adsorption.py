@@ -219,7 +219,7 @@ def test_orientations_of_molecules():
 def test_materials_are_guessed_where_there_is_no_doubt():
     assert {atoms.info['phase'] for atoms in make(PT, 8)} == {'CO/Pt(111)', 'Pt(111)', 'CO', 'fcc'}
     assert make(MGO, 3, slab='MgO')[0].info['phase'] == 'H2O/MgO(001)'
-    with pytest.raises(ValueError, match=r'structures.adsorption.slab: which crystal of Mg, O, H'):
+    with pytest.raises(ValueError, match=r'slab: which crystal of Mg, O, H'):
         make(MGO)
 
 

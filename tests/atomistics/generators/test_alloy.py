@@ -93,7 +93,7 @@ def test_all_pure_and_binary_subsystems_are_there_and_pure_comes_first():
 
 def test_lattices_are_those_that_occur_in_nature():
     assert {atoms.info['phase'] for atoms in make(['Ti', 'C'], 9, ordered=False)} == {'hcp', 'diamond'}
-    with pytest.raises(ValueError, match=r'structures\.alloy: H does not form alloys'):
+    with pytest.raises(ValueError, match=r'H does not form alloys'):
         make(['Ti', 'H'], 9)
     assert {atoms.info['phase'] for atoms in make(['Ga', 'In'], 9, ordered=False)} == {'Ga ground state', 'bct', 'fcc'}
 
@@ -189,7 +189,7 @@ def test_own_lattice(tmp_path):
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-3)
     bad = [('none.cif', 'does not exist'), ('two.extxyz', 'has 2 structures'), ('water.xyz', 'has no cell')]
     for path, message in bad:
-        with pytest.raises(ValueError, match=rf'structures\.alloy\.lattice_files.*{message}'):
+        with pytest.raises(ValueError, match=rf'lattice_files.*{message}'):
             make(['Cu', 'Au'], lattice_files=[str(tmp_path / path)])
 
 
@@ -289,7 +289,7 @@ def test_the_seed_decides():
     ],
 )
 def test_impossible(parameters, message):
-    with pytest.raises(ValueError, match=r'structures\.alloy\.') as error:
+    with pytest.raises(ValueError, match=r'') as error:
         make(['Cu', 'Au'], **parameters)
     assert error.match(message)
 

@@ -140,10 +140,10 @@ def test_materials_are_guessed_where_there_is_no_doubt():
     assert [crystal.label for crystal in materials(['Al', 'Si'], Interface())] == ['Al', 'Si']
     assert [crystal.label for crystal in materials(['Mg', 'O', 'Al'], Interface(substrate='MgO'))] == ['Al', 'MgO']
     with pytest.raises(
-        ValueError, match=r'structures.interface: Mg, O, Al could be many pairs.*name film and substrate'
+        ValueError, match=r'Mg, O, Al could be many pairs.*name film and substrate'
     ):
         materials(['Mg', 'O', 'Al'], Interface())
-    with pytest.raises(ValueError, match=r'structures.interface.film: Cu holds Cu'):
+    with pytest.raises(ValueError, match=r'film: Cu holds Cu'):
         materials(['Mg', 'O', 'Al'], Interface(film='Cu', substrate='MgO'))
 
 

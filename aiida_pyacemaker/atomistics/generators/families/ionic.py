@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from ...checks.duplicates import Duplicates
+from ...core.errors import InputError
 from ...core.parameters import Count, Section, parameter
 from ...crystals.elements import ANION_FORMERS, forms_network, is_metal
 from ...crystals.ionic_lattices import Fit, disordered_crystal, fits, ordered_crystal, suitable_prototypes, summary
@@ -95,7 +96,7 @@ class IonicFamily(Family[Ionic]):
         prototypes = suitable_prototypes(section.prototypes)
         chosen = {compound: _fits(compound, prototypes, section) for compound in compounds}
         if section.prototypes is not None and not any(chosen.values()):
-            raise ValueError(_no_prototype(compounds, prototypes))
+            raise _no_prototype(compounds, prototypes)
         ordered = {compound: _ordered(compound, chosen[compound], section, rng) for compound in compounds}
         others = suitable_prototypes(None)
         best = [frames[0] for frames in ordered.values() if frames]
@@ -108,9 +109,10 @@ class IonicFamily(Family[Ionic]):
         ]
         frames = [*best, *first, *_in_turn([more, mixed, _in_turn(spread)])]
         if not frames:
-            raise ValueError(
-                f'structures.ionic: no structure was found for {", ".join(c.formula for c in compounds)}; give '
-                'structures.ionic.random_crystals a number, or name structures.ionic.prototypes'
+            raise InputError(
+                '',
+                f'no structure was found for {", ".join(c.formula for c in compounds)}',
+                'give structures.ionic.random_crystals a number, or name structures.ionic.prototypes',
             )
         new = Duplicates().add(frames)
         return [atoms for atoms, is_new in zip(frames, new, strict=True) if is_new][:number]
@@ -157,12 +159,12 @@ def _in_turn(lists: list[list[Atoms]]) -> list[Atoms]:
     return [atoms for group in zip_longest(*lists) for atoms in group if atoms is not None]
 
 
-def _no_prototype(compounds: list[Compound], prototypes: list[str]) -> str:
+def _no_prototype(compounds: list[Compound], prototypes: list[str]) -> InputError:
     possible = {fit.prototype for compound in compounds for fit in fits(compound, suitable_prototypes(None))}
     named = ', '.join(f'{key} ({PROTOTYPES[key].formula})' for key in prototypes)
     formulas = ', '.join(compound.formula for compound in compounds)
     hint = ', '.join(key for key in PROTOTYPES if key in possible) or 'none in the table'
-    return f'structures.ionic.prototypes: {named} cannot hold {formulas}; what fits: {hint}'
+    return InputError('prototypes', f'{named} cannot hold {formulas}', f'what fits: {hint}')
 
 
 # Random crystals ------------------------------------------------------------------------------------------------------

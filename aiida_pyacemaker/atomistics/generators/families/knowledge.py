@@ -18,7 +18,7 @@ import spglib
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from ...core.errors import MissingLibraryError
+from ...core.errors import InputError, MissingLibraryError
 from ...core.parameters import Count, Positive, Section, parameter
 from ...core.symmetry import ask
 from ...crystals.elements import ground_state, is_metal
@@ -143,9 +143,11 @@ def _queue(counts: dict[str, int], parameters: Knowledge, rng: np.random.Generat
     if not made or (missing > 0 and len(counts) > 1 and not made[0].info.get('vacuum_axes')):
         made += _random(counts, min(max(missing, 1), parameters.random_crystals), parameters, rng, made)
     if not made:
-        raise ValueError(
-            f'structures.knowledge.formulas: no structure for {formula}: allow structures.knowledge.random_crystals or '
-            f'more structures.knowledge.max_atoms (now {parameters.max_atoms})'
+        raise InputError(
+            'formulas',
+            f'no structure for {formula}',
+            'allow structures.knowledge.random_crystals or more structures.knowledge.max_atoms (now '
+            f'{parameters.max_atoms})',
         )
     return made
 
@@ -247,9 +249,10 @@ def _random(
     atoms = sum(counts.values())
     if atoms > parameters.max_atoms:
         near = _small({name: Fraction(count, atoms) for name, count in counts.items()}, parameters.max_atoms)
-        raise ValueError(
-            f'structures.knowledge.formulas: {write_formula(counts)} has {atoms} atoms per formula, more than '
-            f'structures.knowledge.max_atoms ({parameters.max_atoms}); nearest: {write_formula(near)}'
+        raise InputError(
+            'formulas',
+            f'{write_formula(counts)} has {atoms} atoms per formula, more than structures.knowledge.max_atoms '
+            f'({parameters.max_atoms}); nearest: {write_formula(near)}',
         )
     units = max(1, min(8 // atoms, parameters.max_atoms // atoms))
     composition = {name: units * count for name, count in counts.items()}
@@ -287,7 +290,7 @@ def propose(elements: list[str], number: int, rng: np.random.Generator) -> list[
     """
     for element in elements:
         if atomic_numbers.get(element, 0) < 1:
-            raise ValueError(f'system.elements: {element!r} is not a chemical element')
+            raise InputError('system.elements', f'{element!r} is not a chemical element')
     elements = list(dict.fromkeys(elements))
     if number < 1:
         return []

@@ -14,6 +14,7 @@ from collections import Counter
 import numpy as np
 from ase import Atoms
 
+from ....core.errors import InputError
 from ....crystals.slabs import (
     Crystal,
     contact_offset,
@@ -23,7 +24,7 @@ from ....crystals.slabs import (
     with_vacuum,
 )
 from ...family import Family
-from .molecules import KEY, check_orientations, materials, oriented, solvent_of
+from .molecules import check_orientations, materials, oriented, solvent_of
 from .placement import ADSORBATE, allowed_orientations, build, placements
 from .section import Adsorption
 from .surfaces import Surface, make_surfaces
@@ -74,7 +75,7 @@ class AdsorptionFamily(Family[Adsorption]):
                 failures = 0
                 frames.append(atoms)
         if not frames:
-            raise ValueError(_nothing_fits(surfaces, molecules, section))
+            raise _nothing_fits(surfaces, molecules, section)
         if section.references:
             frames[1:1] = _references(crystal, surfaces, [*molecules, *([solvent] if solvent else [])], section)
         return frames[:number]
@@ -131,7 +132,7 @@ def in_box(molecule: Atoms) -> Atoms:
     return atoms
 
 
-def _nothing_fits(surfaces: list[Surface], molecules: list[Atoms], parameters: Adsorption) -> str:
+def _nothing_fits(surfaces: list[Surface], molecules: list[Atoms], parameters: Adsorption) -> InputError:
     names = ', '.join(molecule.info['name'] for molecule in molecules)
     cell = surfaces[0].repeats
     if parameters.heights is not None:
@@ -139,11 +140,15 @@ def _nothing_fits(surfaces: list[Surface], molecules: list[Atoms], parameters: A
         body.positions[:, :2] += surfaces[0].sites[0].xy
         offset = contact_offset(surfaces[0].slab, body, bonding=False)
         touching = float(body.positions[:, 2].min() + offset - surfaces[0].top)
-        return (
-            f'{KEY}.heights: {names} overlaps the surface at {", ".join(f"{h:g}" for h in parameters.heights)} Å '
-            f'(it touches at {touching:.2f} Å), or its neighbours: raise the heights or repeats'
+        given = ', '.join(f'{height:g}' for height in parameters.heights)
+        return InputError(
+            'heights',
+            f'{names} overlaps the surface at {given} Å (it touches at {touching:.2f} Å), or its neighbours',
+            'raise the heights or repeats',
         )
-    return (
-        f'{KEY}.coverages: {" or ".join(map(str, parameters.coverages))} {names} do not fit on {cell[0]} x {cell[1]} '
-        f'cells of {surfaces[0].stack.label}: lower coverages, or raise repeats to [{cell[0] + 1}, {cell[1] + 1}]'
+    return InputError(
+        'coverages',
+        f'{" or ".join(map(str, parameters.coverages))} {names} do not fit on {cell[0]} x {cell[1]} cells of '
+        f'{surfaces[0].stack.label}',
+        f'lower coverages, or raise repeats to [{cell[0] + 1}, {cell[1] + 1}]',
     )

@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
+from ....core.errors import InputError
 from ....crystals.molecules import check_molecule, get_molecule
 from ....crystals.slabs import (
     Crystal,
@@ -13,7 +14,6 @@ from ....crystals.slabs import (
 )
 from .section import Adsorption
 
-KEY = 'structures.adsorption'
 #: Which atom binds to the surface, most often first.
 BINDS = ('C', 'N', 'P', 'S', 'Se', 'O', 'I', 'Br', 'Cl', 'F', 'H')
 #: What adsorbs where only elements are named.
@@ -27,10 +27,10 @@ def materials(elements: list[str], parameters: Adsorption) -> tuple[Crystal, lis
 
     :raises ValueError: if they are unknown, or are not named and cannot be guessed.
     """
-    key = f'{KEY}.molecules'
+    key = 'molecules'
     molecules = None if parameters.molecules is None else [molecule_of(n, elements, key) for n in parameters.molecules]
     if parameters.slab is not None:
-        crystal = bulk_of(parameters.slab, elements, f'{KEY}.slab')
+        crystal = bulk_of(parameters.slab, elements, 'slab')
     else:
         held = {symbol for molecule in molecules or [] for symbol in molecule.symbols}
         if molecules:
@@ -38,15 +38,16 @@ def materials(elements: list[str], parameters: Adsorption) -> tuple[Crystal, lis
         else:
             rest = [element for element in elements if element in NOBLE]
         if len(rest) != 1:
-            raise ValueError(
-                f'{KEY}.slab: which crystal of {", ".join(elements)} has the surface is not clear: name it by a '
-                'formula (such as Pt or MgO) or a file'
+            raise InputError(
+                'slab',
+                f'which crystal of {", ".join(elements)} has the surface is not clear',
+                'name it by a formula (such as Pt or MgO) or a file',
             )
-        crystal = bulk_of(rest[0], elements, f'{KEY}.slab')
+        crystal = bulk_of(rest[0], elements, 'slab')
     if molecules is None:
         molecules = [molecule_of(_usual_molecule(elements, crystal), elements, key)]
     if not molecules and parameters.solvent is None:
-        raise ValueError(f'{key}: the list is empty: name at least one molecule, or a solvent')
+        raise InputError(key, 'the list is empty', 'name at least one molecule, or a solvent')
     return crystal, molecules
 
 
@@ -58,7 +59,7 @@ def molecule_of(name: str, elements: list[str], key: str) -> Atoms:
     try:
         molecule = get_molecule(name)
     except ValueError as exception:
-        raise ValueError(f'{key}: {exception}') from exception
+        raise InputError(key, str(exception)) from exception
     check_molecule(molecule, elements, key)
     return molecule
 
@@ -71,16 +72,17 @@ def _usual_molecule(elements: list[str], crystal: Crystal) -> str:
         found = USUAL.get(''.join(names))
         if found is not None and rest and (names != ['H'] or 'O' not in own):
             return found
-    raise ValueError(
-        f'{KEY}.molecules: what adsorbs on {crystal.label} is not clear from {", ".join(elements)}: name molecules, '
-        'such as [CO]'
+    raise InputError(
+        'molecules',
+        f'what adsorbs on {crystal.label} is not clear from {", ".join(elements)}',
+        'name molecules, such as [CO]',
     )
 
 
 def solvent_of(elements: list[str], parameters: Adsorption) -> Atoms | None:
     if parameters.solvent is None:
         return None
-    return molecule_of(parameters.solvent, elements, f'{KEY}.solvent')
+    return molecule_of(parameters.solvent, elements, 'solvent')
 
 
 def check_orientations(molecules: list[Atoms], parameters: Adsorption) -> None:
@@ -88,7 +90,7 @@ def check_orientations(molecules: list[Atoms], parameters: Adsorption) -> None:
     for name in parameters.orientations or []:
         if molecules and name not in known:
             labels = ', '.join(molecule.info['name'] for molecule in molecules)
-            raise ValueError(f'{KEY}.orientations: {labels} has no orientation {name!r}: it has {", ".join(known)}')
+            raise InputError('orientations', f'{labels} has no orientation {name!r}', f'it has {", ".join(known)}')
 
 
 def orientations(molecule: Atoms) -> list[str]:

@@ -12,6 +12,7 @@ from ase import Atoms
 
 from ....checks.pairs import periodic_pairs
 from ....core.chemistry import van_der_waals_radii
+from ....core.errors import InputError
 from ....crystals.slabs import (
     OXIDATION,
     contact_offset,
@@ -20,7 +21,7 @@ from ....crystals.slabs import (
     too_close,
     with_vacuum,
 )
-from .molecules import KEY, orientations, oriented
+from .molecules import orientations, oriented
 from .section import Adsorption
 from .solvent import CONTACT, pack_solvent
 from .surfaces import Site, Surface
@@ -140,9 +141,11 @@ def build(
         bodies = [*bodies, *pack_solvent(surface, bodies, solvent, parameters, rng)]
     if parameters.symmetric:
         if surface.mirror is None:
-            raise ValueError(
-                f'{KEY}.symmetric: no symmetry maps the two sides of {surface.stack.label} with {parameters.layers} '
-                'layers onto each other: change layers, name another plane, or set symmetric to false'
+            raise InputError(
+                'symmetric',
+                f'no symmetry maps the two sides of {surface.stack.label} with {parameters.layers} layers onto '
+                'each other',
+                'change layers, name another plane, or set symmetric to false',
             )
         bodies = [*bodies, *(_moved(body, surface.mirror) for body in bodies)]
     if not _apart(bodies, surface.slab):

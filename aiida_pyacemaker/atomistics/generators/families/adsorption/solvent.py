@@ -6,11 +6,12 @@ import numpy as np
 from ase import Atoms
 
 from ....core.chemistry import GRAM_PER_CM3, van_der_waals_radii
+from ....core.errors import InputError
 from ....crystals.slabs import (
     contact_distance,
     lateral_distances,
 )
-from .molecules import KEY, oriented
+from .molecules import oriented
 from .section import Adsorption
 from .surfaces import Surface
 
@@ -57,10 +58,10 @@ def pack_solvent(
             return layer
         most = max(most, len(layer))
     reached = most * mass / volume / GRAM_PER_CM3
-    raise ValueError(
-        f'{KEY}.solvent_density: only {most} of {wanted} molecules of {solvent.info["name"]} fit on '
-        f'{surface.stack.label} without overlap: lower it from {density:.2f} to {0.99 * reached:.2f} g/cm³, or make '
-        'the layer thicker'
+    raise InputError(
+        'solvent_density',
+        f'only {most} of {wanted} molecules of {solvent.info["name"]} fit on {surface.stack.label} without overlap',
+        f'lower it from {density:.2f} to {0.99 * reached:.2f} g/cm³, or make the layer thicker',
     )
 
 

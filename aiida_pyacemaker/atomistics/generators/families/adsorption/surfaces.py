@@ -11,6 +11,7 @@ import numpy as np
 import spglib
 from ase import Atoms
 
+from ....core.errors import InputError
 from ....core.parameters import require
 from ....core.symmetry import ask
 from ....crystals.slabs import (
@@ -25,7 +26,6 @@ from ....crystals.slabs import (
     surfaces_by_stability,
     with_vacuum,
 )
-from .molecules import KEY
 from .section import ROOM, WIDTH, Adsorption
 
 #: Å below the highest atom to which atoms belong to the surface of an element, and to that of a compound.
@@ -87,12 +87,16 @@ def make_surfaces(crystal: Crystal, molecules: list[Atoms], parameters: Adsorpti
     if parameters.miller is None:
         stable = surfaces_by_stability(crystal, layers, symmetric)
         if not stable:
-            raise ValueError(f'{KEY}.miller: no low-index plane of {crystal.label} is free of a dipole: name planes')
+            raise InputError(
+                'miller',
+                f'no low-index plane of {crystal.label} is free of a dipole',
+                'name planes',
+            )
         stacks = stable[:1]
     else:
-        planes = [read_miller(indices, crystal, f'{KEY}.miller') for indices in parameters.miller]
+        planes = [read_miller(indices, crystal, 'miller') for indices in parameters.miller]
         stacks = [stack_planes(crystal, miller, layers) for miller in dict.fromkeys(planes)]
-    key = f'{KEY}.miller' if parameters.terminations is None else f'{KEY}.terminations'
+    key = 'miller' if parameters.terminations is None else 'terminations'
     width = max([WIDTH, *(ROOM + float(molecule.get_all_distances().max()) for molecule in molecules)])
     surfaces = [
         _surface(stack, termination, parameters, width)
@@ -100,7 +104,7 @@ def make_surfaces(crystal: Crystal, molecules: list[Atoms], parameters: Adsorpti
         for termination in choose_terminations(stack, layers, parameters.terminations, symmetric, key)
     ]
     if not any(surface.sites for surface in surfaces):
-        raise ValueError(f'{KEY}.sites: {stacks[0].label} has no sites of the kind {", ".join(parameters.sites)}')
+        raise InputError('sites', f'{stacks[0].label} has no sites of the kind {", ".join(parameters.sites)}')
     return surfaces
 
 

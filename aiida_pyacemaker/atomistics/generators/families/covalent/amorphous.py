@@ -10,6 +10,7 @@ from ase import Atoms
 
 from ....checks.overlap import overlapping
 from ....core.chemistry import GRAM_PER_CM3
+from ....core.errors import InputError
 from .bonds import DIAMOND_VOLUME, Species, bond_length, describe
 from .networks import amorphous_network, melt_quench, random_packing
 from .section import Covalent
@@ -65,7 +66,8 @@ def _quenched(species: Species, density: float, parameters: Covalent, rng: np.ra
         atoms = melt_quench(start, StillingerWeber(bond), rng, temperature=section.temperature, timestep=timestep)
         if not overlapping(atoms, 0.72):
             return atoms
-    raise ValueError(
-        f'structures.covalent.amorphous.density: melts of {"".join(species)} at {density:g} g/cm³ end with overlapping '
-        'atoms; lower the density or take method network'
+    raise InputError(
+        'amorphous.density',
+        f'melts of {"".join(species)} at {density:g} g/cm³ end with overlapping atoms',
+        'lower the density or take method network',
     )

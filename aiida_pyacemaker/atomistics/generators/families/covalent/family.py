@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
+from ....core.errors import InputError
 from ....crystals.elements import check_elements, forms_network
 from ...family import Family
 from .bonds import Species
@@ -87,10 +88,11 @@ def _materials(elements: list[str]) -> list[Species]:
             compounds.append(tuple(sorted(pair, key=lambda element: (VALENCE[element], -atomic_numbers[element]))))
     others = [(element,) for element in elements if element in OTHERS]
     if not (compounds or tetrahedral or others):
-        raise ValueError(
-            f'structures.covalent: none of {", ".join(elements)} forms a network of covalent bonds, as '
-            f'{", ".join((*TETRAHEDRAL, *OTHERS))} and compounds such as SiC, BN and GaAs do; '
-            'use structures.knowledge, structures.alloy or structures.ionic'
+        raise InputError(
+            '',
+            f'none of {", ".join(elements)} forms a network of covalent bonds, as '
+            f'{", ".join((*TETRAHEDRAL, *OTHERS))} and compounds such as SiC, BN and GaAs do',
+            'use structures.knowledge, structures.alloy or structures.ionic',
         )
     return [*compounds, *tetrahedral, *others]
 
@@ -117,9 +119,10 @@ def _plan(materials: list[Species], parameters: Covalent) -> list[tuple[Species,
     for structure in parameters.structures or []:
         if not any(_suits(structure, species) for species in materials):
             possible = [s for s in get_args(Structure) if any(_suits(s, species) for species in materials)]
-            raise ValueError(
-                f'structures.covalent.structures: {structure} is no structure of '
-                f'{", ".join("".join(species) for species in materials)}; possible are {", ".join(possible)}'
+            raise InputError(
+                'structures',
+                f'{structure} is no structure of {", ".join("".join(species) for species in materials)}',
+                f'possible are {", ".join(possible)}',
             )
     ranks = max(map(len, chosen.values()))
     return [(species, names[k]) for k in range(ranks) for species, names in chosen.items() if k < len(names)]

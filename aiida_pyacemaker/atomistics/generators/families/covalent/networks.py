@@ -24,6 +24,7 @@ from scipy.optimize import minimize
 
 from ....checks.overlap import overlapping
 from ....core.chemistry import GRAM_PER_CM3
+from ....core.errors import InputError
 
 #: Keating's constant of bonds in silicon (eV/Å² with lengths in units of the bond; PRB 62, 4985).
 STRETCH = 2.965
@@ -227,11 +228,13 @@ def amorphous_network(
     raise _no_network(species, density, mass, bond)
 
 
-def _no_network(species: dict[str, int], density: float, mass: float, bond: float) -> ValueError:
-    return ValueError(
-        f'structures.covalent.amorphous.density: {density:g} g/cm³ makes no network of {"".join(species)} with bonds '
-        f'of {bond:.2f} Å; a fourfold crystal has {mass / (1.54 * bond**3 * GRAM_PER_CM3):.2f} g/cm³: give a density '
-        'nearer to that, or structures.covalent.bonds'
+def _no_network(species: dict[str, int], density: float, mass: float, bond: float) -> InputError:
+    crystal = mass / (1.54 * bond**3 * GRAM_PER_CM3)
+    return InputError(
+        'amorphous.density',
+        f'{density:g} g/cm³ makes no network of {"".join(species)} with bonds of {bond:.2f} Å; a fourfold crystal has '
+        f'{crystal:.2f} g/cm³',
+        'give a density nearer to that, or structures.covalent.bonds',
     )
 
 
@@ -298,9 +301,10 @@ def random_packing(
             atoms.set_cell([side] * 3)
             atoms.pbc = True
             return atoms
-    raise ValueError(
-        f'structures.covalent.amorphous.density: {len(atoms)} atoms at {density:g} g/cm³ cannot be {closest:.2f} Å '
-        'apart; lower the density'
+    raise InputError(
+        'amorphous.density',
+        f'{len(atoms)} atoms at {density:g} g/cm³ cannot be {closest:.2f} Å apart',
+        'lower the density',
     )
 
 

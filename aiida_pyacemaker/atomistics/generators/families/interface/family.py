@@ -13,6 +13,7 @@ from itertools import product
 import numpy as np
 from ase import Atoms
 
+from ....core.errors import InputError
 from ....crystals.slabs import (
     Crystal,
     Stack,
@@ -31,7 +32,6 @@ from .matches import FAR_AREA, FAR_AREAS, FAR_STRAINS, find_matches, is_quick, n
 from .section import Interface
 from .stacking import Motif, build, describe, is_sound, set_states
 
-KEY = 'structures.interface'
 #: Planes of each material that are tried where none is named, the most stable surfaces first.
 PLANES = 3
 #: Å that are added to the gap of contact where no gap is given.
@@ -64,7 +64,7 @@ class InterfaceFamily(Family[Interface]):
         motifs = find_motifs(film, substrate, section)
         frames = _interfaces(motifs, section, number, rng)
         if not frames:
-            raise ValueError(_no_gap(motifs, section))
+            raise _no_gap(motifs, section)
         if section.references:
             crystals = {crystal.label: crystal for crystal in (film, substrate)}
             frames[1:1] = [_reference(crystal) for crystal in crystals.values()]
@@ -79,28 +79,32 @@ def materials(elements: list[str], parameters: Interface) -> tuple[Crystal, Crys
     names = {'film': parameters.film, 'substrate': parameters.substrate}
     if names['film'] is None and names['substrate'] is None:
         if len(elements) == 1:
-            raise ValueError(
-                f'{KEY}: an interface is made of two materials, and system.elements names {elements[0]} alone: add the '
-                f'elements of the other one, or name film and substrate, both {elements[0]}, for a grain boundary'
+            raise InputError(
+                '',
+                f'an interface is made of two materials, and system.elements names {elements[0]} alone',
+                f'add the elements of the other one, or name film and substrate, both {elements[0]}, for a grain '
+                'boundary',
             )
         if len(elements) != 2:
-            raise ValueError(
-                f'{KEY}: {", ".join(elements)} could be many pairs of materials: name film and substrate, each by a '
-                'formula or a file (such as film: Al, substrate: MgO)'
+            raise InputError(
+                '',
+                f'{", ".join(elements)} could be many pairs of materials',
+                'name film and substrate, each by a formula or a file (such as film: Al, substrate: MgO)',
             )
         names = dict(zip(names, elements, strict=True))
     missing = next((key for key, name in names.items() if name is None), None)
     if missing is not None:
         other = next(key for key in names if key != missing)
-        crystal = bulk_of(str(names[other]), elements, f'{KEY}.{other}')
+        crystal = bulk_of(str(names[other]), elements, other)
         rest = [element for element in elements if element not in crystal.conventional.get_chemical_symbols()]
         if len(rest) != 1:
-            raise ValueError(
-                f'{KEY}.{missing}: it is not clear what the {missing} beside {names[other]} is: name it by a formula '
-                'or a file'
+            raise InputError(
+                missing,
+                f'it is not clear what the {missing} beside {names[other]} is',
+                'name it by a formula or a file',
             )
         names[missing] = rest[0]
-    film, substrate = (bulk_of(str(name), elements, f'{KEY}.{key}') for key, name in names.items())
+    film, substrate = (bulk_of(str(name), elements, key) for key, name in names.items())
     return film, substrate
 
 
@@ -127,7 +131,7 @@ def find_motifs(film: Crystal, substrate: Crystal, parameters: Interface) -> lis
             for turn, motif in enumerate(_distinct(small, parameters.matches)):
                 ranked.append((turn, _score(motif, parameters), len(ranked), motif))
     if not ranked:
-        raise ValueError(_no_match(films, substrates, too_large, parameters))
+        raise _no_match(films, substrates, too_large, parameters)
     return [motif for *_, motif in sorted(ranked, key=lambda entry: entry[:3])]
 
 
@@ -152,15 +156,15 @@ def _stacks(crystal: Crystal, parameters: Interface, side: str) -> list[tuple[St
     planes = getattr(parameters, f'{side}_miller')
     layers, thickness = getattr(parameters, f'{side}_layers'), getattr(parameters, f'{side}_thickness')
     names = getattr(parameters, f'{side}_terminations')
-    key = f'{KEY}.{side}_miller'
+    key = f'{side}_miller'
     if planes is None:
         indices = [stack.miller for stack in surfaces_by_stability(crystal, layers)[:PLANES]]
         if not indices:
-            raise ValueError(f'{key}: no low-index plane of {crystal.label} is free of a dipole: name planes')
+            raise InputError(key, f'no low-index plane of {crystal.label} is free of a dipole', 'name planes')
     else:
         indices = list(dict.fromkeys(read_miller(plane, crystal, key) for plane in planes))
         if not indices:
-            raise ValueError(f'{key}: the list is empty: name planes, such as [[1, 1, 1]], or give null')
+            raise InputError(key, 'the list is empty', 'name planes, such as [[1, 1, 1]], or give null')
     found = []
     for miller in indices:
         stack = stack_planes(crystal, miller, layers)
@@ -171,7 +175,7 @@ def _stacks(crystal: Crystal, parameters: Interface, side: str) -> list[tuple[St
         if names is not None and planes is None:
             # among planes chosen here, those that cannot end as asked are left out
             try:
-                found.append((stack, choose_terminations(stack, count, names, False, f'{KEY}.{side}_terminations')))
+                found.append((stack, choose_terminations(stack, count, names, False, f'{side}_terminations')))
             except ValueError as exception:
                 refused = exception
         else:
@@ -181,14 +185,15 @@ def _stacks(crystal: Crystal, parameters: Interface, side: str) -> list[tuple[St
     return found
 
 
-def _no_match(films: list, substrates: list, too_large: list[Motif], parameters: Interface) -> str:
+def _no_match(films: list, substrates: list, too_large: list[Motif], parameters: Interface) -> InputError:
     """Say that there is no match, and which one is nearest."""
     if too_large:
         best = min(too_large, key=lambda motif: (motif.atoms, motif.match.largest))
-        return (
-            f'{KEY}.max_atoms: no match has {parameters.max_atoms} atoms or fewer; the smallest is {best.phase}: '
-            f'{best.atoms} atoms, strain {100 * best.match.largest:.1f} %, {best.match.area:.0f} Å²: raise max_atoms '
-            f'to {best.atoms} or lower film_layers and substrate_layers'
+        return InputError(
+            'max_atoms',
+            f'no match has {parameters.max_atoms} atoms or fewer; the smallest is {best.phase}: {best.atoms} atoms, '
+            f'strain {100 * best.match.largest:.1f} %, {best.match.area:.0f} Å²',
+            f'raise max_atoms to {best.atoms} or lower film_layers and substrate_layers',
         )
     pairs = [(upper, lower) for (upper, _), (lower, _) in product(films, substrates)]
     strained = larger = None
@@ -201,7 +206,7 @@ def _no_match(films: list, substrates: list, too_large: list[Motif], parameters:
         if larger is None and area <= FAR_AREA and is_quick(parameters.max_strain, area):
             larger = nearest_match(pairs, parameters.max_strain, area, lambda match: (match.area, match.largest))
     head = (
-        f'{KEY}: no match of {films[0][0].crystal.label} and {substrates[0][0].crystal.label} has a strain up to '
+        f'no match of {films[0][0].crystal.label} and {substrates[0][0].crystal.label} has a strain up to '
         f'{100 * parameters.max_strain:.3g} % and an area up to {parameters.max_area:.0f} Å²'
     )
     hints = []
@@ -223,7 +228,7 @@ def _no_match(films: list, substrates: list, too_large: list[Motif], parameters:
         hints.append(
             f'the smallest cell of both surfaces already has {min(areas):.0f} Å²: raise max_area, or name other planes'
         )
-    return f'{head}; {", ".join(hints)}'
+    return InputError('', head, ', '.join(hints))
 
 
 def _interfaces(motifs: list[Motif], parameters: Interface, number: int, rng: np.random.Generator) -> list[Atoms]:
@@ -264,9 +269,11 @@ def _reference(crystal: Crystal) -> Atoms:
     return atoms
 
 
-def _no_gap(motifs: list[Motif], parameters: Interface) -> str:
+def _no_gap(motifs: list[Motif], parameters: Interface) -> InputError:
     _, gaps = build(motifs[0], motifs[0].registry, None, 0.0, vacuum=None)
-    return (
-        f'{KEY}.gap: at {", ".join(f"{gap:g}" for gap in parameters.gap or gaps)} Å atoms of both materials overlap; '
-        f'those of {motifs[0].phase} touch at {max(gaps):.2f} Å: give at least that'
+    given = ', '.join(f'{gap:g}' for gap in parameters.gap or gaps)
+    return InputError(
+        'gap',
+        f'at {given} Å atoms of both materials overlap; those of {motifs[0].phase} touch at {max(gaps):.2f} Å',
+        'give at least that',
     )

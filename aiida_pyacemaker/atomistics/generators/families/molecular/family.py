@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from ....checks.overlap import overlapping
+from ....core.errors import InputError
 from ....crystals.elements import check_elements
 from ....crystals.molecules import COMMON_NAMES, check_molecule, get_molecule
 from ...family import Family
@@ -81,24 +82,25 @@ def default_molecules(elements: list[str]) -> list[str]:
             rank = MOST_COMMON.index(name) if name in MOST_COMMON else len(MOST_COMMON)
             found.append((-len(symbols), rank, len(atoms), name))
     if not found:
-        raise ValueError(
-            f'structures.molecular.molecules: no common molecule is made of {", ".join(elements)} alone; give names or '
-            'files of molecules, or add elements to system.elements'
+        raise InputError(
+            'molecules',
+            f'no common molecule is made of {", ".join(elements)} alone',
+            'give names or files of molecules, or add elements to system.elements',
         )
     return [name for *_, name in sorted(found)[:DEFAULT_MOLECULES]]
 
 
 def _molecules(elements: list[str], parameters: Molecular) -> list[Atoms]:
-    key = 'structures.molecular.molecules'
+    key = 'molecules'
     molecules = []
     for name in parameters.molecules or default_molecules(elements):
         try:
             molecule = get_molecule(name)
         except ValueError as exception:
-            raise ValueError(f'{key}: {exception}') from exception
+            raise InputError(key, str(exception)) from exception
         check_molecule(molecule, elements, key)
         if overlapping(molecule, 0.7):
-            raise ValueError(f'{key}: {name} has overlapping atoms; give a file with a sane geometry')
+            raise InputError(key, f'{name} has overlapping atoms', 'give a file with a sane geometry')
         molecules.append(molecule)
     return molecules
 

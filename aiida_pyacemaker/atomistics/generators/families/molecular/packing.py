@@ -11,6 +11,7 @@ from ase.neighborlist import neighbor_list
 
 from ....checks.overlap import overlapping
 from ....core.chemistry import GRAM_PER_CM3, van_der_waals_radii
+from ....core.errors import InputError
 from ....core.parameters import require
 from ....crystals.elements import volume_per_atom
 from .force_field import harmonic_hessian, normal_modes
@@ -100,9 +101,10 @@ def packed_box(molecules: list[Atoms], volume: float, rng: np.random.Generator) 
         if _apart(box, owner, 0.95 * CONTACT):
             return box
     density = float(box.get_masses().sum() / volume / GRAM_PER_CM3)
-    raise ValueError(
-        f'structures.molecular.liquids.density: {len(molecules)} molecules do not fit into a box at {density:.2f} '
-        'g/cm³ without overlap; lower the density'
+    raise InputError(
+        'liquids.density',
+        f'{len(molecules)} molecules do not fit into a box at {density:.2f} g/cm³ without overlap',
+        'lower the density',
     )
 
 
