@@ -22,9 +22,12 @@ Ion = tuple[str, int]
 
 #: Prototypes that are met most often; they come before others that fit no worse.
 COMMON = ('rocksalt', 'CsCl', 'fluorite', 'antifluorite', 'zincblende', 'wurtzite', 'rutile', 'perovskite', 'spinel')
-#: What it is worth, in units of misfit, to be common, to be met in ionic rather than covalent compounds, and to be the
-#: structure of just this compound (in the table).
-BONUS_COMMON, BONUS_IONIC, BONUS_KNOWN = 0.2, 0.1, 1.0
+#: What it is worth, in units of misfit, to be common.
+BONUS_COMMON = 0.2
+#: What it is worth to be met in ionic rather than covalent compounds.
+BONUS_IONIC = 0.1
+#: What it is worth to be the structure of just this compound (in the table).
+BONUS_KNOWN = 1.0
 #: Pauling's limits of the ratio of the radii of cation and anion, by the coordination number of the cation.
 RADIUS_RATIOS = {
     1: (0.0, 0.155),

@@ -22,9 +22,16 @@ from .prototypes import ionic_radius
 
 #: Elements that form molecules with each other.
 MOLECULAR = frozenset('H C N O F P S Cl Se Br I'.split())
-#: Penalties by which formulas are ranked: a state that is not common, two states of one element, an atom of the
-#: formula, electronegativities that hardly differ, an anion that a more electronegative one would oxidise (C4- by O).
-RARE, MIXED, ATOM, COVALENT, OXIDISED = 1.0, 1.5, 0.1, 0.5, 0.6
+#: Penalty, by which formulas are ranked, of a state that is not common.
+RARE = 1.0
+#: Penalty of two states of one element.
+MIXED = 1.5
+#: Penalty of each atom of the formula.
+ATOM = 0.1
+#: Penalty of electronegativities that hardly differ.
+COVALENT = 0.5
+#: Penalty of an anion that a more electronegative one would oxidise (C4- by O).
+OXIDISED = 0.6
 #: Difference of electronegativity (Pauling) below which a bond is hardly ionic.
 HARDLY_IONIC = 1.0
 #: States of rank 0 (common) and 1 (met in crystals) make formulas; those of rank 2 only explain a given one.

@@ -29,17 +29,19 @@ SCALES = (10.0, 0.4, 0.25)
 #: Decay of the similarity of two compounds with the sum of the distances of their elements.
 DECAY = 0.4
 #: The second-nearest known compound counts this much of the nearest, the third this much of the second...
-NEXT = 0.85
-#: A second, wide kernel orders what is not similar: its weight and its decay.
-WIDE, WIDE_DECAY = 0.01, 1.6
-#: Similarity to nothing.
-NOTHING = 1e-9
+NEXT_NEAREST_WEIGHT = 0.85
+#: Weight of a second, wide kernel, which orders what is not similar.
+WIDE_WEIGHT = 0.01
+#: Decay of the wide kernel.
+WIDE_DECAY = 1.6
+#: Similarity of what no known compound resembles.
+MIN_SIMILARITY = 1e-9
 #: Prototypes less plausible than the best by more than this (natural logarithm) are not proposed.
-HOPELESS = 9.0
+MAX_SCORE_GAP = 9.0
 #: Difference of electronegativity from which a compound counts as ionic.
-IONIC = 1.0
+MIN_IONIC_DIFFERENCE = 1.0
 #: Known compounds less similar than this are no argument.
-RESEMBLES = 0.02
+MIN_RESEMBLANCE = 0.02
 #: Radius ratios (cation to anion) at which a coordination number is met, a little wider than Pauling's.
 RADIUS_RATIOS = {
     **{2: (0.0, 0.6), 3: (0.0, 0.35), 4: (0.15, 0.5), 5: (0.3, 0.7), 6: (0.36, 0.85), 7: (0.5, 0.9)},
@@ -156,7 +158,7 @@ def likely_formulas(elements: list[str], number: int) -> list[str]:
     molecules = dict.fromkeys(write_formula({n: _reduced(a)[n] for n in elements}) for a in molecules_of(elements))
     if molecules and not any(known_structures(parse_formula(formula)) for formula in molecules):
         return list(molecules)[:number]
-    ionic = _neutral_formulas(elements) if _gap(elements) >= IONIC else []
+    ionic = _neutral_formulas(elements) if _gap(elements) >= MIN_IONIC_DIFFERENCE else []
     if ionic:
         known = [counts for counts in ionic if known_structures(counts)]
         ranked = known + [counts for counts in ionic if counts not in known]
@@ -199,7 +201,7 @@ def _gap(elements: Iterable[str]) -> float:
 def _states(items: tuple[tuple[str, int], ...]) -> dict[str, float] | None:
     """Mean oxidation state of each element in an ionic formula, None where it is not ionic or not neutral."""
     counts = dict(items)
-    if len(counts) < 2 or all(is_metal(name) for name in counts) or _gap(counts) < IONIC:
+    if len(counts) < 2 or all(is_metal(name) for name in counts) or _gap(counts) < MIN_IONIC_DIFFERENCE:
         return None
     from .oxidation import compound_of
 
@@ -280,7 +282,7 @@ def rank_prototypes(
 
 def plausible(ranked: list[Candidate]) -> list[Candidate]:
     """Return the candidates without the hopeless ones; the best always stays."""
-    return [candidate for candidate in ranked if candidate.score > ranked[0].score - HOPELESS]
+    return [candidate for candidate in ranked if candidate.score > ranked[0].score - MAX_SCORE_GAP]
 
 
 def _candidate(
@@ -315,13 +317,13 @@ def _log_similarity(prototype: Prototype, species: tuple[str, ...], exclude: fro
         if not exclude or tuple(sorted(zip(example, prototype.counts, strict=True))) not in exclude
     ]
     found.sort(key=lambda item: (-item[0], item[1]))
-    values = [value + WIDE * value ** (DECAY / WIDE_DECAY) for value, _ in found[:12]]
-    total = sum(value * NEXT**order for order, value in enumerate(values))
-    return math.log(total + NOTHING), _resemblance(prototype, found)
+    values = [value + WIDE_WEIGHT * value ** (DECAY / WIDE_DECAY) for value, _ in found[:12]]
+    total = sum(value * NEXT_NEAREST_WEIGHT**order for order, value in enumerate(values))
+    return math.log(total + MIN_SIMILARITY), _resemblance(prototype, found)
 
 
 def _resemblance(prototype: Prototype, found: list[tuple[float, tuple[str, ...]]]) -> str:
-    names = [_example(prototype, example) for value, example in found if RESEMBLES < value < 1][:3]
+    names = [_example(prototype, example) for value, example in found if MIN_RESEMBLANCE < value < 1][:3]
     if found and found[0][0] == 1:
         return KNOWN
     if names:

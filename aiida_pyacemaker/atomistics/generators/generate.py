@@ -1,7 +1,7 @@
 """From elements to a set of structures: ideal structures, their variants, checks, and a choice among them.
 
 Families propose ideal structures (`parents`), operations make variants of them, checks refuse what is not physical, and
-what is refused is made anew until the number asked for is there.
+what is refused is replaced until the number asked for is there.
 """
 
 from __future__ import annotations
@@ -34,15 +34,17 @@ from .plan import FAMILIES, Structures
 #: Structures that are made before they are checked together.
 BATCH = 1024
 #: Attempts without a single success after which the rest is given up.
-FRUITLESS = 10_000
+MAX_ATTEMPTS_WITHOUT_SUCCESS = 10_000
 #: Failures after which a structure is made by another operation.
-PATIENCE = 10
+FAILURES_BEFORE_CHANGE = 10
 #: Wide cells are this much wider than they have to be, so that strained ones are wide enough, too.
 MARGIN = 1.1
-#: Kinds of rejection: of what is there already, and of what no operation can be applied to.
-DUPLICATE, INAPPLICABLE = 'duplicate', 'inapplicable'
+#: Kind of rejection of what is there already.
+DUPLICATE = 'duplicate'
+#: Kind of rejection of what no operation can be applied to.
+INAPPLICABLE = 'inapplicable'
 #: Refused structures that are kept to find what would have passed.
-REMEMBERED = 500
+MAX_REMEMBERED_REFUSALS = 500
 
 
 class GenerationError(InputError):
@@ -82,7 +84,7 @@ class Generation:
 
 @dataclass
 class Slot:
-    """A structure to be made: which operation, the how-manieth of how many, and how often it has failed."""
+    """A structure to be made: by which operation, its index among so many of that operation, and failures."""
 
     group: Group
     operation: str
@@ -234,7 +236,7 @@ class _Maker:
         #: operation -> how many of its structures another operation made
         self.replaced: Counter = Counter()
         #: the last that were refused for overlap
-        self.overlapping: deque[Atoms] = deque(maxlen=REMEMBERED)
+        self.overlapping: deque[Atoms] = deque(maxlen=MAX_REMEMBERED_REFUSALS)
 
     def read_sizes(self) -> tuple[Checks, Supercell]:
         """Return the checks and the size of cells; of wide cells the width is checked."""
@@ -396,7 +398,7 @@ class _Maker:
         return _carried({name: weight for name, weight in weights.items() if weight}, shares)
 
     def fill(self, slots: list[Slot]) -> None:
-        """Make a structure for each slot; what is refused is made anew, from other parents if need be."""
+        """Make a structure for each slot; what is refused is replaced by another, from other parents if need be."""
         rng = self.rng('variants')
         pending = list(enumerate(slots))
         wanted, fruitless = len(slots), 0
@@ -415,7 +417,7 @@ class _Maker:
                     pending.append((order, slot))
             fruitless = 0 if kept else fruitless + len(batch)
             self.progress(len(self.variants), wanted)
-            if fruitless >= FRUITLESS:
+            if fruitless >= MAX_ATTEMPTS_WITHOUT_SUCCESS:
                 break
         if self.replaced:
             names = ', '.join(f'{name} {number}' for name, number in sorted(self.replaced.items()))
@@ -437,7 +439,7 @@ class _Maker:
     def attempt(self, slot: Slot, rng: np.random.Generator) -> Atoms | None:
         """Return a variant, unchecked; None if there is nothing the operation can act on."""
         # another operation steps in where one has nothing new to offer, another phase where it breaks all structures
-        if slot.failures and slot.failures % PATIENCE == 0:
+        if slot.failures and slot.failures % FAILURES_BEFORE_CHANGE == 0:
             if slot.refused == DUPLICATE:
                 self.reassign(slot, rng)
             else:

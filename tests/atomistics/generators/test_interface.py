@@ -139,9 +139,7 @@ def test_stackings_gaps_and_layers():
 def test_materials_are_guessed_where_there_is_no_doubt():
     assert [crystal.label for crystal in materials(['Al', 'Si'], Interface())] == ['Al', 'Si']
     assert [crystal.label for crystal in materials(['Mg', 'O', 'Al'], Interface(substrate='MgO'))] == ['Al', 'MgO']
-    with pytest.raises(
-        ValueError, match=r'Mg, O, Al could be many pairs.*name film and substrate'
-    ):
+    with pytest.raises(ValueError, match=r'Mg, O, Al could be many pairs.*name film and substrate'):
         materials(['Mg', 'O', 'Al'], Interface())
     with pytest.raises(ValueError, match=r'film: Cu holds Cu'):
         materials(['Mg', 'O', 'Al'], Interface(film='Cu', substrate='MgO'))

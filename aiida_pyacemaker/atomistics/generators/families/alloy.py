@@ -48,7 +48,7 @@ CUBIC = ('sc', 'bcc', 'fcc', 'diamond')
 #: Cells may grow to this many times `atoms` unless `max_atoms` says otherwise.
 GROWTH = 4
 #: Rounds that find no new occupation before a composition counts as used up.
-FRUITLESS = 3
+MAX_ROUNDS_WITHOUT_SUCCESS = 3
 
 
 class Alloy(Section):
@@ -417,7 +417,7 @@ def _shares(capacities: list[int], number: int) -> list[int]:
 def _special(solution: Solution, parameters: Alloy, number: int, rng: np.random.Generator) -> list[Atoms]:
     made: dict[bytes, Atoms] = {}
     failures = 0
-    while len(made) < number and failures < FRUITLESS:
+    while len(made) < number and failures < MAX_ROUNDS_WITHOUT_SUCCESS:
         numbers = special_quasirandom(solution.cell, solution.counts, parameters.sqs_steps, int(rng.integers(2**31)))
         if numbers.tobytes() in made:
             failures += 1

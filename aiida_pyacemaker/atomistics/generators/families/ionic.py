@@ -19,9 +19,12 @@ from ..family import Family
 
 #: Share of the cell that the spheres of the ions fill in a random crystal (NaCl 0.65, MgO 0.70, TiO2 0.77).
 FILLING = 0.65
-#: In random crystals unlike ions are at least this fraction of the sum of their radii apart, and ions of one sign this
-#: fraction of the sum of theirs (anions touch at 1) or this times the shortest bond (in rock salt: 1.41).
-UNLIKE, ANIONS, CATIONS = 0.85, 0.8, 1.1
+#: In random crystals a cation and an anion are at least this fraction of the sum of their radii apart.
+CLOSEST_UNLIKE = 0.85
+#: In random crystals two anions are at least this fraction of the sum of their radii apart (they touch at 1).
+CLOSEST_ANIONS = 0.8
+#: In random crystals two cations are at least this times the shortest bond apart (in rock salt: 1.41).
+CLOSEST_CATIONS = 1.1
 #: Shortest distances of random crystals, in sums of covalent radii: the checks ask for 0.7, and variants are rattled.
 CLOSEST = 0.82
 #: Volume per atom of prototypes that are not named, at most, in units of that of the best one (Li3P as Cu3N: 2.5).
@@ -218,9 +221,9 @@ def closest_ions(compound: Compound) -> dict[tuple[str, str], float]:
         for two in ions[k:]:
             pair = tuple(sorted((one[0], two[0])))
             if one[1] * two[1] < 0:
-                limit = UNLIKE * bond_length(*sorted((one, two), key=lambda ion: -ion[1]), 4, 4)
+                limit = CLOSEST_UNLIKE * bond_length(*sorted((one, two), key=lambda ion: -ion[1]), 4, 4)
             else:
-                limit = ANIONS * (radius(*one) + radius(*two)) if one[1] < 0 else CATIONS * bond
+                limit = CLOSEST_ANIONS * (radius(*one) + radius(*two)) if one[1] < 0 else CLOSEST_CATIONS * bond
             closest[pair] = max(closest[pair], limit)
     return closest
 

@@ -24,7 +24,7 @@ from ...core.symmetry import ask
 from ...crystals.elements import ground_state, is_metal
 from ...crystals.plausible import (
     GASES,
-    RESEMBLES,
+    MIN_RESEMBLANCE,
     Candidate,
     _molecule,
     _reduced,
@@ -162,7 +162,7 @@ def _prototype_structures(counts: dict[str, int], parameters: Knowledge, resembl
     limit = max(parameters.max_atoms, parameters.conventional_atoms)
     made: list[Atoms] = []
     for candidate in plausible(ranked):
-        if len(made) >= parameters.prototypes or (resembling and candidate.score < math.log(RESEMBLES)):
+        if len(made) >= parameters.prototypes or (resembling and candidate.score < math.log(MIN_RESEMBLANCE)):
             break
         share = math.exp(candidate.score - ranked[0].score) / total
         atoms = _build(candidate, counts, share, parameters.conventional_atoms)

@@ -71,18 +71,6 @@ def turned(atoms: Atoms, bond: tuple[int, int, list[int]], angle: float) -> Atom
     return changed
 
 
-def vibrating(atoms: Atoms, temperature: float, rng: np.random.Generator, hessian: np.ndarray | None = None) -> Atoms:
-    """Return the molecule displaced along its vibrations as at a temperature in K.
-
-    :param hessian: (3n, 3n) in eV/Å², such as `force_field.calculated_hessian` of a calculator; by default that of the
-        generic force field of `force_field`, which only serves to displace soft coordinates more than stiff ones.
-    """
-    modes = normal_modes(atoms, harmonic_hessian(atoms) if hessian is None else hessian)
-    changed = atoms.copy()
-    changed.positions += thermal_displacement(*modes, temperature, rng)
-    return changed
-
-
 def in_box(atoms: Atoms, vacuum: float) -> Atoms:
     """Put a molecule into the middle of a periodic box with right angles, with vacuum (Å) to its images."""
     extent = np.ptp(atoms.positions, axis=0)
