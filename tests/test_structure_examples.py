@@ -17,8 +17,10 @@ from ase.data import covalent_radii
 from ase.io import read
 from click.testing import CliRunner
 
+from aiida_pyacemaker.atomistics.generators.plan import FAMILIES
 from aiida_pyacemaker.atomistics.generators.spread import spread
 from aiida_pyacemaker.cli import cmd_root
+from aiida_pyacemaker.runfile import load_runfile
 
 FOLDER = Path(__file__).resolve().parents[1] / 'examples' / 'structures'
 NAMES = sorted(path.stem for path in FOLDER.glob('*.yaml'))
@@ -29,22 +31,6 @@ RATIO = 0.7
 IONS = {
     'Na': (1.02, 1), 'Cl': (1.81, -1), 'Mg': (0.72, 2), 'O': (1.40, -2), 'Ti': (0.605, 4), 'Sr': (1.18, 2),
 }  # fmt: skip
-#: Families that must appear, and space groups that a crystallographer would look for.
-EXPECTED = {
-    'al-si': {'interface'},
-    'c': {'covalent'},
-    'co-pt111': {'adsorption'},
-    'cuauni': {'alloy'},
-    'ethanol': {'molecular'},
-    'fe3pt': {'knowledge'},
-    'h2o-mgo001': {'adsorption'},
-    'mgo': {'ionic'},
-    'mgo-al': {'interface'},
-    'nacl': {'ionic'},
-    'si': {'covalent'},
-    'srtio3': {'ionic'},
-    'tio2': {'ionic'},
-}
 
 
 def shortest_ratio(atoms, ionic: bool) -> float:
@@ -88,7 +74,9 @@ def test_structures(generated):
     """As many as were asked for, all physical, of the family, and different from each other."""
     name, _, frames, printed = generated
     assert len(frames) == NUMBER
-    assert EXPECTED[name] <= {atoms.info['family'] for atoms in frames}
+    runfile = load_runfile(FOLDER / f'{name}.yaml')
+    expected = set(runfile.structures.families(runfile.system.elements))
+    assert expected and expected <= {atoms.info['family'] for atoms in frames}
     for index, atoms in enumerate(frames):
         where = f'structure {index}: {atoms.info}'
         assert np.isfinite(atoms.positions).all() and abs(np.linalg.det(atoms.cell.array)) > 1, where
@@ -123,3 +111,13 @@ def test_same_seed_same_bytes(generated, tmp_path):
     drawn = [atoms for atoms in frames if atoms.info['operation'] in ('strain', 'shear', 'rattle', 'vacancy', 'test')]
     assert len(drawn) > 0.2 * NUMBER
     assert not any(atoms.positions.tobytes() + atoms.cell.array.tobytes() in others for atoms in drawn)
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_every_family_is_shown(family):
+    """Each family has an example, a page and a picture."""
+    files = [load_runfile(path) for path in FOLDER.glob('*.yaml')]
+    assert any(family in file.structures.families(file.system.elements) for file in files)
+    pages = FOLDER.parents[1] / 'docs' / 'families'
+    assert (pages / f'{family}.png').is_file()
+    assert f'{{figure}} {family}.png' in (pages / f'{family}.md').read_text()

@@ -21,7 +21,7 @@ from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.core.parameters import Count, Positive, Section, parameter
 from aiida_pyacemaker.atomistics.core.plugins import EXPLORERS, load_plugins
 from aiida_pyacemaker.atomistics.explorers.parameters import Explore as SharedExplore
-from aiida_pyacemaker.atomistics.generators.plan import Structures
+from aiida_pyacemaker.atomistics.generators.plan import FAMILIES, Structures
 from aiida_pyacemaker.atomistics.io.files import list_files
 from aiida_pyacemaker.atomistics.labelling.incar import Vasp
 from aiida_pyacemaker.atomistics.labelling.teachers import Teacher
@@ -117,15 +117,6 @@ class Options(Section):
     vasp: JobOptions = parameter('Jobs of `codes.vasp`.', default=JobOptions())
 
 
-#: Keys of the families that take a file where they take a formula or the name of a molecule.
-FILE_KEYS = {
-    'alloy': ('lattice_files',),
-    'interface': ('film', 'substrate'),
-    'adsorption': ('slab', 'molecules'),
-    'molecular': ('molecules',),
-}
-
-
 class InitialStructures(Structures):
     """The initial structures: which families of ideal structures, and which variants of them."""
 
@@ -137,17 +128,18 @@ class InitialStructures(Structures):
             return value
         directory = (info.context or {}).get('directory', Path.cwd())
         found = dict(value)
-        for family, keys in FILE_KEYS.items():
-            section = found.get(family)
+        for name, family in FAMILIES.items():
+            section = found.get(name)
             if isinstance(section, dict):
-                changed = {key: _absolute(section[key], directory) for key in keys if key in section}
-                found[family] = {**section, **changed}
+                changed = {key: _absolute(section[key], directory) for key in family.file_keys if key in section}
+                found[name] = {**section, **changed}
         return found
 
     def all_files(self) -> list[Path]:
         """Return the files that the structures come from, those of the families included."""
-        named = [getattr(getattr(self, family), key) for family, keys in FILE_KEYS.items() if getattr(self, family)
-                 for key in keys]  # fmt: skip
+        sections = {name: getattr(self, name) for name in FAMILIES}
+        named = [getattr(sections[name], key) for name, family in FAMILIES.items() if sections[name]
+                 for key in family.file_keys]  # fmt: skip
         flat = [name for item in named for name in (item if isinstance(item, list) else [item]) if name]
         return [*list_files(self.files), *(Path(name) for name in flat if Path(name).is_file())]
 

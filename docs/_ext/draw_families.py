@@ -177,7 +177,7 @@ def parents(run: str, family: str, overrides: str) -> tuple[list[str], list[Atom
     section = {**(content['structures'].get(family) or {}), **yaml.safe_load(overrides)}
     parameters = getattr(Structures(**{family: section}), family)
     elements = content['system']['elements']
-    return elements, FAMILIES[family](elements, parameters, NUMBER, np.random.default_rng(0))
+    return elements, FAMILIES[family].parents(elements, parameters, NUMBER, np.random.default_rng(0))
 
 
 def structure(family: str, panel: Panel) -> tuple[Atoms, list[str]]:
@@ -188,8 +188,8 @@ def structure(family: str, panel: Panel) -> tuple[Atoms, list[str]]:
     atoms = next(atoms for atoms in found if panel.choose(atoms))
     if panel.operation is not None:
         name, keys, index = panel.operation
-        section, operation = OPERATIONS[name]
-        atoms = operation(atoms, section(**keys), np.random.default_rng(1), index, index + 1)
+        operation = OPERATIONS[name]
+        atoms = operation.make(atoms, operation.Parameters(**keys), np.random.default_rng(1), index, index + 1)
     return atoms, elements
 
 

@@ -30,8 +30,12 @@ CUTOFF = 2.1
 OPEN_CUTOFF = 6.0
 #: Typical sums over neighbours of the radial functions, which bring them to order one.
 SCALES = (8.0, 3.0, 1.5)
-#: Numbers per element, per atom between the passes, and of the last pass.
-ELEMENT, HIDDEN, LAST = 3, 8, 16
+#: Numbers that stand for an element.
+ELEMENT = 3
+#: Numbers per atom between the passes.
+HIDDEN = 8
+#: Numbers per atom after the last pass.
+LAST = 16
 #: Atoms beyond which lists of neighbours are used.
 LARGEST = 400
 

@@ -17,8 +17,10 @@ from .pairs import periodic_pairs
 from .radii import contact_distance
 
 Pair = tuple[str, str]
-#: Translations along one axis beyond which, and atoms beyond which, a list of neighbours is cheaper than all pairs.
-MOST_IMAGES, LARGEST = 2, 200
+#: Translations along one axis beyond which a list of neighbours is cheaper than all pairs.
+MOST_IMAGES = 2
+#: Atoms beyond which a list of neighbours is cheaper than all pairs.
+LARGEST = 200
 
 
 def element_pairs(elements: list[str]) -> list[Pair]:

@@ -44,8 +44,10 @@ VOID = 8.0
 SMALLEST_RADIUS = 0.6
 #: Å of free space put around a frame along axes that are not periodic.
 MARGIN = 10.0
-#: Å; spacing of the grid of points, and their smallest number (small cells have a finer one).
-SPACING, POINTS = 1.5, 512
+#: Å; spacing of the grid of points.
+SPACING = 1.5
+#: Smallest number of points (small cells have a finer grid).
+POINTS = 512
 #: Points from which the largest sphere is sought.
 STARTS = 200
 KINDS = {0: 'cluster', 1: 'wire', 2: 'slab'}

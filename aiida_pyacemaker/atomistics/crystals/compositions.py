@@ -9,6 +9,8 @@ from math import comb
 
 import numpy as np
 
+from ..core.errors import InputError
+
 Repeats = tuple[int, int, int]
 #: A cell carries a composition if every atomic fraction is met to within this.
 TOLERANCE = 0.005
@@ -32,14 +34,30 @@ class Limits:
         low, high = np.zeros(len(elements)), np.ones(len(elements))
         for element, pair in (given or {}).items():
             if element not in elements:
-                raise ValueError(f'{key} names {element!r}, which is not in system.elements: add it there or remove it')
+                raise InputError(
+                    key,
+                    f'names {element!r}, which is not in system.elements',
+                    'add it there or remove it',
+                )
             if len(pair) != 2 or not 0 <= pair[0] <= pair[1] <= 1:
-                raise ValueError(f'{key}.{element} is {pair}: give [least, most] with 0 <= least <= most <= 1')
+                raise InputError(
+                    f'{key}.{element}',
+                    f'is {pair}',
+                    'give [least, most] with 0 <= least <= most <= 1',
+                )
             low[elements.index(element)], high[elements.index(element)] = pair
         if low.sum() > 1 + 1e-9:
-            raise ValueError(f'{key}: the least fractions add up to {low.sum():g}: lower them to 1 in sum, or less')
+            raise InputError(
+                key,
+                f'the least fractions add up to {low.sum():g}',
+                'lower them to 1 in sum, or less',
+            )
         if high.sum() < 1 - 1e-9:
-            raise ValueError(f'{key}: the largest fractions add up to {high.sum():g}: raise them to 1 in sum, or more')
+            raise InputError(
+                key,
+                f'the largest fractions add up to {high.sum():g}',
+                'raise them to 1 in sum, or more',
+            )
         return cls(tuple(elements), low, high)
 
     def allow(self, composition: dict[str, float], tolerance: float = 1e-9) -> bool:
@@ -61,9 +79,7 @@ def divisions_of(step: float) -> int:
     """
     divisions = round(1 / step)
     if abs(divisions * step - 1) > 1e-6:
-        raise ValueError(
-            f'structures.alloy.step {step:g} does not divide 1: the nearest that does is {1 / divisions:g}'
-        )
+        raise InputError('step', f'{step:g} does not divide 1', f'the nearest that does is {1 / divisions:g}')
     return divisions
 
 
@@ -113,11 +129,15 @@ def normalised(composition: dict[str, float], elements: Sequence[str], key: str)
     """
     other = sorted(set(composition) - set(elements))
     if other:
-        raise ValueError(f'{key} names {other[0]!r}, which is not in system.elements: add it there or remove it')
+        raise InputError(
+            key,
+            f'names {other[0]!r}, which is not in system.elements',
+            'add it there or remove it',
+        )
     total = sum(composition.values())
     if min(composition.values(), default=-1) < 0 or abs(total - 1) > 0.011:
         near = {element: round(x / total, 4) for element, x in composition.items()} if total > 0 else {elements[0]: 1.0}
-        raise ValueError(f'{key} is {composition}: fractions are at least 0 and add up to 1, as {near} does')
+        raise InputError(key, f'is {composition}: fractions are at least 0 and add up to 1, as {near} does')
     return {element: composition[element] / total for element in elements if composition.get(element, 0) > 0}
 
 

@@ -15,6 +15,8 @@ from ase.build import bulk, make_supercell
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols, covalent_radii, reference_states
 from ase.spacegroup import crystal
 
+from ..core.errors import InputError
+
 #: Lattices that have a conventional cell with right angles, and its atoms.
 ATOMS_PER_CELL = {'sc': 1, 'bcc': 2, 'fcc': 4, 'hcp': 4, 'diamond': 8}
 #: Nearest-neighbour distance in units of (volume per atom)^(1/3).
@@ -29,6 +31,12 @@ NEAREST = {
 NON_METALS = frozenset('H He B C N O F Ne Si P S Cl Ar Ge As Se Br Kr Sb Te I Xe At Rn Ts Og'.split())
 #: Elements whose molecules have two atoms: in a compound they are much smaller than in their own crystal.
 DIATOMIC = ('H', 'N', 'O', 'F', 'Cl', 'Br', 'I')
+#: Elements whose solids are networks of covalent bonds, on their own or with each other.
+NETWORK_FORMERS = frozenset('B C N Si Ge P As Ga Al In'.split())
+#: Those of them that form none among themselves.
+NO_NETWORKS = frozenset({'N', 'P', 'As'})
+#: Elements that take electrons from a metal.
+ANION_FORMERS = frozenset('N O F P S Cl As Se Br Te I H'.split())
 #: Elements that are no partners in an alloy.
 GASES = frozenset({*DIATOMIC, 'He', 'Ne', 'Ar', 'Kr', 'Xe', 'Rn'})
 
@@ -70,15 +78,20 @@ _VOLUMES = {
 def check_elements(elements: list[str]) -> None:
     """:raises ValueError: naming what is not an element."""
     if not elements:
-        raise ValueError('system.elements is empty: give at least one element')
+        raise InputError('system.elements', 'is empty', 'give at least one element')
     for element in elements:
         if element not in chemical_symbols[1:]:
-            raise ValueError(f'system.elements: {element!r} is not a chemical element')
+            raise InputError('system.elements', f'{element!r} is not a chemical element')
 
 
 def is_metal(element: str) -> bool:
     """Return whether an element is a metal; metalloids (B, Si, Ge, As, Sb, Te) are not."""
     return element not in NON_METALS
+
+
+def forms_network(elements: list[str]) -> bool:
+    """Return whether elements form a network of covalent bonds, such as diamond, SiC, BN and GaAs."""
+    return set(elements) <= NETWORK_FORMERS and not set(elements) <= NO_NETWORKS
 
 
 def covalent_radius(element: str) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
+from ..core.errors import InputError
 from ..variants.supercell import supercell
 from .oxidation import Compound, bond_length, name, radius
 from .prototypes import PROTOTYPES, Prototype, build_prototype, get_prototype
@@ -21,9 +22,12 @@ Ion = tuple[str, int]
 
 #: Prototypes that are met most often; they come before others that fit no worse.
 COMMON = ('rocksalt', 'CsCl', 'fluorite', 'antifluorite', 'zincblende', 'wurtzite', 'rutile', 'perovskite', 'spinel')
-#: What it is worth, in units of misfit, to be common, to be met in ionic rather than covalent compounds, and to be the
-#: structure of just this compound (in the table).
-BONUS_COMMON, BONUS_IONIC, BONUS_KNOWN = 0.2, 0.1, 1.0
+#: What it is worth, in units of misfit, to be common.
+BONUS_COMMON = 0.2
+#: What it is worth to be met in ionic rather than covalent compounds.
+BONUS_IONIC = 0.1
+#: What it is worth to be the structure of just this compound (in the table).
+BONUS_KNOWN = 1.0
 #: Pauling's limits of the ratio of the radii of cation and anion, by the coordination number of the cation.
 RADIUS_RATIOS = {
     1: (0.0, 0.155),
@@ -154,11 +158,12 @@ def suitable_prototypes(names: list[str] | None) -> list[str]:
         try:
             prototype = get_prototype(text)
         except ValueError as exception:
-            raise ValueError(f'structures.ionic.prototypes: {exception}') from None
+            raise InputError('prototypes', str(exception)) from None
         if not prototype.anions or not geometry(prototype.name).alternates:
-            raise ValueError(
-                f'structures.ionic.prototypes: in {prototype.name} ions of one charge are neighbours; '
-                f'ionic ones are for example {", ".join(COMMON)}'
+            raise InputError(
+                'prototypes',
+                f'in {prototype.name} ions of one charge are neighbours; ionic ones are for example '
+                f'{", ".join(COMMON)}',
             )
         found.append(prototype.name)
     return list(dict.fromkeys(found))

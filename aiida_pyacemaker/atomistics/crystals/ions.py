@@ -13,8 +13,10 @@ from ..checks.charge import OXIDATION_STATES
 
 #: Difference of electronegativity (Pauling) from which on a compound without oxidation states is taken for ionic.
 IONIC = 1.5
-#: Atoms of a formula unit, at most, and how far the composition may be from it (defects).
-LARGEST_FORMULA, DEVIATION = 12, 0.02
+#: Atoms of a formula unit, at most.
+LARGEST_FORMULA = 12
+#: How far a composition with defects may be from the formula, in atomic fractions.
+DEVIATION = 0.02
 
 
 def states_of(atoms: Atoms) -> np.ndarray | None:

@@ -15,6 +15,8 @@ from ase.formula import Formula
 from ase.io import read
 from ase.neighborlist import natural_cutoffs, neighbor_list
 
+from ..core.errors import InputError
+
 #: Name in ASE's collection of molecules (G2 and a few more) -> what people call it; the first is used in labels.
 COMMON_NAMES: dict[str, tuple[str, ...]] = {
     '2-butyne': ('2-butyne', 'dimethylacetylene'),
@@ -151,9 +153,11 @@ def check_molecule(atoms: Atoms, elements: list[str], key: str) -> None:
     """
     missing = sorted(set(atoms.get_chemical_symbols()) - set(elements))
     if missing:
-        raise ValueError(
-            f'{key}: {atoms.info["name"]} ({atoms.info["formula"]}) holds {", ".join(missing)}, which system.elements '
-            f'({", ".join(elements)}) does not: add {", ".join(missing)} to system.elements or take another molecule'
+        raise InputError(
+            key,
+            f'{atoms.info["name"]} ({atoms.info["formula"]}) holds {", ".join(missing)}, which system.elements '
+            f'({", ".join(elements)}) does not',
+            f'add {", ".join(missing)} to system.elements or take another molecule',
         )
 
 

@@ -10,14 +10,19 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from ase.neighborlist import neighbor_list
 
+from ..core.errors import InputError
 from ..core.parameters import require
 
 #: Neighbours of the first shell are at most so much farther than the nearest (c/a of hcp; bcc's second: 1.155).
 FIRST_SHELL = 1.1
-#: Ranges of the pairs and triplets that a special quasirandom structure gets right, in nearest-neighbour distances.
-PAIRS, TRIPLETS = 1.8, 1.1
-#: Monte Carlo steps per site towards a short-range order, at most, and how near is near enough.
-STEPS, NEAR = 60, 0.01
+#: Range of the pairs that a special quasirandom structure gets right, in nearest-neighbour distances.
+PAIRS = 1.8
+#: Range of the triplets that it gets right, in the same units.
+TRIPLETS = 1.1
+#: Monte Carlo steps per site towards a short-range order, at most.
+STEPS = 60
+#: Deviation of the Warren-Cowley parameters that is near enough.
+NEAR = 0.01
 #: Temperature of that walk at its start, in units of the deviation.
 WARMTH = 0.02
 #: Batches of random occupations that may hold nothing new before all are taken as found.
@@ -67,7 +72,7 @@ def special_quasirandom(cell: Atoms, counts: dict[str, int], steps: int, seed: i
     if {element: symbols.count(element) for element in counts} != counts or not (
         np.allclose(found.positions, cell.positions) and np.allclose(found.cell.array, cell.cell.array)
     ):
-        raise ValueError(f'structures.alloy.occupation: icet found no special quasirandom structure of {counts}')
+        raise InputError('occupation', f'icet found no special quasirandom structure of {counts}')
     return found.numbers.copy()
 
 

@@ -12,18 +12,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, pairwise, product
 
-from ase.data import atomic_numbers, chemical_symbols, covalent_radii
-from ase.formula import Formula
+from ase.data import atomic_numbers, covalent_radii
 
+from ..core.chemistry import parse_formula
+from ..core.errors import InputError
 from ..core.parameters import require
 from .elements import is_metal
 from .prototypes import ionic_radius
 
 #: Elements that form molecules with each other.
 MOLECULAR = frozenset('H C N O F P S Cl Se Br I'.split())
-#: Penalties by which formulas are ranked: a state that is not common, two states of one element, an atom of the
-#: formula, electronegativities that hardly differ, an anion that a more electronegative one would oxidise (C4- by O).
-RARE, MIXED, ATOM, COVALENT, OXIDISED = 1.0, 1.5, 0.1, 0.5, 0.6
+#: Penalty, by which formulas are ranked, of a state that is not common.
+RARE = 1.0
+#: Penalty of two states of one element.
+MIXED = 1.5
+#: Penalty of each atom of the formula.
+ATOM = 0.1
+#: Penalty of electronegativities that hardly differ.
+COVALENT = 0.5
+#: Penalty of an anion that a more electronegative one would oxidise (C4- by O).
+OXIDISED = 0.6
 #: Difference of electronegativity (Pauling) below which a bond is hardly ionic.
 HARDLY_IONIC = 1.0
 #: States of rank 0 (common) and 1 (met in crystals) make formulas; those of rank 2 only explain a given one.
@@ -111,13 +119,12 @@ def ranked_states(elements: list[str], own: States | None) -> dict[str, dict[int
     """
     for element, states in (own or {}).items():
         if element not in elements:
-            raise ValueError(
-                f'structures.ionic.oxidation_states: {element!r} is not among the elements {", ".join(elements)}'
-            )
+            raise InputError('oxidation_states', f'{element!r} is not among the elements {", ".join(elements)}')
         if not states or 0 in states or any(abs(state) > 9 for state in states):
-            raise ValueError(
-                f'structures.ionic.oxidation_states: {element}: {states} must be whole numbers from -9 to 9, not zero; '
-                f'known are {", ".join(map(str, sorted(known_states(element)))) or "none"}'
+            raise InputError(
+                'oxidation_states',
+                f'{element}: {states} must be whole numbers from -9 to 9, not zero',
+                f'known are {", ".join(map(str, sorted(known_states(element)))) or "none"}',
             )
     ranked = {}
     for element in elements:
@@ -126,26 +133,19 @@ def ranked_states(elements: list[str], own: States | None) -> dict[str, dict[int
     return ranked
 
 
-def parse_formula(formula: str, elements: list[str]) -> dict[str, int]:
+def read_formula(formula: str, elements: list[str]) -> dict[str, int]:
     """Return the reduced numbers of atoms.
 
     :raises ValueError: if it cannot be read or names elements that are not among the given ones.
     """
-    try:
-        counts = Formula(formula, strict=True).count()
-    except (ValueError, KeyError) as exception:
-        raise ValueError(f'structures.ionic.formulas: {formula!r} is not a formula such as SrTiO3') from exception
-    unknown = [element for element in counts if element not in chemical_symbols[1:]]
+    counts = parse_formula(formula, 'formulas')
     others = [element for element in counts if element not in elements]
-    if unknown or not counts:
-        raise ValueError(f'structures.ionic.formulas: {formula!r} is not a formula of chemical elements')
     if others:
-        raise ValueError(
-            f'structures.ionic.formulas: {formula!r} holds {", ".join(others)}, which system.elements '
-            f'({", ".join(elements)}) does not'
+        raise InputError(
+            'formulas',
+            f'{formula!r} holds {", ".join(others)}, which system.elements ({", ".join(elements)}) does not',
         )
-    divisor = math.gcd(*counts.values())
-    return {element: count // divisor for element, count in counts.items()}
+    return counts
 
 
 def compounds_of(elements: list[str], own: States | None, max_atoms: int, number: int) -> list[Compound]:
@@ -170,7 +170,7 @@ def compounds_of(elements: list[str], own: States | None, max_atoms: int, number
         best += found[:1] if must else []
         rest += found[1:] if must else found
     if not best and not rest:
-        raise ValueError(_no_formula(elements, ranked))
+        raise _no_formula(elements, ranked)
     best.sort(key=_order)
     rest.sort(key=_order)
     return sorted(best + rest[: max(0, number - len(best))], key=_order)
@@ -181,12 +181,12 @@ def compound_of(formula: str, elements: list[str], own: States | None) -> Compou
 
     :raises ValueError: if no states make it neutral; the message names the nearest formula that is.
     """
-    counts = parse_formula(formula, elements)
+    counts = read_formula(formula, elements)
     ranked = ranked_states(elements, own)
     candidates = sorted(_assignments(counts, ranked), key=_order)
     if candidates and candidates[0].rarity <= MAX_RARITY:
         return candidates[0]
-    raise ValueError(_not_neutral(formula, counts, elements, ranked))
+    raise _not_neutral(formula, counts, elements, ranked)
 
 
 def _order(compound: Compound) -> tuple[float, str]:
@@ -282,12 +282,10 @@ def _described(elements: list[str], ranked: dict[str, dict[int, int]]) -> str:
     return '; '.join(f'{e}: {", ".join(f"{s:+d}" for s in sorted(ranked[e])) or "none"}' for e in elements)
 
 
-def _no_formula(elements: list[str], ranked: dict[str, dict[int, int]]) -> str:
+def _no_formula(elements: list[str], ranked: dict[str, dict[int, int]]) -> InputError:
     states = _described(elements, ranked)
-    return (
-        f'structures.ionic: no charge-neutral formula of {", ".join(elements)} with the oxidation states {states}; '
-        f'{_remedy(elements, ranked)}'
-    )
+    problem = f'no charge-neutral formula of {", ".join(elements)} with the oxidation states {states}'
+    return InputError('', problem, _remedy(elements, ranked))
 
 
 def _remedy(elements: list[str], ranked: dict[str, dict[int, int]]) -> str:
@@ -304,7 +302,9 @@ def _partner(elements: list[str], ranked: dict[str, dict[int, int]]) -> str:
     return element + 'Cl' + (str(state) if state > 1 else '')
 
 
-def _not_neutral(formula: str, counts: dict[str, int], elements: list[str], ranked: dict[str, dict[int, int]]) -> str:
+def _not_neutral(
+    formula: str, counts: dict[str, int], elements: list[str], ranked: dict[str, dict[int, int]]
+) -> InputError:
     """Say why a formula is not neutral, and which one near to it is."""
     own = list(counts)
     atoms = max(8, sum(counts.values()) + 2)
@@ -314,11 +314,12 @@ def _not_neutral(formula: str, counts: dict[str, int], elements: list[str], rank
     ]
     if not near:
         near = [c for pair in combinations(elements, 2) for c in _proposals(pair, ranked, 8) if set(pair) & set(own)]
-    text = f'structures.ionic.formulas: no oxidation states make {formula} charge-neutral ({_described(own, ranked)}); '
+    problem = f'no oxidation states make {formula} charge-neutral ({_described(own, ranked)})'
     if not near:
-        return text + _remedy(own, ranked)
+        return InputError('formulas', problem, _remedy(own, ranked))
     nearest = min(near, key=lambda c: (round(_difference(counts, c.counts), 6), *_order(c)))
-    return text + f'the nearest neutral formula is {nearest.formula} ({nearest.described()})'
+    remedy = f'the nearest neutral formula is {nearest.formula} ({nearest.described()})'
+    return InputError('formulas', problem, remedy)
 
 
 def _difference(first: dict[str, int], second: dict[str, int]) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
-from ..core.errors import MissingLibraryError
+from ..core.errors import InputError, MissingLibraryError
 from .elements import is_metal, lattice_of, volume_per_atom
 from .prototypes import (
     PROTOTYPES,
@@ -29,17 +29,19 @@ SCALES = (10.0, 0.4, 0.25)
 #: Decay of the similarity of two compounds with the sum of the distances of their elements.
 DECAY = 0.4
 #: The second-nearest known compound counts this much of the nearest, the third this much of the second...
-NEXT = 0.85
-#: A second, wide kernel orders what is not similar: its weight and its decay.
-WIDE, WIDE_DECAY = 0.01, 1.6
-#: Similarity to nothing.
-NOTHING = 1e-9
+NEXT_NEAREST_WEIGHT = 0.85
+#: Weight of a second, wide kernel, which orders what is not similar.
+WIDE_WEIGHT = 0.01
+#: Decay of the wide kernel.
+WIDE_DECAY = 1.6
+#: Similarity of what no known compound resembles.
+MIN_SIMILARITY = 1e-9
 #: Prototypes less plausible than the best by more than this (natural logarithm) are not proposed.
-HOPELESS = 9.0
+MAX_SCORE_GAP = 9.0
 #: Difference of electronegativity from which a compound counts as ionic.
-IONIC = 1.0
+MIN_IONIC_DIFFERENCE = 1.0
 #: Known compounds less similar than this are no argument.
-RESEMBLES = 0.02
+MIN_RESEMBLANCE = 0.02
 #: Radius ratios (cation to anion) at which a coordination number is met, a little wider than Pauling's.
 RADIUS_RATIOS = {
     **{2: (0.0, 0.6), 3: (0.0, 0.35), 4: (0.15, 0.5), 5: (0.3, 0.7), 6: (0.36, 0.85), 7: (0.5, 0.9)},
@@ -63,7 +65,8 @@ MOLECULES = tuple(
     'CS SO PO CN BH CH3OH HCN H2CO HCOOH'.split()
 )
 #: Bonds that a non-metal forms with hydrogen and halogens, and where they point (their number, whether in a plane).
-VALENCES = {'H': 1, 'F': 1, 'Cl': 1, 'Br': 1, 'I': 1, 'O': 2, 'S': 2, 'Se': 2, 'Te': 2, 'N': 3, 'P': 3, 'As': 3}
+VALENCES = {'H': 1, 'F': 1, 'Cl': 1, 'Br': 1, 'I': 1, 'O': 2, 'S': 2, 'Se': 2, 'Te': 2, 'N': 3, 'P': 3, 'As': 3,
+            'B': 3, 'C': 4, 'Si': 4, 'Ge': 4}  # fmt: skip
 DIRECTIONS = {
     (1, False): [[0, 0, 1]],
     (2, False): [[0.79, 0, 0.61], [-0.79, 0, 0.61]],
@@ -92,27 +95,35 @@ def parse_formula(formula: str, elements: list[str] | None = None) -> dict[str, 
     :param elements: those that are allowed; None: all.
     :raises ValueError: if it is no formula, names no element or one that is not allowed; with the nearest possibility.
     """
-    key = f'structures.knowledge.formulas: {formula!r}'
+    key = 'formulas'
     tokens = re.findall(r'([A-Z][a-z]?)(\d*\.?\d*)', formula)
     if not tokens or ''.join(name + number for name, number in tokens) != formula.strip():
-        raise ValueError(f'{key} is not a formula such as Fe3Pt or SrTiO3: elements and whole numbers, no brackets')
+        raise InputError(
+            key,
+            f'{formula!r} is not a formula such as Fe3Pt or SrTiO3: elements and whole numbers, no brackets',
+        )
     amounts: dict[str, Fraction] = {}
     for name, number in tokens:
         if name not in chemical_symbols[1:]:
             near = difflib.get_close_matches(name, elements or chemical_symbols[1:], 3, 0.3) or (elements or [])
-            raise ValueError(f'{key}: {name} is not a chemical element; nearest: {", ".join(near) or "none"}')
+            raise InputError(
+                key, f'{formula!r}: {name} is not a chemical element', f'nearest: {", ".join(near) or "none"}'
+            )
         amounts[name] = amounts.get(name, Fraction(0)) + Fraction(number or 1)
     if min(amounts.values()) <= 0:
-        raise ValueError(f'{key}: numbers of atoms must be positive')
+        raise InputError(key, f'{formula!r}: numbers of atoms must be positive')
     if any(amount.denominator != 1 for amount in amounts.values()):
         whole = {name: amount / sum(amounts.values()) for name, amount in amounts.items()}
-        raise ValueError(f'{key}: numbers of atoms must be whole; nearest: {write_formula(_small(whole, 12))}')
+        raise InputError(
+            key, f'{formula!r}: numbers of atoms must be whole', f'nearest: {write_formula(_small(whole, 12))}'
+        )
     others = [name for name in amounts if elements is not None and name not in elements]
     if others:
         rest = write_formula({name: int(amount) for name, amount in amounts.items() if name not in others})
-        raise ValueError(
-            f'{key} holds {", ".join(others)}, which system.elements ({", ".join(elements or [])}) does not; add it '
-            f'there, or ask for {rest or "a formula of " + ", ".join(elements or [])}'
+        raise InputError(
+            key,
+            f'{formula!r} holds {", ".join(others)}, which system.elements ({", ".join(elements or [])}) does not',
+            f'add it there, or ask for {rest or "a formula of " + ", ".join(elements or [])}',
         )
     divisor = math.gcd(*(int(amount) for amount in amounts.values()))
     return {name: int(amount) // divisor for name, amount in amounts.items()}
@@ -147,7 +158,7 @@ def likely_formulas(elements: list[str], number: int) -> list[str]:
     molecules = dict.fromkeys(write_formula({n: _reduced(a)[n] for n in elements}) for a in molecules_of(elements))
     if molecules and not any(known_structures(parse_formula(formula)) for formula in molecules):
         return list(molecules)[:number]
-    ionic = _neutral_formulas(elements) if _gap(elements) >= IONIC else []
+    ionic = _neutral_formulas(elements) if _gap(elements) >= MIN_IONIC_DIFFERENCE else []
     if ionic:
         known = [counts for counts in ionic if known_structures(counts)]
         ranked = known + [counts for counts in ionic if counts not in known]
@@ -190,7 +201,7 @@ def _gap(elements: Iterable[str]) -> float:
 def _states(items: tuple[tuple[str, int], ...]) -> dict[str, float] | None:
     """Mean oxidation state of each element in an ionic formula, None where it is not ionic or not neutral."""
     counts = dict(items)
-    if len(counts) < 2 or all(is_metal(name) for name in counts) or _gap(counts) < IONIC:
+    if len(counts) < 2 or all(is_metal(name) for name in counts) or _gap(counts) < MIN_IONIC_DIFFERENCE:
         return None
     from .oxidation import compound_of
 
@@ -271,7 +282,7 @@ def rank_prototypes(
 
 def plausible(ranked: list[Candidate]) -> list[Candidate]:
     """Return the candidates without the hopeless ones; the best always stays."""
-    return [candidate for candidate in ranked if candidate.score > ranked[0].score - HOPELESS]
+    return [candidate for candidate in ranked if candidate.score > ranked[0].score - MAX_SCORE_GAP]
 
 
 def _candidate(
@@ -306,13 +317,13 @@ def _log_similarity(prototype: Prototype, species: tuple[str, ...], exclude: fro
         if not exclude or tuple(sorted(zip(example, prototype.counts, strict=True))) not in exclude
     ]
     found.sort(key=lambda item: (-item[0], item[1]))
-    values = [value + WIDE * value ** (DECAY / WIDE_DECAY) for value, _ in found[:12]]
-    total = sum(value * NEXT**order for order, value in enumerate(values))
-    return math.log(total + NOTHING), _resemblance(prototype, found)
+    values = [value + WIDE_WEIGHT * value ** (DECAY / WIDE_DECAY) for value, _ in found[:12]]
+    total = sum(value * NEXT_NEAREST_WEIGHT**order for order, value in enumerate(values))
+    return math.log(total + MIN_SIMILARITY), _resemblance(prototype, found)
 
 
 def _resemblance(prototype: Prototype, found: list[tuple[float, tuple[str, ...]]]) -> str:
-    names = [_example(prototype, example) for value, example in found if RESEMBLES < value < 1][:3]
+    names = [_example(prototype, example) for value, example in found if MIN_RESEMBLANCE < value < 1][:3]
     if found and found[0][0] == 1:
         return KNOWN
     if names:

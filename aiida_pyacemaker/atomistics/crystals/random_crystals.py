@@ -24,18 +24,28 @@ from ase.neighborlist import neighbor_list
 
 from ..core.parameters import require
 
-#: Tries in a row without a new crystal after which there are no more, and draws of a group that suits, per try.
-FRUITLESS, DRAWS = 80, 200
-#: In each try: choices of Wyckoff positions, lattices of each, trial points of each orbit.
-CHOICES, LATTICES, POINTS = 4, 3, 48
-#: A try that finds no room makes the cell larger by this factor, at most up to the second one.
-GROWTH, LARGEST = 1.02, 1.5
+#: Tries in a row without a new crystal after which there are no more.
+MAX_TRIES_WITHOUT_SUCCESS = 80
+#: Draws of a space group that suits, per try.
+MAX_DRAWS = 200
+#: Choices of Wyckoff positions in each try.
+CHOICES = 4
+#: Lattices of each choice.
+LATTICES = 3
+#: Trial points of each orbit.
+POINTS = 48
+#: A try that finds no room makes the cell larger by this factor.
+GROWTH = 1.02
+#: Factor by which a cell is made larger, at most.
+MAX_GROWTH = 1.5
 #: Layer groups and space groups.
 GROUPS = {2: 80, 3: 230}
 #: Vacuum (Å) above a layer (`dim=2`).
 VACUUM = 15.0
-#: Two crystals are the same where all distances up to CUTOFF (Å) agree within SAME (Å).
-CUTOFF, SAME = 5.0, 0.02
+#: Distances (Å) up to which two crystals are compared.
+CUTOFF = 5.0
+#: Two crystals are the same where all these distances agree within this (Å).
+SAME = 0.02
 #: Shifts to the neighbouring cells.
 SHIFTS = {
     3: np.array(list(product((0, -1, 1), repeat=3)), dtype=float),
@@ -88,12 +98,12 @@ def random_crystals(
     found: list[Atoms] = []
     prints: list[np.ndarray] = []
     growth, fruitless = 1.0, 0
-    while len(found) < number and fruitless < FRUITLESS:
+    while len(found) < number and fruitless < MAX_TRIES_WITHOUT_SUCCESS:
         fruitless += 1
         number_of_group = _draw(groups, counts, dim, rng)
         atoms = _one(number_of_group, elements, counts, volume * growth, distances, rng, dim)
         if atoms is None:
-            growth = min(growth * GROWTH, LARGEST)
+            growth = min(growth * GROWTH, MAX_GROWTH)
             continue
         mark = _fingerprint(atoms)
         if any(mark.shape == other.shape and np.allclose(mark, other, rtol=0, atol=SAME) for other in prints):
@@ -124,7 +134,7 @@ def _possible_groups(counts: tuple[int, ...], dim: int, wanted: list[int] | None
 
 def _draw(groups: list[int], counts: tuple[int, ...], dim: int, rng: np.random.Generator) -> int:
     """Return a group that can carry the composition; group 1 always can."""
-    for _ in range(DRAWS):
+    for _ in range(MAX_DRAWS):
         number = groups[int(rng.integers(len(groups)))]
         if _compatible(number, counts, dim):
             return number

@@ -23,6 +23,8 @@ from ase.formula import Formula
 from ase.io import read
 
 from ..checks.pairs import periodic_pairs
+from ..core.chemistry import parse_formula
+from ..core.errors import InputError
 from ..core.symmetry import ask
 from .elements import ground_state, is_metal
 
@@ -163,7 +165,9 @@ def bulk_of(formula_or_path: str, elements: list[str], key: str) -> Crystal:
         atoms = _from_file(formula_or_path, key)
         phase = Path(formula_or_path).stem
     else:
-        counts = parse_formula(formula_or_path, key)
+        counts = parse_formula(
+            formula_or_path, key, 'neither a formula nor a file', 'give a formula such as MgO, or the path of a CIF'
+        )
         check_composition(counts, elements, formula_or_path, key)
         atoms = _by_formula(counts, key)
         phase = atoms.info['phase']
@@ -184,8 +188,10 @@ def as_crystal(atoms: Atoms, phase: str, key: str) -> Crystal:
         ask(spglib.standardize_cell, cell, to_primitive=small, symprec=1e-3) for small in (False, True)
     )
     if conventional is None or primitive is None:
-        raise ValueError(
-            f'{key}: no crystal symmetry is found in {atoms.get_chemical_formula()}: is the file a crystal?'
+        raise InputError(
+            key,
+            f'no crystal symmetry is found in {atoms.get_chemical_formula()}',
+            'is the file a crystal?',
         )
     standard = ask(spglib.get_symmetry_dataset, conventional, symprec=1e-3)
     made = [_atoms(found, kinds) for found in (conventional, primitive)]
@@ -201,30 +207,14 @@ def looks_like_file(name: str) -> bool:
     return path.is_file() or len(path.parts) > 1 or bool(path.suffix) or path.stem.upper() in ('POSCAR', 'CONTCAR')
 
 
-def parse_formula(formula: str, key: str) -> dict[str, int]:
-    """Return element -> atoms of a formula, reduced by the common divisor.
-
-    :raises ValueError: if it is no formula of known elements.
-    """
-    try:
-        counts = Formula(formula, strict=True).reduce()[0].count()
-    except (ValueError, KeyError) as exception:
-        raise ValueError(
-            f'{key}: {formula!r} is neither a formula nor a file: give a formula such as MgO, or the path of a CIF'
-        ) from exception
-    unknown = [symbol for symbol in counts if symbol not in chemical_symbols[1:]]
-    if unknown or not counts:
-        raise ValueError(f'{key}: {formula!r} holds {", ".join(unknown) or "nothing"}, which is not a chemical element')
-    return dict(counts)
-
-
 def check_composition(symbols: Iterable[str], elements: list[str], name: str, key: str) -> None:
     """:raises ValueError: if a structure has elements that the run file does not have."""
     missing = sorted(set(symbols) - set(elements))
     if missing:
-        raise ValueError(
-            f'{key}: {name} holds {", ".join(missing)}, which system.elements ({", ".join(elements)}) does not: add '
-            f'{", ".join(missing)} to system.elements or name another material'
+        raise InputError(
+            key,
+            f'{name} holds {", ".join(missing)}, which system.elements ({", ".join(elements)}) does not',
+            f'add {", ".join(missing)} to system.elements or name another material',
         )
 
 
@@ -266,13 +256,13 @@ def _atoms(cell: tuple, kinds: list[tuple[int, float | None]]) -> Atoms:
 def _from_file(name: str, key: str) -> Atoms:
     path = Path(name).expanduser()
     if not path.is_file():
-        raise ValueError(f'{key}: the file {name} does not exist')
+        raise InputError(key, f'the file {name} does not exist')
     try:
         atoms = read(path, index=0)
     except Exception as exception:  # ASE's readers raise anything
-        raise ValueError(f'{key}: the file {name} cannot be read: {exception!r}') from exception
+        raise InputError(key, f'the file {name} cannot be read: {exception!r}') from exception
     if len(atoms) == 0 or atoms.cell.rank < 3 or not np.isfinite(atoms.positions).all():
-        raise ValueError(f'{key}: the file {name} has no crystal in it: give one with atoms and a cell')
+        raise InputError(key, f'the file {name} has no crystal in it', 'give one with atoms and a cell')
     states = atoms.arrays.get(OXIDATION)
     clean = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
     if states is not None:
@@ -289,7 +279,11 @@ def _by_formula(counts: dict[str, int], key: str) -> Atoms:
 
     ranked = rank_prototypes(counts)
     if not ranked:
-        raise ValueError(f'{key}: no prototype is known for {Formula.from_dict(counts)}: give a file (CIF) instead')
+        raise InputError(
+            key,
+            f'no prototype is known for {Formula.from_dict(counts)}',
+            'give a file (CIF) instead',
+        )
     return build_prototype(ranked[0].prototype.name, list(ranked[0].species))
 
 
@@ -306,20 +300,29 @@ def read_miller(indices: Sequence[int], crystal: Crystal, key: str) -> Miller:
     if len(indices) == 4:
         h, k, i, l = indices  # noqa: E741
         if not crystal.hexagonal:
-            raise ValueError(
-                f'{key}: {shown} has four indices, but {crystal.label} (space group {crystal.space_group}) is not '
-                'hexagonal: give three'
+            raise InputError(
+                key,
+                f'{shown} has four indices, but {crystal.label} (space group {crystal.space_group}) is not hexagonal',
+                'give three',
             )
         if h + k + i != 0:
-            raise ValueError(f'{key}: of {shown} the first three must sum to zero: [{h}, {k}, {-h - k}, {l}] would')
+            raise InputError(
+                key,
+                f'of {shown} the first three must sum to zero: [{h}, {k}, {-h - k}, {l}] would',
+            )
         indices = (h, k, l)
     if len(indices) != 3:
-        raise ValueError(
-            f'{key}: {shown} has {len(indices)} indices: give three such as [1, 1, 1], or four if hexagonal'
+        raise InputError(
+            key,
+            f'{shown} has {len(indices)} indices',
+            'give three such as [1, 1, 1], or four if hexagonal',
         )
     divisor = math.gcd(*indices)
     if divisor == 0:
-        raise ValueError(f'{key}: {shown} names no plane: at least one index must differ from zero, as in [0, 0, 1]')
+        raise InputError(
+            key,
+            f'{shown} names no plane: at least one index must differ from zero, as in [0, 0, 1]',
+        )
     return tuple(int(index) // divisor for index in indices)
 
 
@@ -465,25 +468,27 @@ def choose_terminations(
     if symmetric:
         options = [option for option in options if option.mirrored]
     if not options:
-        raise ValueError(
-            f'{key}: no slab of {stack.label} is {"the same on both sides" if symmetric else "charge-neutral"}: '
-            f'{"set symmetric to false" if symmetric else "name another plane"}'
+        raise InputError(
+            key,
+            f'no slab of {stack.label} is {"the same on both sides" if symmetric else "charge-neutral"}: '
+            f'{"set symmetric to false" if symmetric else "name another plane"}',
         )
     if names is None:
         good = proposed(options, stack)
         if not good:
             known = ', '.join(dict.fromkeys(option.top for option in options))
-            raise ValueError(
-                f'{key}: every slab of {stack.label} has a dipole (that of least has '
-                f'{min(abs(option.dipole) for option in options):.2f} e/Å): name another plane, or its termination '
-                f'({known}) if you want it nevertheless'
+            raise InputError(
+                key,
+                f'every slab of {stack.label} has a dipole (that of least has '
+                f'{min(abs(option.dipole) for option in options):.2f} e/Å)',
+                f'name another plane, or its termination ({known}) if you want it nevertheless',
             )
         return good
     wanted = {_normal(name) for name in names}
     chosen = [option for option in options if _normal(option.top) in wanted]
     if not chosen:
         known = ', '.join(dict.fromkeys(option.top for option in options))
-        raise ValueError(f'{key}: {stack.label} does not end in {", ".join(names)}: it can end in {known}')
+        raise InputError(key, f'{stack.label} does not end in {", ".join(names)}', f'it can end in {known}')
     return chosen
 
 

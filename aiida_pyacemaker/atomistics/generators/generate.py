@@ -1,7 +1,7 @@
 """From elements to a set of structures: ideal structures, their variants, checks, and a choice among them.
 
 Families propose ideal structures (`parents`), operations make variants of them, checks refuse what is not physical, and
-what is refused is made anew until the number asked for is there.
+what is refused is replaced until the number asked for is there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import math
 import warnings
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -21,10 +22,11 @@ from ase import Atoms
 from ..checks.check import Checks, check_frames
 from ..checks.duplicates import Duplicates
 from ..checks.overlap import closest_ratios
+from ..core.errors import InputError
 from ..crystals.elements import check_elements
 from ..picking.pick import pick
-from ..variants import OPERATIONS, NotApplicableError
-from ..variants.clusters import dimers, isolated_atom, trimers
+from ..variants import CLUSTERS, OPERATIONS, NotApplicableError
+from ..variants.clusters import isolated_atom
 from ..variants.defects import hopping_cell
 from ..variants.supercell import Supercell, enlarge, supercell
 from .plan import FAMILIES, Structures
@@ -32,19 +34,21 @@ from .plan import FAMILIES, Structures
 #: Structures that are made before they are checked together.
 BATCH = 1024
 #: Attempts without a single success after which the rest is given up.
-FRUITLESS = 10_000
+MAX_ATTEMPTS_WITHOUT_SUCCESS = 10_000
 #: Failures after which a structure is made by another operation.
-PATIENCE = 10
+FAILURES_BEFORE_CHANGE = 10
 #: Wide cells are this much wider than they have to be, so that strained ones are wide enough, too.
 MARGIN = 1.1
-#: Kinds of rejection: of what is there already, and of what no operation can be applied to.
-DUPLICATE, INAPPLICABLE = 'duplicate', 'inapplicable'
+#: Kind of rejection of what is there already.
+DUPLICATE = 'duplicate'
+#: Kind of rejection of what no operation can be applied to.
+INAPPLICABLE = 'inapplicable'
 #: Refused structures that are kept to find what would have passed.
-REMEMBERED = 500
+MAX_REMEMBERED_REFUSALS = 500
 
 
-class GenerationError(ValueError):
-    """The structures asked for cannot be made."""
+class GenerationError(InputError):
+    """The structures asked for cannot be made, although each of the keys is right."""
 
 
 @dataclass
@@ -80,7 +84,7 @@ class Generation:
 
 @dataclass
 class Slot:
-    """A structure to be made: which operation, the how-manieth of how many, and how often it has failed."""
+    """A structure to be made: by which operation, its index among so many of that operation, and failures."""
 
     group: Group
     operation: str
@@ -127,11 +131,11 @@ def generate(
     :returns: first a free atom of every element, then the user's own structures, then the variants. Each has in its
         info `family`, `phase`, `operation`, `parent`, `parameters`, `reason`, `seed` and `split`.
     :raises GenerationError: if the number asked for cannot be reached; the message says what stood in the way.
-    :raises ValueError: if a parameter is impossible.
+    :raises InputError: if a parameter is impossible; the key begins with `structures`.
     """
     check_elements(elements)
-    maker = _Maker(list(dict.fromkeys(elements)), structures, seed, cutoff, progress)
-    return maker.run(list(own))
+    with _keys_under('structures'):
+        return _Maker(list(dict.fromkeys(elements)), structures, seed, cutoff, progress).run(list(own))
 
 
 def starting_cells(
@@ -157,14 +161,30 @@ def starting_cells(
     :raises ValueError: if all structures are too large.
     """
     check_elements(elements)
+    with _keys_under('structures'):
+        return _starting_cells(elements, structures, seed, atoms, number, own, max_atoms, hop)
+
+
+def _starting_cells(
+    elements: list[str],
+    structures: Structures,
+    seed: int,
+    atoms: int,
+    number: int,
+    own: Sequence[Atoms],
+    max_atoms: int | None,
+    hop: bool,
+) -> list[Atoms]:
     maker = _Maker(list(dict.fromkeys(elements)), structures, seed, None, None)
     parents = maker.make_parents(list(own))
     cells = [supercell(parent, atoms) for parent in parents]
     small = [index for index, cell in enumerate(cells) if max_atoms is None or len(cell) <= max_atoms]
     if not small:
-        raise ValueError(
-            f'structures: the smallest cell in which a simulation could start has {min(map(len, cells))} atoms, more '
-            f'than embed.max_atoms ({max_atoms}): raise that, or name a family with smaller cells'
+        raise InputError(
+            '',
+            f'the smallest cell in which a simulation could start has {min(map(len, cells))} atoms, more than '
+            f'embed.max_atoms ({max_atoms})',
+            'raise that, or name a family with smaller cells',
         )
     seen: Counter = Counter()
     ranked = []
@@ -186,6 +206,15 @@ def starting_cells(
     ]
 
 
+@contextmanager
+def _keys_under(prefix: str) -> Iterator[None]:
+    """Put the name of a section before the keys of errors about what is in it."""
+    try:
+        yield
+    except InputError as exception:
+        raise exception.under(prefix) from exception
+
+
 class _Maker:
     """The state of one generation."""
 
@@ -195,9 +224,10 @@ class _Maker:
         self.checks, self.supercell = self.read_sizes()
         element = structures.interstitial.element
         if structures.interstitial.number and element is not None and element not in elements:
-            raise ValueError(
-                f'structures.interstitial.element: {element} is not in system.elements ({", ".join(elements)}); add it '
-                'there, or take null'
+            raise InputError(
+                'interstitial.element',
+                f'{element} is not in system.elements ({", ".join(elements)})',
+                'add it there, or take null',
             )
         self.result = Generation([], [])
         self.known_parents, self.known = Duplicates(), Duplicates()
@@ -206,7 +236,7 @@ class _Maker:
         #: operation -> how many of its structures another operation made
         self.replaced: Counter = Counter()
         #: the last that were refused for overlap
-        self.overlapping: deque[Atoms] = deque(maxlen=REMEMBERED)
+        self.overlapping: deque[Atoms] = deque(maxlen=MAX_REMEMBERED_REFUSALS)
 
     def read_sizes(self) -> tuple[Checks, Supercell]:
         """Return the checks and the size of cells; of wide cells the width is checked."""
@@ -214,7 +244,7 @@ class _Maker:
         if size.mode != 'wide':
             return checks, size
         if size.width is None and self.cutoff is None:
-            raise ValueError('structures.supercell.width: give the width, or the cutoff of the potential')
+            raise InputError('supercell.width', 'give the width, or the cutoff of the potential')
         width = size.width or 2 * self.cutoff
         return (
             checks.model_copy(update={'min_width': max(width, checks.min_width or 0.0)}),
@@ -233,16 +263,18 @@ class _Maker:
         for atom in atoms:
             atom.info.update(operation='free atom', reason='reference of the energies', parameters={})
         clusters = [
-            *dimers(self.elements, self.structures.dimer, self.rng('dimer')),
-            *trimers(self.elements, self.structures.trimer, self.rng('trimer')),
+            atoms
+            for name, cluster in CLUSTERS.items()
+            for atoms in cluster.make(self.elements, getattr(self.structures, name), self.rng(name))
         ]
         fixed = [*atoms, *own]
         wanted = self.structures.number
         if wanted is not None and wanted <= len(fixed) + len(clusters):
             raise GenerationError(
-                f'structures.number: {wanted} leaves no room beside the {len(atoms)} free atoms, {len(own)} structures '
-                f'of your own and {len(clusters)} dimers and trimers; give at least {len(fixed) + len(clusters) + 1}, '
-                'or fewer of these'
+                'number',
+                f'{wanted} leaves no room beside the {len(atoms)} free atoms, {len(own)} structures of your own '
+                f'and {len(clusters)} dimers and trimers',
+                f'give at least {len(fixed) + len(clusters) + 1}, or fewer of these',
             )
         self.known.add(own)
         rest = None if wanted is None else wanted - len(fixed) - len(clusters)
@@ -263,7 +295,7 @@ class _Maker:
             atoms.info['operation'] = 'as given'
             if rejection is not None and rejection.kind not in ('vacuum', 'width'):
                 name = atoms.info.get('reason', f'structure {index} of your own')
-                raise ValueError(f'structures: {name}: {rejection.message}')
+                raise InputError('', f'{name}: {rejection.message}')
         return own
 
     # Parents ----------------------------------------------------------------------------------------------------------
@@ -275,18 +307,24 @@ class _Maker:
         for name, parameters in self.structures.families(self.elements).items():
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter('always', UserWarning)
-                found = FAMILIES[name](self.elements, parameters, number, self.rng(name))
-            own_package = [str(item.message) for item in caught if 'aiida_pyacemaker' in item.filename]
-            self.result.notes += list(dict.fromkeys(own_package))
+                with _keys_under(name):
+                    found = FAMILIES[name].parents(self.elements, parameters, number, self.rng(name))
+            # of the family's package and of ours, not of the libraries below
+            packages = {'aiida_pyacemaker', type(FAMILIES[name]).__module__.partition('.')[0]}
+            told = [str(item.message) for item in caught if any(package in item.filename for package in packages)]
+            self.result.notes += list(dict.fromkeys(told))
             kept = self.accept(found)
             if not kept:
                 raise GenerationError(
-                    f'structures.{name}: none of its {len(found)} ideal structures is left. {self.explain()}'
+                    name,
+                    f'none of its {len(found)} ideal structures is left. {self.explain()}',
                 )
             parents += kept
         if not parents:
             raise GenerationError(
-                'structures: no family is named and there is no structure of your own; name one of them'
+                '',
+                'no family is named and there is no structure of your own',
+                'name one of them',
             )
         if self.structures.subsystems and self.structures.automatic:
             parents += self.missing_subsystems(parents)
@@ -294,7 +332,7 @@ class _Maker:
 
     def missing_subsystems(self, parents: list[Atoms]) -> list[Atoms]:
         """Return a structure for each element and pair of elements that no parent covers."""
-        from .knowledge import propose
+        from .families.knowledge import propose
 
         covered = {frozenset(parent.get_chemical_symbols()) for parent in parents}
         found = []
@@ -355,12 +393,12 @@ class _Maker:
             # of ideal structures there cannot be more than there are
             return [{**weights, 'pristine': min(weights['pristine'], len(group.parents))} for group in self.groups]
         if not any(weights.values()):
-            raise GenerationError('structures: every operation has number 0; give rattle or pristine a number')
+            raise GenerationError('', 'every operation has number 0', 'give rattle or pristine a number')
         shares = _shares([math.sqrt(len(group.parents)) for group in self.groups], total)
         return _carried({name: weight for name, weight in weights.items() if weight}, shares)
 
     def fill(self, slots: list[Slot]) -> None:
-        """Make a structure for each slot; what is refused is made anew, from other parents if need be."""
+        """Make a structure for each slot; what is refused is replaced by another, from other parents if need be."""
         rng = self.rng('variants')
         pending = list(enumerate(slots))
         wanted, fruitless = len(slots), 0
@@ -379,7 +417,7 @@ class _Maker:
                     pending.append((order, slot))
             fruitless = 0 if kept else fruitless + len(batch)
             self.progress(len(self.variants), wanted)
-            if fruitless >= FRUITLESS:
+            if fruitless >= MAX_ATTEMPTS_WITHOUT_SUCCESS:
                 break
         if self.replaced:
             names = ', '.join(f'{name} {number}' for name, number in sorted(self.replaced.items()))
@@ -394,13 +432,14 @@ class _Maker:
             self.result.notes.append(f'{missing} variants were not made: there was nothing new to make')
         elif missing:
             raise GenerationError(
-                f'structures: only {len(self.variants)} of {wanted} variants could be made. {self.explain()}'
+                '',
+                f'only {len(self.variants)} of {wanted} variants could be made. {self.explain()}',
             )
 
     def attempt(self, slot: Slot, rng: np.random.Generator) -> Atoms | None:
         """Return a variant, unchecked; None if there is nothing the operation can act on."""
         # another operation steps in where one has nothing new to offer, another phase where it breaks all structures
-        if slot.failures and slot.failures % PATIENCE == 0:
+        if slot.failures and slot.failures % FAILURES_BEFORE_CHANGE == 0:
             if slot.refused == DUPLICATE:
                 self.reassign(slot, rng)
             else:
@@ -408,11 +447,11 @@ class _Maker:
         # the first attempt is the place in the grid, the others are drawn at random
         position = slot.index + slot.failures * slot.total
         slot.failures += 1
-        # held-out structures are rattled like the others
-        parameters = getattr(self.structures, 'rattle' if slot.operation == 'test' else slot.operation)
+        operation = OPERATIONS[slot.operation]
+        parameters = getattr(self.structures, operation.section or slot.operation)
         while (index := slot.group.take(slot.operation)) is not None:
             try:
-                return OPERATIONS[slot.operation][1](slot.group.parents[index], parameters, rng, position, slot.total)
+                return operation.make(slot.group.parents[index], parameters, rng, position, slot.total)
             except NotApplicableError as exception:
                 slot.group.dead.add((slot.operation, index))
                 self.result.inapplicable.setdefault(slot.operation, str(exception))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ import plotly.graph_objects as graph
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.data.colors import jmol_colors
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
 
 from ..checks.overlap import closest_ratios
 from ..picking.descriptors import soap_features
@@ -21,20 +22,15 @@ from .spread import spread
 if TYPE_CHECKING:
     from .generate import Generation
 
-#: Structures drawn in three dimensions, and points of the maps at most.
-VIEWS, MAX_POINTS = 12, 3000
+#: Structures drawn in three dimensions.
+VIEWS = 12
+#: Points of the maps, at most.
+MAX_POINTS = 3000
 #: Diagonal of what is drawn in a view, in plotly's units.
 VIEW_SIZE = 1.8
 #: Bonds are drawn up to this multiple of the sum of covalent radii.
 BOND = 1.2
-STYLE = """
-body {font-family: system-ui, sans-serif; margin: 0 auto; max-width: 75rem; padding: 1rem; color: #222}
-table {border-collapse: collapse; width: 100%} td, th {border-bottom: 1px solid #ddd; padding: .3rem; text-align: left;
-vertical-align: top} .views {display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem}
-figure {margin: 0; border: 1px solid #ddd; border-radius: .4rem; overflow: hidden; break-inside: avoid}
-figcaption {padding: .5rem; font-size: .85rem} .note {color: #666; font-size: .9rem}
-@media print {body {max-width: none}}
-"""
+TEMPLATE = 'overview.html'
 
 
 def write_overview(generation: Generation, path: Path, title: str) -> None:
@@ -49,27 +45,23 @@ def write_overview(generation: Generation, path: Path, title: str) -> None:
     vectors = _evened(soap_features(shown))
     views = [shown[index] for index in farthest_point(vectors, min(VIEWS, len(shown)))]
     maps = [volume_distance_map(shown), soap_map(shown, vectors)]
-    parts = [
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f'<style>{STYLE}</style></head><body><h1>{html.escape(title)}</h1>',
-        table(generation),
-        '<h2>Where they are</h2>',
-        f'<p class="note">Every {step}. structure is drawn.</p>' if step > 1 else '',
-        *(
-            figure.to_html(
-                full_html=False, include_plotlyjs=index == 0, config={'responsive': True}, div_id=f'map{index}'
-            )
-            for index, figure in enumerate(maps)
-        ),
-        '<h2>Those most unlike each other</h2><p class="note">By farthest point on SOAP; turn them with the mouse.</p>',
-        '<div class="views">',
-        *(view(atoms, index) for index, atoms in enumerate(views)),
-        '</div></body></html>',
+    drawn = [
+        figure.to_html(full_html=False, include_plotlyjs=index == 0, config={'responsive': True}, div_id=f'map{index}')
+        for index, figure in enumerate(maps)
     ]
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
+    page = environment.get_template(TEMPLATE).render(
+        title=title,
+        rows=[{**row, **{key: _counts(row[key]) for key in ('operations', 'rejected')}} for row in generation.table()],
+        spread=spread(generation.frames),
+        notes=generation.notes,
+        step=step,
+        maps=[Markup(figure) for figure in drawn],
+        views=[{'drawing': Markup(view(atoms, index)), 'caption': caption(atoms)} for index, atoms in enumerate(views)],
+    )
     part = path.with_name(f'.{path.name}.part')
     try:
-        part.write_text('\n'.join(parts), encoding='utf-8')
+        part.write_text(page, encoding='utf-8')
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -78,28 +70,6 @@ def write_overview(generation: Generation, path: Path, title: str) -> None:
 def _evened(vectors: np.ndarray) -> np.ndarray:
     """Divide each by the root of its length, which is the density: else that is all one sees of different densities."""
     return vectors / np.sqrt(np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300))
-
-
-def table(generation: Generation) -> str:
-    """Return the table of families and what was refused, and the spread, as HTML."""
-    rows = [
-        (row['family'], row['parents'], row['structures'], _counts(row['operations']), _counts(row['rejected']))
-        for row in generation.table()
-    ]
-    head = ''.join(f'<th>{name}</th>' for name in ('family', 'ideal', 'structures', 'of these', 'refused and replaced'))
-    body = ''.join('<tr>' + ''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row) + '</tr>' for row in rows)
-    found = spread(generation.frames)
-    volumes = found['volume_per_atom']
-    items = [f'{name} ({number})' for name, number in found['space_groups'].items()]
-    lines = [
-        f'Volumes: {volumes[0]:.2f} to {volumes[1]:.2f} Å³ per atom (without vacuum).' if volumes else '',
-        f'{len(items)} space groups: {", ".join(items[:20])}{", ..." if len(items) > 20 else ""}.',
-        f'{found["coordination_shells"]} coordination shells up to 6 Å, {found["formulas"]} compositions, '
-        f'{found["atoms"][0]} to {found["atoms"][1]} atoms.',
-        *generation.notes,
-    ]
-    text = ''.join(f'<li>{html.escape(line)}</li>' for line in lines if line)
-    return f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><ul>{text}</ul>'
 
 
 def volume_distance_map(frames: list[Atoms]) -> Any:
@@ -182,21 +152,20 @@ def view(atoms: Atoms, index: int) -> str:
         scene={'xaxis': hidden, 'yaxis': hidden, 'zaxis': hidden, 'aspectmode': 'manual', 'aspectratio': ratio,
                'camera': {'projection': {'type': 'orthographic'}, 'eye': {'x': 1.6, 'y': 0.7, 'z': 0.6}}},
     )  # fmt: skip
-    drawing = figure.to_html(
+    return figure.to_html(
         full_html=False,
         include_plotlyjs=False,
         div_id=f'view{index}',
         config={'responsive': True, 'displayModeBar': False},
     )
-    return f'<figure>{drawing}<figcaption>{caption(atoms)}</figcaption></figure>'
 
 
-def caption(atoms: Atoms) -> str:
+def caption(atoms: Atoms) -> Markup:
     """What a structure is, as HTML."""
     info = atoms.info
     what = ' '.join(str(info[key]) for key in ('family', 'phase', 'operation') if info.get(key))
-    reason = html.escape(str(info.get('reason', '')))
-    return f'<b>{atoms.get_chemical_formula()}</b> {html.escape(what)}<br>{reason}'
+    text = Markup('<b>{}</b> {}<br>{}')
+    return text.format(atoms.get_chemical_formula(), what, info.get('reason', ''))
 
 
 def _edges(cell: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -12,8 +12,10 @@ from ..core.symmetry import ask
 
 #: Tolerance (Å) of the space groups: what thermal displacements break counts as broken.
 SYMPREC = 0.01
-#: Shells are counted up to this distance (Å), and are this wide (Å).
-SHELL_CUTOFF, SHELL_WIDTH = 6.0, 0.1
+#: Shells are counted up to this distance (Å).
+SHELL_CUTOFF = 6.0
+#: Width of a shell (Å).
+SHELL_WIDTH = 0.1
 
 
 def spread(frames: list[Atoms]) -> dict[str, Any]:

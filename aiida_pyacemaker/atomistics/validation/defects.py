@@ -11,6 +11,7 @@ from ..checks.pairs import periodic_pairs
 from ..checks.vacuum import Vacuum, ball_radii, detect_vacuum
 from ..core.configurations import labels
 from ..variants import NotApplicableError
+from ..variants.common import family_of
 
 #: eV/Å at which relaxations end. What is left of the energy is second order in the force: with a force constant of
 #: 5 eV/Å² it is 3e-6 eV for an atom, 3e-4 eV for a hundred.
@@ -31,7 +32,8 @@ def require_crystal(crystal: Atoms, what: str) -> Vacuum:
     space = detect_vacuum(crystal)
     if space.kind == 'cluster':
         raise NotApplicableError(f'{what}: {crystal.get_chemical_formula()} is a molecule, not a crystal')
-    if crystal.info.get('family') == 'molecular' or _has_molecules(crystal):
+    family = family_of(crystal)
+    if (family is not None and not family.is_solid) or _has_molecules(crystal):
         raise NotApplicableError(f'{what}: {crystal.get_chemical_formula()} is made of molecules, not of atoms or ions')
     return space
 

@@ -1,38 +1,59 @@
 """Variants of a structure: strained, rattled, with defects, cut open.
 
-Operations on parents are listed in `OPERATIONS`; dimers and trimers, which are made of elements alone, in `clusters`.
+An operation is registered here, in `OPERATIONS`; its section in the run file and its place in the plan follow from
+that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ase import Atoms
 
 from ..core.parameters import Section
+from . import clusters, defects, rattle, squeeze, strain, supercell, surfaces
+from .common import NotApplicableError
+
+__all__ = ['CLUSTERS', 'OPERATIONS', 'NotApplicableError', 'Operation']
 
 
-class NotApplicableError(ValueError):
-    """The parent is not of a kind on which the operation can act."""
+@dataclass(frozen=True)
+class Operation:
+    """What makes variants.
+
+    :param Parameters: its section in the run file; `number` is how many variants of each phase.
+    :param make: the function.
+    :param help: the section in a sentence, for the reference of the run file.
+    :param section: of another operation, whose parameters it takes.
+    """
+
+    Parameters: type[Section]
+    make: Callable[..., Atoms | list[Atoms]]
+    help: str
+    section: str | None = None
 
 
-# the modules need the error above
-from . import defects, rattle, squeeze, strain, supercell, surfaces  # noqa: E402
+#: Key of the run file's section `structures` -> operation on a parent. It is called with the parent, its section, a
+#: random generator, the index of the variant and the planned number of variants of this parent, and returns a variant.
+OPERATIONS: dict[str, Operation] = {
+    'pristine': Operation(supercell.Pristine, supercell.pristine, 'Ideal structures as they are.'),
+    'eos': Operation(strain.Eos, strain.eos, 'Isotropic volume scan.'),
+    'strain': Operation(strain.Strain, strain.strain, 'Strained cells.'),
+    'shear': Operation(strain.Shear, strain.shear, 'Sheared cells.'),
+    'rattle': Operation(rattle.Rattle, rattle.rattle, 'Rattled cells.'),
+    'squeeze': Operation(squeeze.Squeeze, squeeze.squeeze, 'Cells with two atoms pushed together.'),
+    'vacancy': Operation(defects.Vacancy, defects.vacancy, 'Cells with vacancies.'),
+    'divacancy': Operation(defects.Divacancy, defects.divacancy, 'Cells with a pair of neighbouring vacancies.'),
+    'interstitial': Operation(defects.Interstitial, defects.interstitial, 'Cells with an atom in a void.'),
+    'antisite': Operation(defects.Antisite, defects.antisite, 'Cells with atoms on sites of another element.'),
+    'surface': Operation(surfaces.Surface, surfaces.surface, 'Free surfaces.'),
+    'test': Operation(rattle.Test, rattle.held_out, 'Held-out cells.', section='rattle'),
+}
 
-#: Key of the run file's section `structures` -> section, and the operation on a parent: called with the parent, the
-#: section, a random generator, the index of the variant and the planned number of variants of this parent. The
-#: operation of `test` takes the section `rattle`, and of its own only the number.
-OPERATIONS: dict[str, tuple[type[Section], Callable[..., Atoms]]] = {
-    'pristine': (supercell.Pristine, supercell.pristine),
-    'eos': (strain.Eos, strain.eos),
-    'strain': (strain.Strain, strain.strain),
-    'shear': (strain.Shear, strain.shear),
-    'rattle': (rattle.Rattle, rattle.rattle),
-    'squeeze': (squeeze.Squeeze, squeeze.squeeze),
-    'vacancy': (defects.Vacancy, defects.vacancy),
-    'divacancy': (defects.Divacancy, defects.divacancy),
-    'interstitial': (defects.Interstitial, defects.interstitial),
-    'antisite': (defects.Antisite, defects.antisite),
-    'surface': (surfaces.Surface, surfaces.surface),
-    'test': (rattle.Test, rattle.held_out),
+#: The same of what is made of elements alone. It is called with the elements, its section and a random generator, and
+#: returns all structures.
+CLUSTERS: dict[str, Operation] = {
+    'dimer': Operation(clusters.Dimer, clusters.dimers, 'Pairs of atoms at short range.'),
+    'trimer': Operation(clusters.Trimer, clusters.trimers, 'Triples of atoms at short range.'),
 }

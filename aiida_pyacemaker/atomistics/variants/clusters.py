@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from ..checks.overlap import covalent_distance
+from ..core.errors import InputError
 from ..core.parameters import Count, Positive, Section, parameter
 
 #: Side (Å) of the box of a free atom.
@@ -99,9 +100,11 @@ def _triangle(symbols: tuple[str, ...], parameters: Trimer, rng: np.random.Gener
         positions = np.array([[0, 0, 0], [0, 0, first], [0, second * sine, second * cosine]])
         if limit <= np.linalg.norm(positions[2] - positions[1]) <= parameters.farthest:
             return positions
-    raise ValueError(
-        f'structures.trimer.farthest: no {"-".join(symbols)} within {parameters.farthest} Å keeps its atoms apart by '
-        f'{parameters.closest} of the covalent distance: use at least {2 * max(*nearest, limit):.2f} Å'
+    raise InputError(
+        'trimer.farthest',
+        f'no {"-".join(symbols)} within {parameters.farthest} Å keeps its atoms apart by {parameters.closest} of '
+        'the covalent distance',
+        f'use at least {2 * max(*nearest, limit):.2f} Å',
     )
 
 
@@ -110,9 +113,10 @@ def _nearest(pair: tuple[str, ...], closest: float, farthest: float, section: st
     # a hair longer, so that rounding does not make the shortest of them too short for the checks
     nearest = closest * covalent_distance((pair[0], pair[1])) * (1 + 1e-5)
     if farthest <= nearest:
-        raise ValueError(
-            f'structures.{section}.farthest: {farthest} Å is not longer than the smallest distance of '
-            f'{pair[0]}-{pair[1]}, {nearest:.2f} Å: raise it, or lower structures.{section}.closest'
+        raise InputError(
+            f'{section}.farthest',
+            f'{farthest} Å is not longer than the smallest distance of {pair[0]}-{pair[1]}, {nearest:.2f} Å',
+            f'raise it, or lower structures.{section}.closest',
         )
     return nearest
 

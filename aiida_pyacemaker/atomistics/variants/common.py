@@ -10,14 +10,19 @@ from typing import Any, TypeVar
 import numpy as np
 from ase import Atoms
 
-from . import NotApplicableError
+from ..core.plugins import FAMILIES, load_plugins
+
+
+class NotApplicableError(ValueError):
+    """The parent is not of a kind on which the operation can act."""
+
 
 #: Largest component of the random strain of disturbed cells.
 STRAIN = 0.03
 #: Width (Å) of the Gaussian by which the atoms of cells with a defect or a surface are displaced.
 DISPLACEMENT = 0.05
 #: Parents whose intermediate results (supercells, voids, slabs) are remembered.
-REMEMBERED = 1024
+MAX_REMEMBERED_PARENTS = 1024
 
 #: Where the six components of a symmetric tensor are, xx, yy, zz, yz, xz, xy.
 VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
@@ -37,6 +42,11 @@ def periodic_axes(parent: Atoms) -> list[int]:
     return [axis for axis in range(3) if axis not in vacuum]
 
 
+def family_of(atoms: Atoms) -> Any:
+    """Return the family that made a structure (class `Family`), or None: it may be the user's own."""
+    return load_plugins(FAMILIES).get(str(atoms.info.get('family')))
+
+
 def require_periodic(parent: Atoms, operation: str) -> None:
     """:raises NotApplicableError: if the parent is a molecule or cluster in a box."""
     if not periodic_axes(parent):
@@ -48,12 +58,12 @@ def require_periodic(parent: Atoms, operation: str) -> None:
 def require_solid(parent: Atoms, operation: str) -> None:
     """:raises NotApplicableError: if the parent is made of molecules, or they cannot be told apart from the solid."""
     require_periodic(parent, operation)
-    family, phase = parent.info.get('family'), parent.info.get('phase', 'the parent')
-    if family == 'adsorption' and 'adsorbate' not in parent.arrays:
+    family, phase = family_of(parent), parent.info.get('phase', 'the parent')
+    if family is not None and family.has_adsorbates and 'adsorbate' not in parent.arrays:
         raise NotApplicableError(
             f'structures.{operation}: it is not known which atoms of {phase} are adsorbed molecules'
         )
-    if family == 'molecular':
+    if family is not None and not family.is_solid:
         raise NotApplicableError(f'structures.{operation}: {phase} is made of molecules, not of single atoms or ions')
 
 
@@ -145,6 +155,6 @@ def remembered(what: Hashable, parent: Atoms, compute: Callable[[], Result]) -> 
         return _memory[key]
     result = compute()
     _memory[key] = result
-    if len(_memory) > REMEMBERED:
+    if len(_memory) > MAX_REMEMBERED_PARENTS:
         _memory.popitem(last=False)
     return result

@@ -18,8 +18,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..core.parameters import Count, Section, parameter
-from . import NotApplicableError
-from .common import charges, disturb, host_atoms, record, remembered, require_solid
+from .common import NotApplicableError, charges, disturb, host_atoms, record, remembered, require_solid
 from .supercell import supercell
 from .voids import Void, find_voids
 

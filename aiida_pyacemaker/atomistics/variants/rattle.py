@@ -11,6 +11,7 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 from pydantic import Field
 
+from ..core.errors import InputError
 from ..core.parameters import Count, Section, parameter, require
 from .common import STRAIN, periodic_axes, random_strain, record, strain_in_place
 from .supercell import supercell
@@ -58,7 +59,7 @@ class Rattle(Section):
 class Test(Section):
     """Held-out structures, never trained on: made as `rattle` says."""
 
-    __test__: ClassVar[bool] = False  # its name is none of pytest's business
+    __test__: ClassVar[bool] = False  # or pytest would take it for a test
 
     number: Count = parameter('Held-out structures per phase.', default=8, ge=0)
 
@@ -112,9 +113,11 @@ def _monte_carlo(atoms: Atoms, width: float, closest: float, rng: np.random.Gene
         moved.positions += moves
         if smallest <= 2 * SOFTNESS or len(neighbor_list('i', moved, smallest - 2 * SOFTNESS)) == 0:
             return moves
-    raise ValueError(
-        f'structures.rattle.amplitude: displacements of {width} Å bring atoms closer than structures.rattle.closest '
-        f'({closest}) times their distance, whatever the draw: use at most {width / 2:.3g} Å or a smaller ratio'
+    raise InputError(
+        'rattle.amplitude',
+        f'displacements of {width} Å bring atoms closer than structures.rattle.closest ({closest}) times their '
+        'distance, whatever the draw',
+        f'use at most {width / 2:.3g} Å or a smaller ratio',
     )
 
 

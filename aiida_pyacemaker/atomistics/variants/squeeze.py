@@ -10,8 +10,7 @@ from ase.neighborlist import neighbor_list
 
 from ..checks.overlap import covalent_distance
 from ..core.parameters import Count, Section, parameter
-from . import NotApplicableError
-from .common import DISPLACEMENT, record, require_solid
+from .common import DISPLACEMENT, NotApplicableError, record, require_solid
 from .supercell import supercell
 
 #: Å within which the partner of an atom is looked for: more than any crystal needs.

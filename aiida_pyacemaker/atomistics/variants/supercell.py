@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.build import make_supercell
 
 from ..checks.supercell import perpendicular_widths
+from ..core.errors import InputError
 from ..core.parameters import Count, Positive, Section, parameter
 from .common import label, periodic_axes, record, remembered
 
@@ -55,7 +56,7 @@ def enlarge(parent: Atoms, parameters: Supercell, cutoff: float | None) -> Atoms
     if parameters.mode == 'small':
         return parent.copy()
     if parameters.width is None and cutoff is None:
-        raise ValueError('structures.supercell.width: the cutoff is not known here: give the width in Å')
+        raise InputError('supercell.width', 'the cutoff is not known here', 'give the width in Å')
     width = parameters.width if parameters.width is not None else 2 * cutoff
     return wide_supercell(parent, width, parameters.max_atoms)
 
@@ -96,9 +97,10 @@ def wide_supercell(parent: Atoms, width: float, max_atoms: int) -> Atoms:
     matrix = remembered(('wide', width), parent, lambda: _wide_matrix(parent, width))
     size = len(parent) * round(abs(np.linalg.det(matrix)))
     if size > max_atoms:
-        raise ValueError(
-            f'structures.supercell.max_atoms: {label(parent)} needs {size} atoms to be wider than {width:.2f} Å in '
-            f'every direction, {max_atoms} are allowed; with these {_widest(parent, width, max_atoms)}'
+        raise InputError(
+            'supercell.max_atoms',
+            f'{label(parent)} needs {size} atoms to be wider than {width:.2f} Å in every direction, {max_atoms} '
+            f'are allowed; with these {_widest(parent, width, max_atoms)}',
         )
     atoms = make_supercell(parent, matrix)
     atoms.info = dict(parent.info)

@@ -9,14 +9,22 @@ from ase import Atoms
 from ase.geometry import minkowski_reduce
 from pydantic import Field
 
+from ..core.errors import InputError
 from ..core.parameters import Count, Positive, Section, parameter, require
-from . import NotApplicableError
-from .common import charges, disturb, label, record, remembered, require_solid, vacuum_axes
+from .common import (
+    NotApplicableError,
+    charges,
+    disturb,
+    family_of,
+    label,
+    record,
+    remembered,
+    require_solid,
+    vacuum_axes,
+)
 
 #: Largest Miller index of the planes that are cut when none are named.
 HIGHEST_INDEX = 1
-#: Families whose parents are no bulk crystals although they may lack vacuum.
-NO_CRYSTALS = ('interface', 'adsorption', 'molecular')
 #: Phases without planes, of which every cut would be another termination.
 IRREGULAR = ('amorphous',)
 #: Free space (Å) along the normal that tells a slab from a bulk: a check of what comes out of the library.
@@ -48,15 +56,18 @@ def surface(parent: Atoms, parameters: Surface, rng: np.random.Generator, index:
     :raises ValueError: for the Miller indices 0 0 0.
     """
     require_solid(parent, 'surface')
-    if vacuum_axes(parent) or parent.info.get('family') in NO_CRYSTALS:
+    family = family_of(parent)
+    if vacuum_axes(parent) or (family is not None and not family.cuttable):
         raise NotApplicableError(f'structures.surface: {label(parent)} is no bulk crystal')
     if str(parent.info.get('phase')).endswith(IRREGULAR):
         raise NotApplicableError(f'structures.surface: {label(parent)} has no planes to be cut along')
     planes = parameters.miller
     for plane in planes or []:
         if not any(plane):
-            raise ValueError(
-                'structures.surface.miller: [0, 0, 0] is no plane: give for example [1, 0, 0] or [1, 1, 1]'
+            raise InputError(
+                'surface.miller',
+                '[0, 0, 0] is no plane',
+                'give for example [1, 0, 0] or [1, 1, 1]',
             )
     what = ('slabs', str(planes), parameters.thickness, parameters.vacuum, parameters.max_atoms)
     slabs, rejected = remembered(what, parent, lambda: _slabs(parent, parameters))

@@ -14,7 +14,7 @@ import pytest
 
 from aiida_pyacemaker.atomistics.crystals.optimade import query_structures
 from aiida_pyacemaker.atomistics.crystals.prototypes import build_prototype
-from aiida_pyacemaker.atomistics.generators.knowledge import Knowledge, generate_knowledge
+from aiida_pyacemaker.atomistics.generators.families.knowledge import Knowledge, KnowledgeFamily
 
 
 def entry(identifier, atoms, **changes):
@@ -144,7 +144,7 @@ def test_a_server_that_fails_or_is_slow_is_reported_in_time(address):
 
 def test_knowledge_adds_what_databases_have(address):
     parameters = Knowledge(formulas=['TiO2'], prototypes=1, optimade=[address])
-    frames = generate_knowledge(['Ti', 'O'], parameters, 10, np.random.default_rng(1))
+    frames = KnowledgeFamily().parents(['Ti', 'O'], parameters, 10, np.random.default_rng(1))
     # the database has rutile, too: the same crystal is not proposed twice
     assert [frame.info['phase'].split(':')[0] for frame in frames] == ['rutile', 'optimade']
     assert frames[1].info['parameters']['entry'] == 'anatase'
@@ -153,15 +153,12 @@ def test_knowledge_adds_what_databases_have(address):
 
 def test_knowledge_goes_on_without_databases(address):
     parameters = Knowledge(formulas=['TiO2'], prototypes=3, optimade=[f'{address}/failing'])
-    notes = []
-    frames = generate_knowledge(['Ti', 'O'], parameters, 10, np.random.default_rng(1), warn=notes.append)
-    assert len(frames) == 3
-    assert len(notes) == 1 and 'failing' in notes[0] and 'TiO2' in notes[0]
-    with pytest.warns(UserWarning, match='failing'):
-        generate_knowledge(['Ti', 'O'], parameters, 1, np.random.default_rng(1))
+    with pytest.warns(UserWarning, match=r'failing.*TiO2') as caught:
+        frames = KnowledgeFamily().parents(['Ti', 'O'], parameters, 10, np.random.default_rng(1))
+    assert len(frames) == 3 and len(caught) == 1
     with warnings.catch_warnings():
         warnings.simplefilter('error', UserWarning)
-        offline = generate_knowledge(
+        offline = KnowledgeFamily().parents(
             ['Ti', 'O'], Knowledge(formulas=['TiO2'], prototypes=3), 10, np.random.default_rng(1)
         )
     assert offline == frames

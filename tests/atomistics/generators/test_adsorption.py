@@ -15,14 +15,17 @@ from aiida_pyacemaker.atomistics.checks.duplicates import Duplicates
 from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
 from aiida_pyacemaker.atomistics.crystals.molecules import get_molecule
 from aiida_pyacemaker.atomistics.crystals.slabs import bulk_of, make_slab, stack_planes, terminations
-from aiida_pyacemaker.atomistics.generators.adsorption import Adsorption, find_sites, generate_adsorption, orientations
+from aiida_pyacemaker.atomistics.generators.families.adsorption.family import AdsorptionFamily
+from aiida_pyacemaker.atomistics.generators.families.adsorption.molecules import orientations
+from aiida_pyacemaker.atomistics.generators.families.adsorption.section import Adsorption
+from aiida_pyacemaker.atomistics.generators.families.adsorption.surfaces import find_sites
 from aiida_pyacemaker.atomistics.variants.defects import Vacancy, vacancy
 
 PT, MGO = ['Pt', 'C', 'O'], ['Mg', 'O', 'H']
 
 
 def make(elements, number=12, seed=0, **keys):
-    return generate_adsorption(elements, Adsorption(**keys), number, np.random.default_rng(seed))
+    return AdsorptionFamily().parents(elements, Adsorption(**keys), number, np.random.default_rng(seed))
 
 
 def adsorbed(frames):
@@ -216,7 +219,7 @@ def test_orientations_of_molecules():
 def test_materials_are_guessed_where_there_is_no_doubt():
     assert {atoms.info['phase'] for atoms in make(PT, 8)} == {'CO/Pt(111)', 'Pt(111)', 'CO', 'fcc'}
     assert make(MGO, 3, slab='MgO')[0].info['phase'] == 'H2O/MgO(001)'
-    with pytest.raises(ValueError, match=r'structures.adsorption.slab: which crystal of Mg, O, H'):
+    with pytest.raises(ValueError, match=r'slab: which crystal of Mg, O, H'):
         make(MGO)
 
 

@@ -9,7 +9,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.generators.amorphous import (
+from aiida_pyacemaker.atomistics.generators.families.covalent.bonds import bond_length
+from aiida_pyacemaker.atomistics.generators.families.covalent.networks import (
     amorphous_network,
     bond_cutoffs,
     coordination,
@@ -17,8 +18,7 @@ from aiida_pyacemaker.atomistics.generators.amorphous import (
     random_network,
     random_packing,
 )
-from aiida_pyacemaker.atomistics.generators.covalent import bond_length
-from aiida_pyacemaker.atomistics.generators.stillinger_weber import StillingerWeber
+from aiida_pyacemaker.atomistics.generators.families.covalent.stillinger_weber import StillingerWeber
 
 
 def length(first: str, second: str, threefold: int) -> float:
@@ -111,7 +111,7 @@ def test_same_seed_same_network():
 
 
 def test_impossible_density_ends_in_a_message():
-    with pytest.raises(ValueError, match=r'structures\.covalent\.amorphous\.density: 9 g/cm³ makes no network of Si'):
+    with pytest.raises(ValueError, match=r'amorphous\.density: 9 g/cm³ makes no network of Si'):
         amorphous_network({'Si': 1}, 32, 9.0, length, np.random.default_rng(0))
     with pytest.raises(ValueError, match=r'a fourfold crystal has 2\.3'):
         amorphous_network({'Si': 1}, 32, 0.5, length, np.random.default_rng(0))

@@ -13,13 +13,13 @@ from ase.data import covalent_radii
 from pydantic import ValidationError
 
 from aiida_pyacemaker.atomistics.checks.check import Checks, check_frames
-from aiida_pyacemaker.atomistics.generators.covalent import (
+from aiida_pyacemaker.atomistics.generators.families.covalent.bonds import bond_length
+from aiida_pyacemaker.atomistics.generators.families.covalent.family import CovalentFamily
+from aiida_pyacemaker.atomistics.generators.families.covalent.section import (
     Amorphous,
     Covalent,
     Distortions,
     Interlayer,
-    bond_length,
-    generate_covalent,
 )
 
 NONE = {
@@ -30,7 +30,7 @@ NONE = {
 
 
 def make(elements: list[str], number: int = 1000, seed: int = 1, **keys) -> list[Atoms]:
-    return generate_covalent(elements, Covalent(**keys), number, np.random.default_rng(seed))
+    return CovalentFamily().parents(elements, Covalent(**keys), number, np.random.default_rng(seed))
 
 
 def closest(atoms: Atoms) -> tuple[float, np.ndarray]:
@@ -202,9 +202,9 @@ def test_own_bond_lengths():
 
 
 def test_what_cannot_be_made_says_so():
-    with pytest.raises(ValueError, match=r'structures\.covalent: none of Cu, Au forms a network.*structures\.alloy'):
+    with pytest.raises(ValueError, match=r'none of Cu, Au forms a network.*structures\.alloy'):
         make(['Cu', 'Au'])
-    with pytest.raises(ValueError, match=r'structures\.covalent\.structures: rocksalt is no structure of Si; possible'):
+    with pytest.raises(ValueError, match=r'structures: rocksalt is no structure of Si; possible'):
         make(['Si'], structures=['rocksalt'])
     with pytest.raises(ValidationError, match='stackings'):
         Covalent(stackings=['ABD'])

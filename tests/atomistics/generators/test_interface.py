@@ -12,13 +12,15 @@ from aiida_pyacemaker.atomistics.checks.check import Checks, check_frames
 from aiida_pyacemaker.atomistics.checks.duplicates import Duplicates
 from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
 from aiida_pyacemaker.atomistics.crystals.slabs import bulk_of, stack_planes
-from aiida_pyacemaker.atomistics.generators.interface import Interface, find_matches, generate_interface, materials
+from aiida_pyacemaker.atomistics.generators.families.interface.family import InterfaceFamily, materials
+from aiida_pyacemaker.atomistics.generators.families.interface.matches import find_matches
+from aiida_pyacemaker.atomistics.generators.families.interface.section import Interface
 
 MGO_AL = {'film': 'MgO', 'substrate': 'Al', 'max_atoms': 60, 'max_area': 50.0}
 
 
 def make(elements, number=20, seed=0, **keys):
-    return generate_interface(elements, Interface(**keys), number, np.random.default_rng(seed))
+    return InterfaceFamily().parents(elements, Interface(**keys), number, np.random.default_rng(seed))
 
 
 @pytest.fixture(scope='module')
@@ -137,11 +139,9 @@ def test_stackings_gaps_and_layers():
 def test_materials_are_guessed_where_there_is_no_doubt():
     assert [crystal.label for crystal in materials(['Al', 'Si'], Interface())] == ['Al', 'Si']
     assert [crystal.label for crystal in materials(['Mg', 'O', 'Al'], Interface(substrate='MgO'))] == ['Al', 'MgO']
-    with pytest.raises(
-        ValueError, match=r'structures.interface: Mg, O, Al could be many pairs.*name film and substrate'
-    ):
+    with pytest.raises(ValueError, match=r'Mg, O, Al could be many pairs.*name film and substrate'):
         materials(['Mg', 'O', 'Al'], Interface())
-    with pytest.raises(ValueError, match=r'structures.interface.film: Cu holds Cu'):
+    with pytest.raises(ValueError, match=r'film: Cu holds Cu'):
         materials(['Mg', 'O', 'Al'], Interface(film='Cu', substrate='MgO'))
 
 

@@ -20,7 +20,7 @@ from aiida_pyacemaker.atomistics.crystals.plausible import (
     write_formula,
 )
 from aiida_pyacemaker.atomistics.crystals.prototypes import PROTOTYPES, Prototype
-from aiida_pyacemaker.atomistics.generators.knowledge import Knowledge, generate_knowledge, propose
+from aiida_pyacemaker.atomistics.generators.families.knowledge import Knowledge, KnowledgeFamily, propose
 
 #: Structures at ambient conditions, from textbooks.
 FACTS = {
@@ -129,7 +129,7 @@ def test_structures_are_what_they_claim():
     rng = np.random.default_rng(3)
     formulas = ['Fe3Pt', 'TiO2', 'SrTiO3', 'NaCl', 'MgAl2O4', 'Ni2MnGa', 'ZnS']
     elements = ['Fe', 'Pt', 'Ti', 'O', 'Sr', 'Na', 'Cl', 'Mg', 'Al', 'Ni', 'Mn', 'Ga', 'Zn', 'S']
-    frames = generate_knowledge(elements, Knowledge(formulas=formulas, random_crystals=0), 200, rng)
+    frames = KnowledgeFamily().parents(elements, Knowledge(formulas=formulas, random_crystals=0), 200, rng)
     # first the best of every formula
     best = ['L1_2', 'rutile', 'perovskite', 'rocksalt', 'spinel', 'full-Heusler', 'zincblende']
     assert [frame.info['phase'] for frame in frames[:7]] == best
@@ -152,14 +152,15 @@ def test_structures_are_what_they_claim():
 
 
 def test_ordered_variants_of_close_packing_follow():
-    frames = generate_knowledge(['Fe', 'Pt'], Knowledge(formulas=['Fe3Pt']), 20, np.random.default_rng(0))
+    frames = KnowledgeFamily().parents(['Fe', 'Pt'], Knowledge(formulas=['Fe3Pt']), 20, np.random.default_rng(0))
     assert {'L1_2', 'D0_19', 'D0_22', 'D0_3'} <= {frame.info['phase'] for frame in frames}
 
 
 def test_same_seed_same_frames():
     parameters = Knowledge(formulas=['NaCl', 'Ti5O9'], prototypes=4, random_crystals=2)
     one, two, other = (
-        generate_knowledge(['Na', 'Cl', 'Ti', 'O'], parameters, 40, np.random.default_rng(seed)) for seed in (5, 5, 6)
+        KnowledgeFamily().parents(['Na', 'Cl', 'Ti', 'O'], parameters, 40, np.random.default_rng(seed))
+        for seed in (5, 5, 6)
     )
     assert len(one) == len(two)
     for a, b in zip(one, two, strict=True):
@@ -169,12 +170,14 @@ def test_same_seed_same_frames():
 
 
 def test_random_symmetry_is_the_last_resort():
-    frames = generate_knowledge(['Fe', 'Pt'], Knowledge(formulas=['Fe5Pt7']), 10, np.random.default_rng(2))
+    frames = KnowledgeFamily().parents(['Fe', 'Pt'], Knowledge(formulas=['Fe5Pt7']), 10, np.random.default_rng(2))
     assert 1 <= len(frames) <= 3
     for frame in frames:
         assert frame.info['phase'] == 'random' and frame.symbols.formula.count() == {'Fe': 5, 'Pt': 7}
         assert not overlapping(frame, 0.7)
-    plenty = generate_knowledge(['Fe', 'Pt'], Knowledge(formulas=['FePt'], prototypes=3), 10, np.random.default_rng(2))
+    plenty = KnowledgeFamily().parents(
+        ['Fe', 'Pt'], Knowledge(formulas=['FePt'], prototypes=3), 10, np.random.default_rng(2)
+    )
     assert plenty[0].info['phase'] == 'L1_0' and len(plenty) == 3
     assert not any(frame.info['phase'] == 'random' for frame in plenty)
 
@@ -193,15 +196,17 @@ def test_random_symmetry_is_the_last_resort():
     ],
 )
 def test_impossible_formulas_name_the_remedy(formula, message):
-    with pytest.raises(ValueError, match=r'structures\.knowledge\.formulas: .*' + message):
-        generate_knowledge(['Fe', 'Pt'], Knowledge(formulas=[formula]), 5, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r'formulas: .*' + message):
+        KnowledgeFamily().parents(['Fe', 'Pt'], Knowledge(formulas=[formula]), 5, np.random.default_rng(0))
 
 
 def test_a_formula_that_no_cell_can_carry_names_the_nearest():
     with pytest.raises(ValueError, match=r'Fe100Pt has 101 atoms .*max_atoms \(60\); nearest: Fe59Pt'):
-        generate_knowledge(['Fe', 'Pt'], Knowledge(formulas=['Fe100Pt']), 5, np.random.default_rng(0))
+        KnowledgeFamily().parents(['Fe', 'Pt'], Knowledge(formulas=['Fe100Pt']), 5, np.random.default_rng(0))
     with pytest.raises(ValueError, match='no structure for Fe5Pt7'):
-        generate_knowledge(['Fe', 'Pt'], Knowledge(formulas=['Fe5Pt7'], random_crystals=0), 5, np.random.default_rng(0))
+        KnowledgeFamily().parents(
+            ['Fe', 'Pt'], Knowledge(formulas=['Fe5Pt7'], random_crystals=0), 5, np.random.default_rng(0)
+        )
 
 
 @pytest.mark.parametrize(
@@ -281,7 +286,9 @@ def test_pairs_of_non_metals_are_molecules(elements, formula, bond):
 
 def test_random_crystals_are_as_dense_as_known_ones():
     """Cuprite has 12.8 Å³ per atom; its random sisters are no aerogels, and leave room for variants."""
-    frames = generate_knowledge(['Cu', 'O'], Knowledge(formulas=['Cu2O'], prototypes=30), 40, np.random.default_rng(0))
+    frames = KnowledgeFamily().parents(
+        ['Cu', 'O'], Knowledge(formulas=['Cu2O'], prototypes=30), 40, np.random.default_rng(0)
+    )
     found = [frame for frame in frames if frame.info['phase'] == 'random']
     usual = frames[0].get_volume() / len(frames[0])
     assert found and frames[0].info['phase'] == 'cuprite'

@@ -1,4 +1,4 @@
-"""Molecules by name and file, turned, vibrating, stretched, in clusters, liquids and crystals, all of them physical."""
+"""Molecules by name and file, turned, stretched, in clusters, liquids and crystals, all of them physical."""
 
 from __future__ import annotations
 
@@ -18,24 +18,35 @@ from ase.units import invcm, kB
 
 from aiida_pyacemaker.atomistics.checks.check import Checks, check_frames
 from aiida_pyacemaker.atomistics.crystals.molecules import COMMON_NAMES, bonded_pairs, get_molecule
-from aiida_pyacemaker.atomistics.generators.force_field import (
-    calculated_hessian,
+from aiida_pyacemaker.atomistics.generators.families.molecular.family import MolecularFamily, default_molecules
+from aiida_pyacemaker.atomistics.generators.families.molecular.force_field import (
     harmonic_hessian,
     normal_modes,
     thermal_displacement,
 )
-from aiida_pyacemaker.atomistics.generators.molecular import (
-    Liquids,
-    Molecular,
-    cluster,
-    default_molecules,
-    generate_molecular,
-    molecular_crystal,
-    packed_box,
-    rotatable_bonds,
-    turned,
-    vibrating,
-)
+from aiida_pyacemaker.atomistics.generators.families.molecular.geometry import rotatable_bonds, turned
+from aiida_pyacemaker.atomistics.generators.families.molecular.packing import cluster, molecular_crystal, packed_box
+from aiida_pyacemaker.atomistics.generators.families.molecular.section import Liquids, Molecular
+
+
+def calculated_hessian(atoms: Atoms, calculator, step: float = 0.01) -> np.ndarray:
+    """Hessian (3n, 3n) in eV/Å² by central differences of the forces of an ASE calculator.
+
+    :param atoms: relaxed with this calculator.
+    :param step: Å.
+    """
+    moved = atoms.copy()
+    moved.calc = calculator
+    size = len(atoms)
+    hessian = np.zeros((3 * size, 3 * size))
+    for row, (atom, axis) in enumerate(np.ndindex(size, 3)):
+        forces = []
+        for sign in (1, -1):
+            moved.set_positions(atoms.positions)
+            moved.positions[atom, axis] += sign * step
+            forces.append(moved.get_forces().ravel())
+        hessian[row] = (forces[1] - forces[0]) / (2 * step)
+    return (hessian + hessian.T) / 2
 
 
 def images(atoms: Atoms, reach: int = 2) -> np.ndarray:
@@ -70,7 +81,7 @@ def molecules_of(atoms: Atoms) -> list[int]:
 
 @pytest.fixture(scope='module')
 def ethanol_frames() -> list[Atoms]:
-    return generate_molecular(['C', 'H', 'O'], Molecular(molecules=['ethanol']), 1000, np.random.default_rng(1))
+    return MolecularFamily().parents(['C', 'H', 'O'], Molecular(molecules=['ethanol']), 1000, np.random.default_rng(1))
 
 
 # Molecules by name --------------------------------------------------------------------------------------------------
@@ -216,7 +227,8 @@ def test_displacements_obey_equipartition():
         shift = thermal_displacement(*modes, 300.0, rng).ravel()
         energies.append(shift @ hessian @ shift / 2)
     assert np.mean(energies) == pytest.approx(3 * kB * 300.0 / 2, rel=0.08)
-    hot = [np.abs(vibrating(atoms, t, np.random.default_rng(1)).positions - atoms.positions).max() for t in (300, 1200)]
+    modes = normal_modes(atoms, harmonic_hessian(atoms))
+    hot = [np.abs(thermal_displacement(*modes, t, np.random.default_rng(1))).max() for t in (300, 1200)]
     assert hot[1] == pytest.approx(2 * hot[0])
 
 
@@ -241,7 +253,7 @@ def test_packed_box_has_its_density_and_whole_molecules():
     assert closest(box) > 0.72
     for start in range(0, 36, 3):
         assert box.get_distance(start, start + 1, mic=True) == pytest.approx(water.get_distance(0, 1))
-    with pytest.raises(ValueError, match=r'structures\.molecular\.liquids\.density: 12 molecules do not fit'):
+    with pytest.raises(ValueError, match=r'liquids\.density: 12 molecules do not fit'):
         packed_box([water] * 12, 12 * 7.0, np.random.default_rng(0))
 
 
@@ -290,7 +302,7 @@ def test_ethanol_stays_ethanol(ethanol_frames):
 
 
 def test_first_parents_are_a_mixture(ethanol_frames):
-    few = generate_molecular(['C', 'H', 'O'], Molecular(molecules=['ethanol']), 25, np.random.default_rng(1))
+    few = MolecularFamily().parents(['C', 'H', 'O'], Molecular(molecules=['ethanol']), 25, np.random.default_rng(1))
     assert len(few) == 25
     assert few[0].info['reason'].endswith('as it is')
     assert len({atoms.info['phase'] for atoms in few}) == 5
@@ -304,7 +316,7 @@ def test_first_parents_are_a_mixture(ethanol_frames):
 
 def test_mixtures_of_molecules():
     parameters = Molecular(molecules=['water', 'methanol'])
-    frames = generate_molecular(['C', 'H', 'O'], parameters, 60, np.random.default_rng(2))
+    frames = MolecularFamily().parents(['C', 'H', 'O'], parameters, 60, np.random.default_rng(2))
     phases = {atoms.info['phase'] for atoms in frames}
     assert {'water-methanol dimer', 'water-methanol liquid', 'water molecule', 'methanol molecule'} <= phases
     pair = next(atoms for atoms in frames if atoms.info['phase'] == 'water-methanol dimer')
@@ -315,7 +327,7 @@ def test_mixtures_of_molecules():
 def test_same_seed_same_frames():
     parameters = Molecular(molecules=['water'])
     first, second, other = (
-        generate_molecular(['H', 'O'], parameters, 40, np.random.default_rng(seed)) for seed in (3, 3, 4)
+        MolecularFamily().parents(['H', 'O'], parameters, 40, np.random.default_rng(seed)) for seed in (3, 3, 4)
     )
     for one, two in zip(first, second, strict=True):
         assert one.positions.tobytes() == two.positions.tobytes() and one.info == two.info
@@ -331,23 +343,23 @@ def test_molecules_are_found_for_elements():
 
 def test_what_cannot_be_made_says_so():
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match=r'structures\.molecular\.molecules: ethanol .* holds O, .*system\.elements'):
-        generate_molecular(['C', 'H'], Molecular(molecules=['ethanol']), 5, rng)
+    with pytest.raises(ValueError, match=r'molecules: ethanol .* holds O, .*system\.elements'):
+        MolecularFamily().parents(['C', 'H'], Molecular(molecules=['ethanol']), 5, rng)
     with pytest.raises(
         ValueError, match=r"structures\.molecular\.molecules: molecule 'etanol' is unknown: nearest are e"
     ):
-        generate_molecular(['C', 'H', 'O'], Molecular(molecules=['etanol']), 5, rng)
+        MolecularFamily().parents(['C', 'H', 'O'], Molecular(molecules=['etanol']), 5, rng)
     with pytest.raises(ValueError, match=r'no common molecule is made of Cu alone'):
-        generate_molecular(['Cu'], Molecular(), 5, rng)
-    with pytest.raises(ValueError, match=r'structures\.molecular\.liquids\.density'):
+        MolecularFamily().parents(['Cu'], Molecular(), 5, rng)
+    with pytest.raises(ValueError, match=r'liquids\.density'):
         dense = Molecular(molecules=['water'], liquids=Liquids(density=4.0))
-        generate_molecular(['H', 'O'], dense, 100, rng)
+        MolecularFamily().parents(['H', 'O'], dense, 100, rng)
 
 
 def test_atoms_and_cages_are_molecules_too():
     rng = np.random.default_rng(0)
-    frames = generate_molecular(['Na', 'H'], Molecular(molecules=['Na', 'H2']), 60, rng)
+    frames = MolecularFamily().parents(['Na', 'H'], Molecular(molecules=['Na', 'H2']), 60, rng)
     assert {'Na molecule', 'Na dimer', 'Na-hydrogen liquid'} <= {atoms.info['phase'] for atoms in frames}
-    cage = generate_molecular(['C'], Molecular(molecules=['fullerene']), 8, rng)
+    cage = MolecularFamily().parents(['C'], Molecular(molecules=['fullerene']), 8, rng)
     assert max(len(atoms) for atoms in cage) > 60
     assert min(closest(atoms) for atoms in [*frames, *(atoms for atoms in cage if len(atoms) == 60)]) > 0.7

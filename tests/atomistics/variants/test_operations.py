@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from aiida_pyacemaker.atomistics.variants import OPERATIONS, NotApplicableError
-from aiida_pyacemaker.atomistics.variants.rattle import Rattle
 
 DEFAULTS = {
     'pristine': 1,
@@ -29,20 +28,20 @@ DEFAULTS = {
 
 
 def variants(name, parent, seed, number=6):
-    section, operation = OPERATIONS[name]
-    parameters = Rattle() if name == 'test' else section()
+    operation = OPERATIONS[name]
+    parameters = OPERATIONS[operation.section or name].Parameters()
     rng = np.random.default_rng(seed)
     frames = []
     for index in range(number):
         try:
-            frames.append(operation(parent, parameters, rng, index, number))
+            frames.append(operation.make(parent, parameters, rng, index, number))
         except NotApplicableError:
             continue
     return frames
 
 
 def test_defaults():
-    assert {name: section().number for name, (section, _) in OPERATIONS.items()} == DEFAULTS
+    assert {name: operation.Parameters().number for name, operation in OPERATIONS.items()} == DEFAULTS
 
 
 @pytest.mark.parametrize('name', OPERATIONS)

@@ -10,10 +10,16 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.neighborlist import neighbor_list
 
 #: F. H. Stillinger and T. A. Weber, Phys. Rev. B 31, 5262 (1985), in units of epsilon and sigma.
-A, B, P, RANGE, GAMMA = 7.049556277, 0.6022245584, 4, 1.80, 1.20
-#: Strength of the angles and epsilon (eV) of R. L. C. Vink et al., J. Non-Cryst. Solids 282, 248 (2001): the original
-#: 21 makes amorphous silicon with too many neighbours.
-LAMBDA, EPSILON = 31.5, 1.64833
+A = 7.049556277
+B = 0.6022245584
+P = 4
+RANGE = 1.80
+GAMMA = 1.20
+#: Strength of the angles, of R. L. C. Vink et al., J. Non-Cryst. Solids 282, 248 (2001): the original 21 makes
+#: amorphous silicon with too many neighbours.
+LAMBDA = 31.5
+#: epsilon (eV), of the same.
+EPSILON = 1.64833
 #: Nearest-neighbour distance in diamond, in units of sigma.
 BOND = 2 ** (1 / 6)
 #: Atoms up to which all pairs are looked at.

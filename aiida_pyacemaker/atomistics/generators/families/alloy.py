@@ -13,8 +13,9 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from ..core.parameters import Count, Positive, Section, parameter
-from ..crystals.compositions import (
+from ...core.errors import InputError
+from ...core.parameters import Count, Positive, Section, parameter
+from ...crystals.compositions import (
     TOLERANCE,
     Limits,
     carrying,
@@ -25,27 +26,29 @@ from ..crystals.compositions import (
     normalised,
     shapes_of,
 )
-from ..crystals.elements import (
+from ...crystals.elements import (
     ATOMS_PER_CELL,
     GASES,
     check_elements,
     conventional_cell,
     ground_lattice,
     ground_state,
+    is_metal,
     lattice_of,
     scaled,
     volume_per_atom,
 )
-from ..crystals.occupation import FirstShell, random_occupations, special_quasirandom
-from ..crystals.ordered import ORDERED, decorated, ordered_compounds, ordered_fractions
-from ..io.files import read_file
+from ...crystals.occupation import FirstShell, random_occupations, special_quasirandom
+from ...crystals.ordered import ORDERED, decorated, ordered_compounds, ordered_fractions
+from ...io.files import read_file
+from ..family import Family
 
 #: Lattices whose lattice constant alone gives the volume.
 CUBIC = ('sc', 'bcc', 'fcc', 'diamond')
 #: Cells may grow to this many times `atoms` unless `max_atoms` says otherwise.
 GROWTH = 4
 #: Rounds that find no new occupation before a composition counts as used up.
-FRUITLESS = 3
+MAX_ROUNDS_WITHOUT_SUCCESS = 3
 
 
 class Alloy(Section):
@@ -158,35 +161,48 @@ class Solution:
         return ways
 
 
-def generate_alloy(elements: list[str], parameters: Alloy, number: int, rng: np.random.Generator) -> list[Atoms]:
-    """Return ideal structures of alloys: pure elements, then ordered compounds and solid solutions in turn.
+class AlloyFamily(Family[Alloy]):
+    """Solid solutions and ordered compounds of metals."""
 
-    Volumes are means of the volumes per atom of the elements (Vegard's law). With one element these are its lattices:
-    the ground state unless `lattices` names others.
+    name = 'alloy'
+    help = 'Solid solutions and ordered compounds of metals.'
+    Parameters = Alloy
+    order = 10
+    file_keys = ('lattice_files',)
 
-    :param number: at most so many; fewer if there are no more (pure elements and ordered compounds are finite).
-    :raises ValueError: naming the key, if a lattice, an element or a composition is not possible.
-    """
-    elements = list(dict.fromkeys(elements))
-    check_elements(elements)
-    gases = [element for element in elements if element in GASES]
-    if gases and len(elements) > 1:
-        raise ValueError(
-            f'structures.alloy: {gases[0]} does not form alloys; name `ionic` or `knowledge`, which cover the pairs of '
-            'metals as well'
-        )
-    request = _request(elements, parameters)
-    pure = list(islice(_pure(request), number))
-    room = number - len(pure)
-    if len(elements) == 1 or room == 0:
-        return pure
-    ordered = list(islice(_ordered(request), room))
-    solutions = list(islice(_solutions(request), room))
-    if not (pure or ordered or solutions):
-        raise ValueError(_out_of_range(request))
-    # half of the room at most goes to ordered compounds, as long as solid solutions can fill the rest
-    mixed = _mixed(solutions, parameters, max(room - len(ordered), (room + 1) // 2), rng)
-    return pure + list(islice(interleaved(ordered, mixed), room))
+    def suits(self, elements: list[str]) -> bool:
+        return all(is_metal(element) for element in elements)
+
+    def parents(self, elements: list[str], section: Alloy, number: int, rng: np.random.Generator) -> list[Atoms]:
+        """Return ideal structures of alloys: pure elements, then ordered compounds and solid solutions in turn.
+
+        Volumes are means of the volumes per atom of the elements (Vegard's law). With one element these are its
+        lattices: the ground state unless `lattices` names others.
+
+        :param number: at most so many; fewer if there are no more (pure elements and ordered compounds are finite).
+        :raises ValueError: naming the key, if a lattice, an element or a composition is not possible.
+        """
+        elements = list(dict.fromkeys(elements))
+        check_elements(elements)
+        gases = [element for element in elements if element in GASES]
+        if gases and len(elements) > 1:
+            raise InputError(
+                '',
+                f'{gases[0]} does not form alloys',
+                'name `ionic` or `knowledge`, which cover the pairs of metals as well',
+            )
+        request = _request(elements, section)
+        pure = list(islice(_pure(request), number))
+        room = number - len(pure)
+        if len(elements) == 1 or room == 0:
+            return pure
+        ordered = list(islice(_ordered(request), room))
+        solutions = list(islice(_solutions(request), room))
+        if not (pure or ordered or solutions):
+            raise _out_of_range(request)
+        # half of the room at most goes to ordered compounds, as long as solid solutions can fill the rest
+        mixed = _mixed(solutions, section, max(room - len(ordered), (room + 1) // 2), rng)
+        return pure + list(islice(interleaved(ordered, mixed), room))
 
 
 # What was asked for ---------------------------------------------------------------------------------------------------
@@ -194,10 +210,10 @@ def generate_alloy(elements: list[str], parameters: Alloy, number: int, rng: np.
 
 def _request(elements: list[str], parameters: Alloy) -> Request:
     volumes = _volumes(elements, parameters)
-    limits = Limits.of(elements, parameters.range, 'structures.alloy.range')
+    limits = Limits.of(elements, parameters.range, 'range')
     asked = None
     if parameters.compositions is not None:
-        key = 'structures.alloy.compositions'
+        key = 'compositions'
         asked = [normalised(given, elements, f'{key}[{n}]') for n, given in enumerate(parameters.compositions)]
     return Request(elements, parameters, volumes, limits, asked, _lattices(elements, parameters, volumes))
 
@@ -207,7 +223,7 @@ def _volumes(elements: list[str], parameters: Alloy) -> dict[str, float]:
     volumes = {element: volume_per_atom(element) for element in elements}
     for key in ('volumes', 'lattice_constants'):
         for element, value in getattr(parameters, key).items():
-            name = f'structures.alloy.{key}.{element}'
+            name = f'{key}.{element}'
             if element not in volumes:
                 raise ValueError(f'{name}: {element!r} is not in system.elements: add it there or remove it')
             if key == 'lattice_constants':
@@ -222,9 +238,10 @@ def _volumes(elements: list[str], parameters: Alloy) -> dict[str, float]:
 def _lattices(elements: list[str], parameters: Alloy, volumes: dict[str, float]) -> list[Lattice]:
     most = parameters.max_atoms or GROWTH * parameters.atoms
     if most < parameters.atoms:
-        raise ValueError(
-            f'structures.alloy.max_atoms {most} is below structures.alloy.atoms {parameters.atoms}: raise it or lower '
-            'that'
+        raise InputError(
+            'max_atoms',
+            f'{most} is below structures.alloy.atoms {parameters.atoms}',
+            'raise it or lower that',
         )
     named = parameters.lattices
     if named is None:
@@ -232,9 +249,10 @@ def _lattices(elements: list[str], parameters: Alloy, volumes: dict[str, float])
     cells = []
     for name in dict.fromkeys(named):
         if name not in ATOMS_PER_CELL:
-            raise ValueError(
-                f'structures.alloy.lattices names {name!r}: choose from {", ".join(ATOMS_PER_CELL)}, or give your own '
-                'with structures.alloy.lattice_files'
+            raise InputError(
+                'lattices',
+                f'names {name!r}',
+                f'choose from {", ".join(ATOMS_PER_CELL)}, or give your own with structures.alloy.lattice_files',
             )
         cells.append((name, conventional_cell(elements, name, float(np.mean(list(volumes.values()))))))
     cells += [_lattice_of_file(path) for path in parameters.lattice_files]
@@ -242,9 +260,11 @@ def _lattices(elements: list[str], parameters: Alloy, volumes: dict[str, float])
     for name, cell in cells:
         shapes = shapes_of(cell.cell.lengths(), len(cell), parameters.atoms, max(most, len(cell)))
         if not shapes:
-            raise ValueError(
-                f'structures.alloy.max_atoms {most}: no supercell of {name} ({len(cell)} atoms per cell) has between '
-                f'{parameters.atoms} and {most} atoms: raise it to {-(-parameters.atoms // len(cell)) * len(cell)}'
+            raise InputError(
+                'max_atoms',
+                f'{most}: no supercell of {name} ({len(cell)} atoms per cell) has between {parameters.atoms} and '
+                f'{most} atoms',
+                f'raise it to {-(-parameters.atoms // len(cell)) * len(cell)}',
             )
         found.append(Lattice(name, cell, shapes))
     return found
@@ -260,9 +280,9 @@ def _lattice_of_file(path: str) -> tuple[str, Atoms]:
     found = read_file(Path(path), 'structures.alloy.lattice_files')
     atoms = found[0]
     if len(found) != 1:
-        raise ValueError(f'structures.alloy.lattice_files: {path} has {len(found)} structures: keep the one to occupy')
+        raise InputError('lattice_files', f'{path} has {len(found)} structures', 'keep the one to occupy')
     if atoms.cell.rank < 3:
-        raise ValueError(f'structures.alloy.lattice_files: {path} has no cell: give a periodic lattice')
+        raise InputError('lattice_files', f'{path} has no cell', 'give a periodic lattice')
     return Path(path).stem, Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
 
 
@@ -325,7 +345,7 @@ def _solutions(request: Request) -> Iterator[Solution]:
             numbers = counts(composition, sites)
             actual = {element: n / sites for element, n in numbers.items()}
             if asked is not None and wrong > TOLERANCE:
-                raise ValueError(_not_carried(composition, actual, lattice))
+                raise _not_carried(composition, actual, lattice)
             if asked is None and (min(numbers.values()) == 0 or not request.limits.allow(actual, TOLERANCE)):
                 continue
             key = (lattice.name, tuple(actual.items()))
@@ -334,25 +354,29 @@ def _solutions(request: Request) -> Iterator[Solution]:
                 yield Solution(lattice, scaled(lattice.cell, request.vegard(actual)).repeat(repeats), numbers)
 
 
-def _not_carried(composition: dict[str, float], actual: dict[str, float], lattice: Lattice) -> str:
+def _not_carried(composition: dict[str, float], actual: dict[str, float], lattice: Lattice) -> InputError:
     most = max(lattice.shapes)
     near = ', '.join(f'{element}: {x:.4g}' for element, x in actual.items() if x > 0)
     asked = ', '.join(f'{element}: {x:.4g}' for element, x in composition.items())
-    return (
-        f'structures.alloy.compositions: no {lattice.name} cell of {min(lattice.shapes)} to {most} atoms carries '
-        f'{{{asked}}}; the nearest possible is {{{near}}}: take that, or raise structures.alloy.max_atoms'
+    return InputError(
+        'compositions',
+        f'no {lattice.name} cell of {min(lattice.shapes)} to {most} atoms carries {{{asked}}}; the nearest possible is '
+        f'{{{near}}}',
+        'take that, or raise structures.alloy.max_atoms',
     )
 
 
-def _out_of_range(request: Request) -> str:
+def _out_of_range(request: Request) -> InputError:
     centre = request.limits.centre()
     lattice = request.lattices[0]
     repeats, _ = carrying(centre, lattice.shapes)
     sites = len(lattice.cell) * math.prod(repeats)
     near = ', '.join(f'{element}: {n / sites:.4g}' for element, n in counts(centre, sites).items())
-    return (
-        f'structures.alloy.range leaves no composition that a cell of at most {max(lattice.shapes)} atoms carries; the '
-        f'nearest possible is {{{near}}}: widen it, or raise structures.alloy.max_atoms'
+    return InputError(
+        'range',
+        f'it leaves no composition that a cell of at most {max(lattice.shapes)} atoms carries; the nearest possible is '
+        f'{{{near}}}',
+        'widen it, or raise structures.alloy.max_atoms',
     )
 
 
@@ -361,9 +385,10 @@ def _mixed(solutions: list[Solution], parameters: Alloy, number: int, rng: np.ra
     special: list[list[Atoms]] = []
     if parameters.occupation != 'random':
         if parameters.occupation == 'sqs' and parameters.short_range_order is not None:
-            raise ValueError(
-                'structures.alloy.short_range_order: special quasirandom structures have none; choose occupation '
-                'random or both'
+            raise InputError(
+                'short_range_order',
+                'special quasirandom structures have none',
+                'choose occupation random or both',
             )
         each = min(parameters.sqs, -(-number // max(len(solutions), 1)))
         special = [_special(solution, parameters, each, rng) for solution in solutions[:number]]
@@ -392,7 +417,7 @@ def _shares(capacities: list[int], number: int) -> list[int]:
 def _special(solution: Solution, parameters: Alloy, number: int, rng: np.random.Generator) -> list[Atoms]:
     made: dict[bytes, Atoms] = {}
     failures = 0
-    while len(made) < number and failures < FRUITLESS:
+    while len(made) < number and failures < MAX_ROUNDS_WITHOUT_SUCCESS:
         numbers = special_quasirandom(solution.cell, solution.counts, parameters.sqs_steps, int(rng.integers(2**31)))
         if numbers.tobytes() in made:
             failures += 1
@@ -428,20 +453,20 @@ def _targets(solution: Solution, parameters: Alloy) -> dict[tuple[int, int], flo
     numbers = sorted(atomic_numbers[element] for element in solution.counts)
     pairs = [(i, j) for n, i in enumerate(numbers) for j in numbers[n + 1 :]]
     if isinstance(wanted, int | float):
-        return {pair: _alpha(float(wanted), 'structures.alloy.short_range_order') for pair in pairs}
+        return {pair: _alpha(float(wanted), 'short_range_order') for pair in pairs}
     given = {}
     for name, value in wanted.items():
-        key = f'structures.alloy.short_range_order.{name}'
+        key = f'short_range_order.{name}'
         symbols = name.split('-')
         if len(set(symbols)) != 2 or any(symbol not in atomic_numbers for symbol in symbols):
-            raise ValueError(f'{key} is not a pair of unlike elements: write it as Cu-Au')
+            raise InputError(key, 'is not a pair of unlike elements', 'write it as Cu-Au')
         given[tuple(sorted(atomic_numbers[symbol] for symbol in symbols))] = _alpha(value, key)
     return {pair: given[pair] for pair in pairs if pair in given}
 
 
 def _alpha(value: float, key: str) -> float:
     if value > 1:
-        raise ValueError(f'{key} {value:g} is above 1, which is complete separation: give at most 1')
+        raise InputError(key, f'{value:g} is above 1, which is complete separation', 'give at most 1')
     return value
 
 

@@ -7,18 +7,24 @@ from itertools import zip_longest
 import numpy as np
 from ase import Atoms
 
-from ..checks.duplicates import Duplicates
-from ..core.parameters import Count, Section, parameter
-from ..crystals.ionic_lattices import Fit, disordered_crystal, fits, ordered_crystal, suitable_prototypes, summary
-from ..crystals.oxidation import Compound, bond_length, compound_of, compounds_of, radius
-from ..crystals.prototypes import PROTOTYPES
-from ..crystals.random_crystals import minimum_distances, random_crystals
+from ...checks.duplicates import Duplicates
+from ...core.errors import InputError
+from ...core.parameters import Count, Section, parameter
+from ...crystals.elements import ANION_FORMERS, forms_network, is_metal
+from ...crystals.ionic_lattices import Fit, disordered_crystal, fits, ordered_crystal, suitable_prototypes, summary
+from ...crystals.oxidation import Compound, bond_length, compound_of, compounds_of, radius
+from ...crystals.prototypes import PROTOTYPES
+from ...crystals.random_crystals import minimum_distances, random_crystals
+from ..family import Family
 
 #: Share of the cell that the spheres of the ions fill in a random crystal (NaCl 0.65, MgO 0.70, TiO2 0.77).
 FILLING = 0.65
-#: In random crystals unlike ions are at least this fraction of the sum of their radii apart, and ions of one sign this
-#: fraction of the sum of theirs (anions touch at 1) or this times the shortest bond (in rock salt: 1.41).
-UNLIKE, ANIONS, CATIONS = 0.85, 0.8, 1.1
+#: In random crystals a cation and an anion are at least this fraction of the sum of their radii apart.
+CLOSEST_UNLIKE = 0.85
+#: In random crystals two anions are at least this fraction of the sum of their radii apart (they touch at 1).
+CLOSEST_ANIONS = 0.8
+#: In random crystals two cations are at least this times the shortest bond apart (in rock salt: 1.41).
+CLOSEST_CATIONS = 1.1
 #: Shortest distances of random crystals, in sums of covalent radii: the checks ask for 0.7, and variants are rattled.
 CLOSEST = 0.82
 #: Volume per atom of prototypes that are not named, at most, in units of that of the best one (Li3P as Cu3N: 2.5).
@@ -68,38 +74,51 @@ class Ionic(Section):
     atoms: Count = parameter('Atoms of a cell in which ions share sites, at least.', default=16, ge=2, le=128)
 
 
-def generate_ionic(elements: list[str], parameters: Ionic, number: int, rng: np.random.Generator) -> list[Atoms]:
-    """Return ideal ionic crystals, with the oxidation state of each atom in the array `oxidation_states`.
+class IonicFamily(Family[Ionic]):
+    """Charge-neutral crystals."""
 
-    First the best structure of each formula (the most plausible formula first), then in turn other prototypes,
-    disordered and random crystals.
+    name = 'ionic'
+    help = 'Charge-neutral crystals.'
+    Parameters = Ionic
+    order = 20
 
-    :raises ValueError: if no formula is neutral, a given formula is not, or a prototype is unknown or fits no formula.
-    """
-    compounds = _compounds(elements, parameters)
-    prototypes = suitable_prototypes(parameters.prototypes)
-    chosen = {compound: _fits(compound, prototypes, parameters) for compound in compounds}
-    if parameters.prototypes is not None and not any(chosen.values()):
-        raise ValueError(_no_prototype(compounds, prototypes))
-    ordered = {compound: _ordered(compound, chosen[compound], parameters, rng) for compound in compounds}
-    others = suitable_prototypes(None)
-    best = [frames[0] for frames in ordered.values() if frames]
-    more = _in_turn([frames[1:] for frames in ordered.values()])
-    mixed = _in_turn([_disordered(compound, others, parameters, rng) for compound in compounds])
-    missing = [compound for compound in compounds if not ordered[compound]]
-    first = [atoms for compound in missing for atoms in _random(compound, 1, parameters, rng, [])]
-    spread = [
-        _random(compound, share, parameters, rng, ordered[compound])
-        for compound, share in _shares(compounds, parameters)
-    ]
-    frames = [*best, *first, *_in_turn([more, mixed, _in_turn(spread)])]
-    if not frames:
-        raise ValueError(
-            f'structures.ionic: no structure was found for {", ".join(c.formula for c in compounds)}; give '
-            'structures.ionic.random_crystals a number, or name structures.ionic.prototypes'
-        )
-    new = Duplicates().add(frames)
-    return [atoms for atoms, is_new in zip(frames, new, strict=True) if is_new][:number]
+    def suits(self, elements: list[str]) -> bool:
+        others = [element for element in elements if not is_metal(element)]
+        return 0 < len(others) < len(elements) and set(others) <= ANION_FORMERS and not forms_network(elements)
+
+    def parents(self, elements: list[str], section: Ionic, number: int, rng: np.random.Generator) -> list[Atoms]:
+        """Return ideal ionic crystals, with the oxidation state of each atom in the array `oxidation_states`.
+
+        First the best structure of each formula (the most plausible formula first), then in turn other prototypes,
+        disordered and random crystals.
+
+        :raises ValueError: if no formula is neutral, a given formula is not, or a prototype is unknown or fits no
+            formula.
+        """
+        compounds = _compounds(elements, section)
+        prototypes = suitable_prototypes(section.prototypes)
+        chosen = {compound: _fits(compound, prototypes, section) for compound in compounds}
+        if section.prototypes is not None and not any(chosen.values()):
+            raise _no_prototype(compounds, prototypes)
+        ordered = {compound: _ordered(compound, chosen[compound], section, rng) for compound in compounds}
+        others = suitable_prototypes(None)
+        best = [frames[0] for frames in ordered.values() if frames]
+        more = _in_turn([frames[1:] for frames in ordered.values()])
+        mixed = _in_turn([_disordered(compound, others, section, rng) for compound in compounds])
+        missing = [compound for compound in compounds if not ordered[compound]]
+        first = [atoms for compound in missing for atoms in _random(compound, 1, section, rng, [])]
+        spread = [
+            _random(compound, share, section, rng, ordered[compound]) for compound, share in _shares(compounds, section)
+        ]
+        frames = [*best, *first, *_in_turn([more, mixed, _in_turn(spread)])]
+        if not frames:
+            raise InputError(
+                '',
+                f'no structure was found for {", ".join(c.formula for c in compounds)}',
+                'give structures.ionic.random_crystals a number, or name structures.ionic.prototypes',
+            )
+        new = Duplicates().add(frames)
+        return [atoms for atoms, is_new in zip(frames, new, strict=True) if is_new][:number]
 
 
 def _compounds(elements: list[str], parameters: Ionic) -> list[Compound]:
@@ -143,12 +162,12 @@ def _in_turn(lists: list[list[Atoms]]) -> list[Atoms]:
     return [atoms for group in zip_longest(*lists) for atoms in group if atoms is not None]
 
 
-def _no_prototype(compounds: list[Compound], prototypes: list[str]) -> str:
+def _no_prototype(compounds: list[Compound], prototypes: list[str]) -> InputError:
     possible = {fit.prototype for compound in compounds for fit in fits(compound, suitable_prototypes(None))}
     named = ', '.join(f'{key} ({PROTOTYPES[key].formula})' for key in prototypes)
     formulas = ', '.join(compound.formula for compound in compounds)
     hint = ', '.join(key for key in PROTOTYPES if key in possible) or 'none in the table'
-    return f'structures.ionic.prototypes: {named} cannot hold {formulas}; what fits: {hint}'
+    return InputError('prototypes', f'{named} cannot hold {formulas}', f'what fits: {hint}')
 
 
 # Random crystals ------------------------------------------------------------------------------------------------------
@@ -202,9 +221,9 @@ def closest_ions(compound: Compound) -> dict[tuple[str, str], float]:
         for two in ions[k:]:
             pair = tuple(sorted((one[0], two[0])))
             if one[1] * two[1] < 0:
-                limit = UNLIKE * bond_length(*sorted((one, two), key=lambda ion: -ion[1]), 4, 4)
+                limit = CLOSEST_UNLIKE * bond_length(*sorted((one, two), key=lambda ion: -ion[1]), 4, 4)
             else:
-                limit = ANIONS * (radius(*one) + radius(*two)) if one[1] < 0 else CATIONS * bond
+                limit = CLOSEST_ANIONS * (radius(*one) + radius(*two)) if one[1] < 0 else CLOSEST_CATIONS * bond
             closest[pair] = max(closest[pair], limit)
     return closest
 

@@ -22,18 +22,30 @@ from ase.neighborlist import neighbor_list
 from ase.optimize import FIRE
 from scipy.optimize import minimize
 
-from ..checks.overlap import overlapping
+from ....checks.overlap import overlapping
+from ....core.chemistry import GRAM_PER_CM3
+from ....core.errors import InputError
 
-#: Keating's constants for silicon (eV/Å² with lengths in units of the bond; PRB 62, 4985): only their ratio matters.
-STRETCH, BEND = 2.965, 0.285 * 2.965
-#: Repulsion between atoms that are not bonded: strength, and range in units of the bond.
-REPULSION, RANGE = 3.0, 1.58
-#: Bond switches per atom that destroy the crystal, and tries per atom while the network is annealed.
-SWITCHES, TRIES = 0.35, 50
-#: The network is annealed from the first to the second temperature (kT in units of `STRETCH` times bond²).
-HOT, COLD = 0.1, 0.02
-#: Steps of the relaxation after one switch, and at the end.
-STEPS, FINAL_STEPS = 6, 500
+#: Keating's constant of bonds in silicon (eV/Å² with lengths in units of the bond; PRB 62, 4985).
+STRETCH = 2.965
+#: Keating's constant of angles in silicon; only its ratio to that of bonds matters.
+BEND = 0.285 * 2.965
+#: Strength of the repulsion between atoms that are not bonded, in the units of `STRETCH`.
+REPULSION = 3.0
+#: Range of that repulsion, in units of the bond.
+RANGE = 1.58
+#: Bond switches per atom that destroy the crystal.
+SWITCHES = 0.35
+#: Bond switches per atom that are tried while the network is annealed.
+TRIES = 50
+#: kT (in units of `STRETCH` times bond²) at which annealing begins.
+HOT = 0.1
+#: kT (in units of `STRETCH` times bond²) at which annealing ends.
+COLD = 0.02
+#: Steps of the relaxation after one switch.
+STEPS = 6
+#: Steps of the relaxation at the end.
+FINAL_STEPS = 500
 #: A switch is relaxed once more if its energy is that near (eV) to being accepted.
 MARGIN = 0.3
 #: Bonds are that much stiffer in the last relaxation: real bonds give way less than Keating's.
@@ -42,13 +54,16 @@ STIFFER = 4.0
 SMALLEST = 32
 #: A bond in a finished network is shorter than this times its ideal length.
 BONDED = 1.25
-ATTEMPTS = 4
-#: Volumes per atom, in units of the cube of the bond, between which networks are tried; diamond has 1.54.
-DENSEST, THINNEST = 1.1, 4.0
-#: u/Å³ of 1 g/cm³.
-DENSITY = 0.602214076
-#: Density (g/cm³) of amorphous carbon without, and its growth with, fourfold atoms (Ferrari et al., PRB 62, 11089).
-CARBON_DENSITY, CARBON_SLOPE = 1.92, 1.37
+#: Networks that are made before a density is given up.
+MAX_NETWORKS = 4
+#: Smallest volume per atom for which a network is tried, in units of the cube of the bond; diamond has 1.54.
+DENSEST = 1.1
+#: Largest volume per atom for which a network is tried, in units of the cube of the bond.
+THINNEST = 4.0
+#: Density (g/cm³) of amorphous carbon without fourfold atoms (Ferrari et al., PRB 62, 11089).
+CARBON_DENSITY = 1.92
+#: Growth of that density (g/cm³) with the fraction of fourfold atoms (same source).
+CARBON_SLOPE = 1.37
 
 Length = Callable[[str, str, int], float]
 
@@ -196,14 +211,14 @@ def amorphous_network(
     period = math.lcm(8, sum(species.values()))
     size = period * math.ceil(max(size, SMALLEST) / period)
     mass = Atoms([symbol for symbol, count in species.items() for _ in range(count)]).get_masses().mean()
-    volume = mass / (density * DENSITY)
+    volume = mass / (density * GRAM_PER_CM3)
     threefold = _threefold_fraction(species, density)
     bond = float(np.mean([length(*pair, 0) for pair in itertools.combinations_with_replacement(species, 2)]))
     if len(species) == 2:
         bond = length(*species, 0)
     if not DENSEST < volume / bond**3 < THINNEST:
         raise _no_network(species, density, mass, bond)
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_NETWORKS):
         network = random_network(size, volume / bond**3, rng)
         symbols = _decorated(network, species, rng)
         _open_bonds(network, round(threefold * size / 2), rng)
@@ -213,11 +228,13 @@ def amorphous_network(
     raise _no_network(species, density, mass, bond)
 
 
-def _no_network(species: dict[str, int], density: float, mass: float, bond: float) -> ValueError:
-    return ValueError(
-        f'structures.covalent.amorphous.density: {density:g} g/cm³ makes no network of {"".join(species)} with bonds '
-        f'of {bond:.2f} Å; a fourfold crystal has {mass / (1.54 * bond**3 * DENSITY):.2f} g/cm³: give a density nearer '
-        'to that, or structures.covalent.bonds'
+def _no_network(species: dict[str, int], density: float, mass: float, bond: float) -> InputError:
+    crystal = mass / (1.54 * bond**3 * GRAM_PER_CM3)
+    return InputError(
+        'amorphous.density',
+        f'{density:g} g/cm³ makes no network of {"".join(species)} with bonds of {bond:.2f} Å; a fourfold crystal has '
+        f'{crystal:.2f} g/cm³',
+        'give a density nearer to that, or structures.covalent.bonds',
     )
 
 
@@ -271,7 +288,7 @@ def random_packing(
     :raises ValueError: if they do not fit.
     """
     atoms = Atoms(symbols)
-    side = (atoms.get_masses().sum() / (density * DENSITY)) ** (1 / 3)
+    side = (atoms.get_masses().sum() / (density * GRAM_PER_CM3)) ** (1 / 3)
     placed = np.empty((0, 3))
     for _ in range(tries):
         trial = rng.random(3) * side
@@ -284,9 +301,10 @@ def random_packing(
             atoms.set_cell([side] * 3)
             atoms.pbc = True
             return atoms
-    raise ValueError(
-        f'structures.covalent.amorphous.density: {len(atoms)} atoms at {density:g} g/cm³ cannot be {closest:.2f} Å '
-        'apart; lower the density'
+    raise InputError(
+        'amorphous.density',
+        f'{len(atoms)} atoms at {density:g} g/cm³ cannot be {closest:.2f} Å apart',
+        'lower the density',
     )
 
 

@@ -1,4 +1,4 @@
-"""Collective vibrations of a molecule, from a force field that needs no parameters, or from any calculator.
+"""Collective vibrations of a molecule, from a force field that needs no parameters.
 
 The force field is harmonic about the geometry given, with the force constants by which H. B. Schlegel guesses Hessians
 (Theor. Chim. Acta 66, 333 (1984); stretches after Badger's rule). It only serves to say which displacements are soft
@@ -13,21 +13,28 @@ from collections.abc import Iterator
 
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.calculator import Calculator
 from ase.data import covalent_radii
 from ase.geometry import get_angles_derivatives, get_dihedrals_derivatives
 
-from ..crystals.molecules import bonded_pairs
+from ....crystals.molecules import bonded_pairs
 
 #: Badger's rule k = A / (r - B)³ in Hartree and Bohr; B by the rows of the two elements (the third for all below).
 BADGER_A = 1.734
 BADGER_B = np.array([[-0.244, 0.352, 0.660], [0.352, 1.085, 1.522], [0.660, 1.522, 2.068]])
-#: Angles, with and without hydrogen at an end; atoms out of the plane of their three neighbours: Hartree/rad².
-BEND_H, BEND, OUT_OF_PLANE = 0.160, 0.250, 0.045
-#: Torsions: k = A - B (r - sum of covalent radii), Hartree/rad² and Bohr.
-TORSION_A, TORSION_B = 0.0023, 0.07
-#: Cosine of an angle beyond which it counts as straight; height over bond length below which a centre is planar.
-STRAIGHT, FLAT = -0.985, 0.1
+#: Force constant (Hartree/rad²) of angles with hydrogen at an end.
+BEND_H = 0.160
+#: Force constant (Hartree/rad²) of other angles.
+BEND = 0.250
+#: Force constant (Hartree/rad²) of atoms out of the plane of their three neighbours.
+OUT_OF_PLANE = 0.045
+#: Torsions: k = A - B (r - sum of covalent radii); A in Hartree/rad².
+TORSION_A = 0.0023
+#: B of torsions, Hartree/rad² and Bohr.
+TORSION_B = 0.07
+#: Cosine of an angle beyond which it counts as straight.
+STRAIGHT = -0.985
+#: Height over bond length below which a centre is planar.
+FLAT = 0.1
 #: Softer modes are displaced as if they had this wavenumber (cm⁻¹): straight displacements along them would tear bonds.
 SOFTEST = 200.0
 #: cm⁻¹ of sqrt(eV/(Å² u)).
@@ -52,26 +59,6 @@ def harmonic_hessian(atoms: Atoms) -> np.ndarray:
         flat = np.asarray(gradient).ravel()
         hessian[np.ix_(index, index)] += constant * units.Hartree * np.outer(flat, flat)
     return hessian
-
-
-def calculated_hessian(atoms: Atoms, calculator: Calculator, step: float = 0.01) -> np.ndarray:
-    """Hessian (3n, 3n) in eV/Å² by central differences of the forces of an ASE calculator.
-
-    :param atoms: relaxed with this calculator.
-    :param step: Å.
-    """
-    moved = atoms.copy()
-    moved.calc = calculator
-    size = len(atoms)
-    hessian = np.zeros((3 * size, 3 * size))
-    for row, (atom, axis) in enumerate(np.ndindex(size, 3)):
-        forces = []
-        for sign in (1, -1):
-            moved.set_positions(atoms.positions)
-            moved.positions[atom, axis] += sign * step
-            forces.append(moved.get_forces().ravel())
-        hessian[row] = (forces[1] - forces[0]) / (2 * step)
-    return (hessian + hessian.T) / 2
 
 
 def normal_modes(atoms: Atoms, hessian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import spglib
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from ..core.errors import MissingLibraryError
-from ..core.parameters import Count, Positive, Section, parameter
-from ..core.symmetry import ask
-from ..crystals.elements import ground_state, is_metal
-from ..crystals.plausible import (
+from ...core.errors import InputError, MissingLibraryError
+from ...core.parameters import Count, Positive, Section, parameter
+from ...core.symmetry import ask
+from ...crystals.elements import ground_state, is_metal
+from ...crystals.plausible import (
     GASES,
-    RESEMBLES,
-    VALENCES,
+    MIN_RESEMBLANCE,
     Candidate,
     _molecule,
     _reduced,
@@ -41,15 +38,15 @@ from ..crystals.plausible import (
     set_states,
     write_formula,
 )
-from ..crystals.prototypes import (
+from ...crystals.prototypes import (
     PROTOTYPES,
     build_prototype,
     metallic_volume,
     neighbours,
     primitive_cell,
 )
+from ..family import Family
 
-VALENCES |= {'B': 3, 'C': 4, 'Si': 4, 'Ge': 4}
 #: Lattices of other elements are proposed for an element down to this score.
 ELEMENT_LIKE = -2.5
 #: Shortest distances of random crystals, in sums of covalent radii: the checks ask for 0.7, and variants are rattled.
@@ -85,41 +82,39 @@ class Knowledge(Section):
     optimade_timeout: Positive = parameter('How long a provider may take.', 's', default=20.0)
 
 
-# Formulas -------------------------------------------------------------------------------------------------------------
-
-
-# Ranking --------------------------------------------------------------------------------------------------------------
-
-
 # Structures -----------------------------------------------------------------------------------------------------------
 
 
-def generate_knowledge(
-    elements: list[str],
-    parameters: Knowledge,
-    number: int,
-    rng: np.random.Generator,
-    warn: Callable[[str], None] | None = None,
-) -> list[Atoms]:
-    """Return crystals that are plausible for the formulas, first the best of every formula, then the second...
+class KnowledgeFamily(Family[Knowledge]):
+    """Crystals that are plausible for a formula."""
 
-    :param warn: called with a sentence if a database cannot be asked; by default `warnings.warn`.
-    :returns: info `reason` says why, `parameters` has formula, prototype, space group and `score`: the share of the
-        plausibility of all prototypes of the formula. Ionic crystals have the array `oxidation_states`.
-    :raises ValueError: if a formula is impossible.
-    """
-    elements = list(dict.fromkeys(elements))
-    formulas = [parse_formula(text, elements) for text in parameters.formulas or own_formulas(elements)]
-    notes: list[str] = []
-    queues = [_queue(counts, parameters, rng, notes) for counts in {tuple(c.items()): c for c in formulas}.values()]
-    for note in notes:
-        (warn or warnings.warn)(note)
-    found: list[Atoms] = []
-    for rank in range(max(map(len, queues))):
-        for queue in queues:
-            if rank < len(queue) and len(found) < number:
-                found.append(queue[rank])
-    return found
+    name = 'knowledge'
+    help = 'Crystals that are plausible for a formula.'
+    Parameters = Knowledge
+    order = 40
+
+    def suits(self, elements: list[str]) -> bool:
+        return True
+
+    def parents(self, elements: list[str], section: Knowledge, number: int, rng: np.random.Generator) -> list[Atoms]:
+        """Return crystals that are plausible for the formulas, first the best of every formula, then the second...
+
+        :returns: info `reason` says why, `parameters` has formula, prototype, space group and `score`: the share of the
+            plausibility of all prototypes of the formula. Ionic crystals have the array `oxidation_states`.
+        :raises ValueError: if a formula is impossible.
+        """
+        elements = list(dict.fromkeys(elements))
+        formulas = [parse_formula(text, elements) for text in section.formulas or own_formulas(elements)]
+        notes: list[str] = []
+        queues = [_queue(counts, section, rng, notes) for counts in {tuple(c.items()): c for c in formulas}.values()]
+        for note in notes:
+            warnings.warn(note, stacklevel=1)
+        found: list[Atoms] = []
+        for rank in range(max(map(len, queues))):
+            for queue in queues:
+                if rank < len(queue) and len(found) < number:
+                    found.append(queue[rank])
+        return found
 
 
 def own_formulas(elements: list[str]) -> list[str]:
@@ -148,9 +143,11 @@ def _queue(counts: dict[str, int], parameters: Knowledge, rng: np.random.Generat
     if not made or (missing > 0 and len(counts) > 1 and not made[0].info.get('vacuum_axes')):
         made += _random(counts, min(max(missing, 1), parameters.random_crystals), parameters, rng, made)
     if not made:
-        raise ValueError(
-            f'structures.knowledge.formulas: no structure for {formula}: allow structures.knowledge.random_crystals or '
-            f'more structures.knowledge.max_atoms (now {parameters.max_atoms})'
+        raise InputError(
+            'formulas',
+            f'no structure for {formula}',
+            'allow structures.knowledge.random_crystals or more structures.knowledge.max_atoms (now '
+            f'{parameters.max_atoms})',
         )
     return made
 
@@ -165,7 +162,7 @@ def _prototype_structures(counts: dict[str, int], parameters: Knowledge, resembl
     limit = max(parameters.max_atoms, parameters.conventional_atoms)
     made: list[Atoms] = []
     for candidate in plausible(ranked):
-        if len(made) >= parameters.prototypes or (resembling and candidate.score < math.log(RESEMBLES)):
+        if len(made) >= parameters.prototypes or (resembling and candidate.score < math.log(MIN_RESEMBLANCE)):
             break
         share = math.exp(candidate.score - ranked[0].score) / total
         atoms = _build(candidate, counts, share, parameters.conventional_atoms)
@@ -228,7 +225,7 @@ def _from_databases(counts: dict[str, int], parameters: Knowledge, notes: list[s
     """Structures of OPTIMADE databases; what goes wrong becomes a note, never an error."""
     made = []
     for provider in parameters.optimade or []:
-        from ..crystals.optimade import query_structures
+        from ...crystals.optimade import query_structures
 
         try:
             frames = query_structures(
@@ -247,14 +244,15 @@ def _random(
     counts: dict[str, int], number: int, parameters: Knowledge, rng: np.random.Generator, known: list[Atoms]
 ) -> list[Atoms]:
     """Crystals of random symmetry with one or a few formula units, as dense as the best of the known structures."""
-    from ..crystals.random_crystals import random_crystals
+    from ...crystals.random_crystals import random_crystals
 
     atoms = sum(counts.values())
     if atoms > parameters.max_atoms:
         near = _small({name: Fraction(count, atoms) for name, count in counts.items()}, parameters.max_atoms)
-        raise ValueError(
-            f'structures.knowledge.formulas: {write_formula(counts)} has {atoms} atoms per formula, more than '
-            f'structures.knowledge.max_atoms ({parameters.max_atoms}); nearest: {write_formula(near)}'
+        raise InputError(
+            'formulas',
+            f'{write_formula(counts)} has {atoms} atoms per formula, more than structures.knowledge.max_atoms '
+            f'({parameters.max_atoms}); nearest: {write_formula(near)}',
         )
     units = max(1, min(8 // atoms, parameters.max_atoms // atoms))
     composition = {name: units * count for name, count in counts.items()}
@@ -292,7 +290,7 @@ def propose(elements: list[str], number: int, rng: np.random.Generator) -> list[
     """
     for element in elements:
         if atomic_numbers.get(element, 0) < 1:
-            raise ValueError(f'system.elements: {element!r} is not a chemical element')
+            raise InputError('system.elements', f'{element!r} is not a chemical element')
     elements = list(dict.fromkeys(elements))
     if number < 1:
         return []
@@ -304,7 +302,7 @@ def propose(elements: list[str], number: int, rng: np.random.Generator) -> list[
     if molecules and not known:
         return molecules[:number]
     parameters = Knowledge(formulas=formulas, prototypes=max(1, math.ceil(number / len(formulas))), random_crystals=2)
-    return generate_knowledge(elements, parameters, number, rng)
+    return KnowledgeFamily().parents(elements, parameters, number, rng)
 
 
 def propose_element(element: str, number: int, conventional_atoms: int = 24) -> list[Atoms]:
@@ -354,8 +352,3 @@ def _pure(atoms: Atoms, element: str, reason: str, score: float) -> Atoms:
     atoms.info.update(family='knowledge', reason=f'{phase} for {element}: {reason}', parameters=parameters)
     atoms.pbc = True
     return atoms
-
-
-def describe(frames: list[Atoms]) -> list[dict[str, Any]]:
-    """Return what was proposed and why, one line per frame, for a table."""
-    return [{'phase': a.info['phase'], **a.info['parameters'], 'reason': a.info['reason']} for a in frames]

@@ -1,0 +1,1 @@
+"""Molecules on surfaces: sites, orientations, heights, coverages, and a layer of solvent."""

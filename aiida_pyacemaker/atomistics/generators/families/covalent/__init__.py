@@ -1,0 +1,1 @@
+"""Networks of covalent bonds: diamond and its polytypes, graphite and layers, high pressure, amorphous, distorted."""
