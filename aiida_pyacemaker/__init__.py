@@ -7,23 +7,11 @@ when it is first used, so that ``import aiida_pyacemaker`` costs nothing.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .atomistics.core.configurations import load_configurations, save_configurations
-    from .atomistics.core.errors import InputError
-    from .atomistics.fitting.train import train
-    from .atomistics.generators.generate import generate
-    from .atomistics.generators.plan import Structures
-    from .atomistics.loop.progress import Progress
-    from .atomistics.potential.potential import AcePotential
-    from .atomistics.validation.gate import judge
-    from .atomistics.validation.suite import Suite, run_suite
-    from .runfile import RunFile, RunFileError, load_runfile, resolve_runfile
+from typing import Any
 
 __version__ = '0.1.0'
 
-#: Where each exported name comes from.
+#: Where each exported name comes from; `__init__.pyi` tells type checkers the same.
 _EXPORTS = {
     'AcePotential': 'atomistics.potential.potential',
     'InputError': 'atomistics.core.errors',
@@ -42,23 +30,7 @@ _EXPORTS = {
     'train': 'atomistics.fitting.train',
 }
 
-__all__ = [
-    'AcePotential',
-    'InputError',
-    'Progress',
-    'RunFile',
-    'RunFileError',
-    'Structures',
-    'Suite',
-    'generate',
-    'judge',
-    'load_configurations',
-    'load_runfile',
-    'resolve_runfile',
-    'run_suite',
-    'save_configurations',
-    'train',
-]
+__all__ = list(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:

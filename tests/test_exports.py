@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,9 @@ def test_importing_the_package_imports_nothing_else():
     assert not {'aiida', 'numpy', 'ase', 'pydantic', 'scipy'} & set(modules)
 
 
-def test_annotations_are_for_users_too():
-    """Type checkers of other packages use the annotations of this one, see PEP 561."""
-    assert (Path(aiida_pyacemaker.__file__).parent / 'py.typed').is_file()
+def test_type_checkers_see_the_same_names():
+    """Type checkers of other packages use the annotations of this one (PEP 561), and read the stub."""
+    folder = Path(aiida_pyacemaker.__file__).parent
+    assert (folder / 'py.typed').is_file()
+    imported = re.findall(r'^from \.([\w.]+) import (\w+) as \2$', (folder / '__init__.pyi').read_text(), re.MULTILINE)
+    assert {name: module for module, name in imported} == aiida_pyacemaker._EXPORTS

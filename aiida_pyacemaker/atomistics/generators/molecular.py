@@ -610,7 +610,7 @@ def _intact(atoms: Atoms, molecule: Atoms) -> bool:
     pairs = bonded_pairs(molecule)
     lengths = [np.linalg.norm(a.positions[pairs[:, 0]] - a.positions[pairs[:, 1]], axis=1) for a in (atoms, molecule)]
     ratios = lengths[0] / lengths[1]
-    if len(pairs) and not (SHORTEST < ratios.min() and ratios.max() < LONGEST):
+    if len(pairs) and not (ratios.min() > SHORTEST and ratios.max() < LONGEST):
         return False
     distances, before = atoms.get_all_distances(), molecule.get_all_distances()
     limit = INNER * (_vdw(atoms.numbers)[:, None] + _vdw(atoms.numbers)[None, :])
