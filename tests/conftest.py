@@ -22,6 +22,17 @@ if _BIN not in os.environ.get('PATH', '').split(os.pathsep):
     os.environ['PATH'] = os.pathsep.join([_BIN, os.environ.get('PATH', '')])
 
 
+#: Fixtures of tests that start LAMMPS, pw.x or jobs of the worker.
+ENGINES = {'lammps_engine', 'pw_engine', 'worker_code', 'newcomer'}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests that run engines, so that `-m 'not engines and not slow'` are the fast ones."""
+    for item in items:
+        if ENGINES & set(getattr(item, 'fixturenames', ())):
+            item.add_marker('engines')
+
+
 @pytest.fixture(scope='session', autouse=True)
 def poll_often(aiida_profile):
     """Let processes that run in the tests look for their children every second: no daemon broadcasts their ends."""
