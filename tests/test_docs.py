@@ -5,7 +5,7 @@
 - `bash` blocks are parsed, line by line, by the commands that they name: options and arguments have to exist, and files
   that are named have to be there. What the main job runs is executed by the slow test in tests/acceptance,
   `lmp -in in.lammps` in tests/cli/test_export.py, examples/launch.py in tests/cli/test_launch.py.
-- `json` blocks are parsed.
+- `json` and `toml` blocks are parsed.
 - `text` blocks are for people.
 """
 
@@ -34,10 +34,11 @@ from aiida_pyacemaker.runfile import iterate_fields, iterate_sections, resolve_r
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [
     REPOSITORY / 'README.md',
+    REPOSITORY / 'CONTRIBUTING.md',
     *sorted(path for path in (REPOSITORY / 'docs').rglob('*.md') if not {'generated', '_build'} & set(path.parts)),
 ]
 BLOCK = re.compile(r'^```(?P<language>[\w{}-]*)[^\n]*\n(?P<content>.*?)^```$', re.MULTILINE | re.DOTALL)
-LANGUAGES = {'yaml', 'json', 'python', 'bash', 'text', '{include}', '{literalinclude}', '{toctree}'}
+LANGUAGES = {'yaml', 'toml', 'json', 'python', 'bash', 'text', '{include}', '{literalinclude}', '{toctree}'}
 
 
 def blocks(*languages: str) -> list:
@@ -67,6 +68,12 @@ def test_yaml(content):
 def test_json(content):
     """What a node holds is shown as what it is."""
     assert json.loads(content)
+
+
+@pytest.mark.parametrize('content', blocks('toml'))
+def test_toml(content):
+    """What belongs into somebody's pyproject.toml can be read."""
+    assert tomllib.loads(content)
 
 
 # Commands -------------------------------------------------------------------------------------------------------------
@@ -154,6 +161,7 @@ def check_words(words: list[str]) -> None:
             ('python3', '-m', 'venv'),
             ('sphinx-build', '-W', 'docs', 'docs/_build/html'),
             ('pytest', '-m', 'slow', 'tests/acceptance'),
+            ('pytest', '-m', 'not engines and not slow'),
         )
         assert any(tuple(words[: len(start)]) == start for start in known), f'`{shlex.join(words)}` is not tested'
 
@@ -172,6 +180,16 @@ def test_bash(content):
             words = shlex.split(part, comments=True)
             if words:
                 check_words(words)
+
+
+def test_workflows_run_the_commands_of_the_readme():
+    """The continuous integration has no ways of its own."""
+    readme = (REPOSITORY / 'README.md').read_text()
+    for path in (REPOSITORY / '.github' / 'workflows').glob('*.yml'):
+        for job in yaml.safe_load(path.read_text())['jobs'].values():
+            commands = [step['run'] for step in job['steps'] if 'run' in step]
+            assert commands
+            assert all(command in readme or command.startswith('sudo apt-get') for command in commands), commands
 
 
 def test_commands_in_text():

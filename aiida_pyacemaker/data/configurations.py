@@ -188,9 +188,11 @@ def check_frames(frames: list[Atoms]) -> None:
 def summarise(frames: list[Atoms]) -> dict:
     """Return the queryable attributes of configurations, see :class:`ConfigurationsData`."""
     labels = [get_labels(atoms) for atoms in frames]
-    energies = [float(found['energy']) / len(atoms) for found, atoms in zip(labels, frames) if 'energy' in found]
+    energies = [
+        float(found['energy']) / len(atoms) for found, atoms in zip(labels, frames, strict=True) if 'energy' in found
+    ]
     formulas = list(dict.fromkeys(atoms.get_chemical_formula() for atoms in frames))
-    groups = group_by_settings(atoms for atoms, found in zip(frames, labels) if found)
+    groups = group_by_settings(atoms for atoms, found in zip(frames, labels, strict=True) if found)
     return {
         'number_of_configurations': len(frames),
         'number_of_atoms': sum(len(atoms) for atoms in frames),

@@ -75,7 +75,7 @@ def _draw_walker(axes: Axes, walker: list[tuple[dict[str, Any], dict[str, np.nda
                       va='top', fontsize='x-small')  # fmt: skip
         limits |= {key: trajectory['simulations'][-1]['parameters'].get(key) for key in ('gamma_select', 'gamma_halt')}
         begin = end
-    for (key, limit), style in zip(limits.items(), (':', '--'), strict=True):
+    for limit, style in zip(limits.values(), (':', '--'), strict=True):
         if limit:
             axes.axhline(limit, color='gray', linestyle=style, linewidth=0.8)
     _plain_ticks(axes)

@@ -1,6 +1,6 @@
-"""Write the pages of the reference that come from the code: run file, exit codes, nodes, command line.
+"""Write the pages that come from the code: run file, exit codes, nodes, command line, Python interface, layers.
 
-They are made anew by every build, so that they cannot say something else than the code does.
+They are written again by every build, so that they cannot say something else than the code does.
 """
 
 from __future__ import annotations
@@ -19,9 +19,17 @@ def setup(app) -> dict[str, Any]:
 def write_all(folder: Path) -> None:
     """Write all generated pages into a folder."""
     folder.mkdir(exist_ok=True)
-    pages = {'run_file': run_file, 'exit_codes': exit_codes, 'ports': ports, 'cli': command_line}
+    pages = {
+        'run_file': run_file,
+        'exit_codes': exit_codes,
+        'exit_code_numbers': exit_code_numbers,
+        'ports': ports,
+        'cli': command_line,
+        'api': interface,
+    }
     for name, lines in pages.items():
         (folder / f'{name}.md').write_text('\n'.join(lines()) + '\n', encoding='utf-8')
+    (folder / 'layers.svg').write_text('\n'.join(draw_layers()) + '\n', encoding='utf-8')
 
 
 def cell(value: Any) -> str:
@@ -119,6 +127,19 @@ def exit_codes() -> Iterator[str]:
         yield ''
 
 
+def exit_code_numbers() -> Iterator[str]:
+    """Yield a table of the numbers that are taken, and by which processes."""
+    taken: dict[tuple[int, str], list[str]] = {}
+    for entry_point, cls in process_classes():
+        for label, exit_code in cls.spec().exit_codes.items():
+            if exit_code.status >= 200 and 'deprecated' not in exit_code.message:
+                taken.setdefault((exit_code.status, label), []).append(f'`{entry_point.removeprefix("pyacemaker.")}`')
+    yield '| status | label | processes |'
+    yield '|---|---|---|'
+    for (status, label), processes in sorted(taken.items()):
+        yield f'| {status} | `{label}` | {", ".join(processes)} |'
+
+
 def ports() -> Iterator[str]:
     """Yield inputs and outputs of each process."""
     for entry_point, cls in process_classes():
@@ -165,3 +186,67 @@ def command_line() -> Iterator[str]:
         context = click.Context(command, info_name=name, parent=root, max_content_width=100, terminal_width=100)
         yield f'## `aiida-pyacemaker {name}`\n'
         yield f'```text\n{command.get_help(context)}\n```\n'
+
+
+# Python interface -----------------------------------------------------------------------------------------------------
+
+
+def interface() -> Iterator[str]:
+    """Yield what the package exports, each documented by its docstring."""
+    import inspect
+
+    import aiida_pyacemaker
+
+    for name in sorted(aiida_pyacemaker.__all__, key=str.lower):
+        exported = getattr(aiida_pyacemaker, name)
+        yield f'## `{name}`\n'
+        yield '```{eval-rst}'
+        if inspect.isclass(exported):
+            yield f'.. autoclass:: {exported.__module__}.{exported.__qualname__}'
+            # the keys of a section are in the reference of the run file
+            if not hasattr(exported, 'model_fields'):
+                yield '   :members:'
+        else:
+            yield f'.. autofunction:: {exported.__module__}.{exported.__qualname__}'
+        yield '```\n'
+
+
+# Layers ---------------------------------------------------------------------------------------------------------------
+
+ROW, WIDTH, GAP = 26, 300, 60
+
+
+def draw_layers() -> Iterator[str]:
+    """Yield a picture (SVG) of the layers that the contracts in pyproject.toml ask for."""
+    import tomllib
+
+    pyproject = tomllib.loads((Path(__file__).parents[2] / 'pyproject.toml').read_text(encoding='utf-8'))
+    contracts = [each for each in pyproject['tool']['importlinter']['contracts'] if each['type'] == 'layers']
+    floors = next(each['layers'] for each in contracts if 'containers' not in each)
+    science = next(each['layers'] for each in contracts if 'containers' in each)
+    stacks = (
+        ('aiida_pyacemaker', [row.replace('aiida_pyacemaker.', '') for row in floors]),
+        ('aiida_pyacemaker.atomistics', science),
+    )
+    height = (max(len(rows) for _, rows in stacks) + 2) * ROW
+    yield (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH + GAP} {height}" '
+        'font-family="sans-serif" font-size="13" text-anchor="middle">'
+    )
+    yield f'<rect width="{2 * WIDTH + GAP}" height="{height}" fill="white"/>'
+    for column, (title, rows) in enumerate(stacks):
+        left, top = column * (WIDTH + GAP), height - (len(rows) + 0.5) * ROW
+        yield f'<text x="{left + WIDTH / 2}" y="{top - 10}" font-weight="bold">{title}</text>'
+        for row, text in enumerate(rows):
+            own = column == 1 or text in ('worker', 'atomistics')
+            yield (
+                f'<rect x="{left + 1}" y="{top + row * ROW}" width="{WIDTH - 2}" height="{ROW - 3}" rx="4" '
+                f'fill="{"#dcecf7" if own else "#f6e7d2"}" stroke="#888"/>'
+            )
+            yield f'<text x="{left + WIDTH / 2}" y="{top + row * ROW + 16}">{text.replace("|", " · ")}</text>'
+    bottom, middle = height - ROW, height - (len(science) + 0.5) * ROW
+    yield (
+        f'<path d="M {WIDTH} {bottom} L {WIDTH + GAP} {middle} M {WIDTH} {bottom} L {WIDTH + GAP} {height - ROW / 2}" '
+        'stroke="#888" stroke-dasharray="4 3" fill="none"/>'
+    )
+    yield '</svg>'

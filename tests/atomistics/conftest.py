@@ -59,26 +59,30 @@ def testing(initial_frames) -> list[Atoms]:
 
 
 @pytest.fixture(scope='session')
-def trained(training, testing, tmp_path_factory) -> tuple[AcePotential, dict]:
+def trained(training, testing, make_once) -> tuple[AcePotential, dict]:
     """An aluminium potential of 100 functions and the results of its training."""
-    directory = tmp_path_factory.mktemp('trained') / 'potential'
     parameters = {'elements': ['Al'], 'number_of_functions': 100}
-    results = train(training, parameters, directory, test=testing, report=quiet)
-    return AcePotential(directory), results
+    directory, results = make_once(
+        'trained', lambda folder: train(training, parameters, folder / 'potential', test=testing, report=quiet)
+    )
+    return AcePotential(directory / 'potential'), results
 
 
 @pytest.fixture(scope='session')
-def alloy(tmp_path_factory) -> AcePotential:
+def alloy(make_once) -> AcePotential:
     """A small Al-Cu potential, with a pair of different ranges."""
-    structures = Structures(
-        number=40, alloy={'lattices': ['fcc'], 'ordered': False, 'atoms': 8},
-        rattle={'number': 24, 'atoms': 8}, shear={'number': 0}, vacancy={'number': 4, 'atoms': 16},
-    )  # fmt: skip
-    frames = [label(atoms) for atoms in generate(['Al', 'Cu'], structures, seed=1).frames]
-    directory = tmp_path_factory.mktemp('alloy') / 'potential'
-    parameters = {'elements': ['Cu', 'Al'], 'number_of_functions': 40, 'cutoff': 5.0}
-    train([atoms for atoms in frames if atoms.info['split'] == 'train'], parameters, directory, report=quiet)
-    return AcePotential(directory)
+
+    def fit(directory: Path) -> None:
+        structures = Structures(
+            number=40, alloy={'lattices': ['fcc'], 'ordered': False, 'atoms': 8},
+            rattle={'number': 24, 'atoms': 8}, shear={'number': 0}, vacancy={'number': 4, 'atoms': 16},
+        )  # fmt: skip
+        frames = [label(atoms) for atoms in generate(['Al', 'Cu'], structures, seed=1).frames]
+        parameters = {'elements': ['Cu', 'Al'], 'number_of_functions': 40, 'cutoff': 5.0}
+        training = [atoms for atoms in frames if atoms.info['split'] == 'train']
+        train(training, parameters, directory / 'potential', report=quiet)
+
+    return AcePotential(make_once('alloy', fit)[0] / 'potential')
 
 
 @pytest.fixture

@@ -289,7 +289,7 @@ def fit_snap(
             'bnormflag': int(several and not quadratic),
         },
         'CALCULATOR': {'calculator': 'LAMMPSSNAP', 'energy': 1, 'force': 1, 'stress': 1},
-        'ESHIFT': {element: 0.0 for element in elements},
+        'ESHIFT': dict.fromkeys(elements, 0.0),
         'SOLVER': {'solver': 'SVD', 'compute_testerrs': 0, 'detailed_errors': 0},
         'SCRAPER': {'scraper': 'JSON'},
         'PATH': {'dataPath': 'JSON'},

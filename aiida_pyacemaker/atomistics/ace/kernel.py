@@ -186,7 +186,7 @@ def _distinct(mixing: np.ndarray, n_base: int) -> tuple[np.ndarray, list[int]]:
 
 def warm_up() -> None:
     """Compile the kernel, or load it from numba's cache: before processes are forked, and when codes are set up."""
-    kinds = {name: float for name in ('factor', 'times_real', 'times_imaginary', 'scale')}
+    kinds = dict.fromkeys(('factor', 'times_real', 'times_imaginary', 'scale'), float)
     plan = Plan(**{name: np.zeros(0, kinds.get(name, np.int64)) for name in Plan._fields})
     nothing = np.zeros(0, np.int64)
     splines = Splines(np.zeros((0, 2, 0)), nothing, nothing, np.zeros(0))

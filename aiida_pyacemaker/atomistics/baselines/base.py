@@ -36,7 +36,9 @@ class Baseline(ABC):
 
     def __init__(self, pairs: dict[Pair, dict[str, float]]):
         """:param pairs: pair in alphabetical order -> its parameters (Å, eV)."""
-        self.pairs = {tuple(sorted(pair)): dict(values) for pair, values in sorted(pairs.items())}
+        self.pairs: dict[Pair, dict[str, float]] = {
+            (min(pair), max(pair)): dict(values) for pair, values in sorted(pairs.items())
+        }
 
     @classmethod
     def from_distances(cls, shortest: dict[Pair, float]) -> Baseline:
@@ -132,4 +134,5 @@ class Baseline(ABC):
     def _typed_pairs(self, elements: list[str]) -> list[tuple[int, int, Pair]]:
         """Return (type, type, pair), the smaller type first, for all pairs of the given elements."""
         types = [(a, b) for a in range(len(elements)) for b in range(a, len(elements))]
-        return [(a + 1, b + 1, tuple(sorted((elements[a], elements[b])))) for a, b in types]
+        names = [(elements[a], elements[b]) for a, b in types]
+        return [(a + 1, b + 1, (min(pair), max(pair))) for (a, b), pair in zip(types, names, strict=True)]

@@ -73,7 +73,9 @@ class Batch:
         """The frames of some rows; what is known of their distances is kept."""
         part = Batch(self.index[rows], [self.frames[row] for row in rows])
         if 'nearest' in self.__dict__:
-            part.nearest = self.nearest if len(rows) == len(self.frames) else tuple(x[rows] for x in self.nearest)
+            shifts, distances = self.nearest
+            whole = len(rows) == len(self.frames)
+            part.nearest = self.nearest if whole else (shifts[rows], distances[rows])
         return part
 
 
@@ -84,9 +86,9 @@ def complete(atoms: Atoms) -> np.ndarray:
 
 def batches(frames: list[Atoms], pairs: int = PAIRS) -> Iterator[Batch]:
     """Split frames into batches of equal numbers of atoms and at most about `pairs` pairs of atoms."""
-    by_size = defaultdict(list)
-    for index, atoms in enumerate(frames):
-        by_size[len(atoms)].append(index)
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for number, atoms in enumerate(frames):
+        by_size[len(atoms)].append(number)
     for size in sorted(by_size):
         step = max(1, 2 * pairs // (size * size))
         for start in range(0, len(by_size[size]), step):

@@ -45,11 +45,11 @@ def reduced_composition(atoms: Atoms) -> tuple[tuple[int, int], ...]:
     return reduced_counts(atoms.numbers)
 
 
-def reduced_counts(numbers: Sequence[int]) -> tuple[tuple[int, int], ...]:
+def reduced_counts(numbers: Sequence[int] | np.ndarray) -> tuple[tuple[int, int], ...]:
     """The same of the atomic numbers of all atoms."""
-    numbers, counts = np.unique(numbers, return_counts=True)
+    kinds, counts = np.unique(numbers, return_counts=True)
     factor = gcd(*counts.tolist())
-    return tuple((int(number), int(count) // factor) for number, count in zip(numbers, counts, strict=True))
+    return tuple((int(number), int(count) // factor) for number, count in zip(kinds, counts, strict=True))
 
 
 def fingerprints(frames: list[Atoms]) -> np.ndarray:
@@ -63,16 +63,16 @@ def fingerprints(frames: list[Atoms]) -> np.ndarray:
         count, size = batch.numbers.shape
         cells = batch.cells.copy()
         lengths = np.linalg.norm(cells, axis=2)
-        for row in np.flatnonzero((lengths > SKEWED * perpendicular_widths(cells)).any(axis=1)):
-            cells[row] = reduced_cell(cells[row], batch.pbc[row])[0]
+        for skewed in np.flatnonzero((lengths > SKEWED * perpendicular_widths(cells)).any(axis=1)):
+            cells[skewed] = reduced_cell(cells[skewed], batch.pbc[skewed])[0]
         whole = batch.pbc.all(axis=1)
         volume = np.where(whole, np.abs(np.linalg.det(cells)) / size, 1.0)
         cutoff = np.where(whole, CUTOFF * np.cbrt(volume), OPEN_CUTOFF)
         result[batch.index, 0] = np.log(volume)
         if size > LARGEST:
             for row in range(count):
-                sums = _sparse_sums(batch.positions[row], cells[row], batch.pbc[row], cutoff[row])
-                result[batch.index[row], 1:] = _passes(batch.numbers[row], sums)
+                sparse = _sparse_sums(batch.positions[row], cells[row], batch.pbc[row], cutoff[row])
+                result[batch.index[row], 1:] = _passes(batch.numbers[row], sparse)
             continue
         ratio = np.where(batch.pbc, cutoff[:, None] / perpendicular_widths(cells), 0)
         # half a cell, a whole cell or more: frames that need the same images go together

@@ -86,7 +86,7 @@ class Closest:
 
     def update(
         self, rows: np.ndarray, first: np.ndarray, second: np.ndarray, distance: np.ndarray, contact: np.ndarray
-    ):
+    ) -> None:
         """Take over, in place, what is closer among pairs (p,) with distances and contacts (b', p) of some rows."""
         if not distance.shape[1]:
             return
@@ -113,7 +113,7 @@ def closest_pairs(batch: Batch, limits: np.ndarray) -> Closest:
     reach = limits * table.max()
     extent = np.where(np.isinf(batch.widths), 0, np.floor(reach[:, None] / batch.widths + 0.5))
     single = (extent.max(axis=1) > MOST_IMAGES) | (batch.positions.shape[1] > LARGEST)
-    for row in np.flatnonzero(single):
+    for row in np.flatnonzero(single).tolist():
         _closest_single(batch, row, reach[row], codes[row], table, closest)
     rows = np.flatnonzero(~single)
     if len(rows):

@@ -18,9 +18,9 @@ def contact_distance(first: Kind, second: Kind) -> float:
     """
     covalent = float(covalent_radii[first[0]] + covalent_radii[second[0]])
     if first[1] * second[1] < 0:
-        ionic = [ionic_radius(*kind) for kind in (first, second)]
-        if None not in ionic and sum(ionic) > 0:
-            return min(covalent, sum(ionic))
+        one, other = ionic_radius(*first), ionic_radius(*second)
+        if one is not None and other is not None and one + other > 0:
+            return min(covalent, one + other)
     return covalent
 
 

@@ -229,7 +229,7 @@ class _FreeSpace:
 
 def _to_balls(trees: list[tuple[float, cKDTree]], points: np.ndarray) -> np.ndarray:
     """Distance (Å) from points (m, 3) to the surface of the nearest ball; negative within."""
-    return np.min([tree.query(points)[0] - radius for radius, tree in trees], axis=0)
+    return np.min([np.asarray(tree.query(points)[0]) - radius for radius, tree in trees], axis=0)
 
 
 def _climb(trees: list[tuple[float, cKDTree]], points: np.ndarray, step: float) -> tuple[float, np.ndarray]:

@@ -321,13 +321,15 @@ def run_optimiser(command: list[str], directory: Path, report: Callable[[str], N
     """
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL='3', PYTHONWARNINGS='ignore')
     log = directory / 'refinement.log'
-    with open(log, 'w', encoding='utf-8') as errors:
-        with subprocess.Popen(
+    with (
+        open(log, 'w', encoding='utf-8') as errors,
+        subprocess.Popen(
             [*command, str(directory)], stdout=subprocess.PIPE, stderr=errors, env=environment, text=True
-        ) as process:
-            for line in process.stdout or ():
-                if line.startswith(('iteration', 'goes on')):
-                    report(line.strip())
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            if line.startswith(('iteration', 'goes on')):
+                report(line.strip())
     digest = json.loads((directory / 'options.json').read_text())['digest']
     path = directory / 'result.json'
     result = json.loads(path.read_text()) if path.is_file() else {}

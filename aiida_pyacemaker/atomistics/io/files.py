@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from ase import Atoms
@@ -71,7 +72,7 @@ def read_file(path: Path, key: str = 'structures.files') -> list[Atoms]:
         raise ValueError(f'{key}: structure file {path} is empty: put a structure in, or take it out of the list')
     try:
         # a name may have an @, which ASE takes for an index
-        found = read(path, index=':', do_not_split_by_at_sign=True)
+        found = cast('list[Atoms]', read(path, index=':', do_not_split_by_at_sign=True))
     except UnknownFileTypeError as exception:
         raise UnknownFormatError(
             f'{key}: structure file {path} cannot be read: it is of no format that ASE recognises; convert it to '

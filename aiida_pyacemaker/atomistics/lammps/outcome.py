@@ -303,7 +303,7 @@ def keep_arrays(atoms: Atoms, start: Atoms) -> None:
 def _shortest(atoms: Atoms, distances: dict[str, float]) -> tuple[str, float | None, float | None]:
     """Return the pair of elements that is closest in proportion to its least distance, its distance and its limit."""
     limits = {tuple(sorted(pair.split('-'))): value for pair, value in distances.items()}
-    i, j, d = neighbor_list('ijd', atoms, {pair: value for pair, value in limits.items()})
+    i, j, d = neighbor_list('ijd', atoms, limits)
     if not len(d):
         return '', None, None
     pairs = [tuple(sorted((atoms.symbols[a], atoms.symbols[b]))) for a, b in zip(i, j, strict=True)]

@@ -23,7 +23,9 @@ BLOCK = 4096
 class Criterion(Protocol):
     """What a row is worth. Every chosen row leaves a direction; the worth of a row follows from all of them."""
 
-    directions: np.ndarray
+    @property
+    def directions(self) -> np.ndarray:
+        """The directions (m, n_features) that the chosen rows left."""
 
     def add(self, row: np.ndarray) -> None:
         """Take a row (n_features,) as chosen."""

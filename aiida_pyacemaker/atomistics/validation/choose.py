@@ -45,7 +45,7 @@ def choose_crystals(frames: list[Atoms], number: int) -> list[Atoms]:
                 best[key] = (energy, atoms)
     seen: dict[Any, int] = {}
     ranked = []
-    for order, (key, (energy, atoms)) in enumerate(sorted(best.items(), key=lambda item: item[1][0])):
+    for order, (key, (_, atoms)) in enumerate(sorted(best.items(), key=lambda item: item[1][0])):
         rank = seen[key[2]] = seen.get(key[2], -1) + 1
         own = key[0] == 'user'
         ranked.append(((not own, rank, -len(set(atoms.numbers)), order), own or rank == 0, atoms))

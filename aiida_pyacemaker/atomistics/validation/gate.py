@@ -201,7 +201,7 @@ class Judgement:
         names = {WEIGHTS[check['name']] for check in warned if check['name'] in WEIGHTS}
         return {
             'verdict': verdict, 'summary': summarise(verdict, self.checks), 'checks': self.checks,
-            'requests': self.requests, 'weights': {name: WEIGH_MORE for name in sorted(names)},
+            'requests': self.requests, 'weights': dict.fromkeys(sorted(names), WEIGH_MORE),
         }  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def closer(parent: Atoms, pair: tuple[str, str], distance: float, rng: np.random
     """
     atoms = parent.copy()
     atoms.positions += rng.normal(0.0, DISPLACEMENT, atoms.positions.shape)
-    found = nearest_pairs(atoms).get(tuple(sorted(pair)))
+    found = nearest_pairs(atoms).get((min(pair), max(pair)))
     if not found:
         raise NotApplicableError(f'{parent.info.get("phase", "the parent")} has no {"-".join(pair)} near each other')
     _push(atoms, *found[rng.integers(len(found))], distance)

@@ -55,9 +55,11 @@ def enlarge(parent: Atoms, parameters: Supercell, cutoff: float | None) -> Atoms
     """
     if parameters.mode == 'small':
         return parent.copy()
-    if parameters.width is None and cutoff is None:
+    width = parameters.width
+    if width is None and cutoff is not None:
+        width = 2 * cutoff
+    if width is None:
         raise InputError('supercell.width', 'the cutoff is not known here', 'give the width in Å')
-    width = parameters.width if parameters.width is not None else 2 * cutoff
     return wide_supercell(parent, width, parameters.max_atoms)
 
 

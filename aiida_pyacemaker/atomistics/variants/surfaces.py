@@ -130,7 +130,8 @@ def _terminations(
     made = generator(
         structure, plane, parameters.thickness, parameters.vacuum, center_slab=True, primitive=True
     ).get_slabs()
-    accepted, reasons = [], []
+    accepted: list[Atoms] = []
+    reasons: list[str] = []
     for slab in made:
         slab = slab.get_orthogonal_c_slab()
         reason = _refused(slab, structure, parameters)

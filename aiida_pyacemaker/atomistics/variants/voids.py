@@ -69,7 +69,8 @@ def _vertices(parent: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     vertices = _distinct(found[inside], parent.cell.array)
     if len(vertices) == 0:
         return np.empty((0, 3)), np.empty(0), np.empty(0)
-    near, which = cKDTree(images).query(vertices, k=min(24, len(images)))
+    distances, which = cKDTree(images).query(vertices, k=min(24, len(images)))
+    near = np.asarray(distances)
     surface = (near - covalent_radii[numbers[which]]).min(axis=1)
     return vertices, near[:, 0], surface
 

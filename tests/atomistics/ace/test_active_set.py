@@ -40,7 +40,7 @@ def cells(number: int, seed: int = 0):
 
 @pytest.fixture(scope='module')
 def store(tmp_path_factory) -> RowStore:
-    pairs = {pair: (1.7, 0.5) for pair in (('Al', 'Al'), ('Al', 'Cu'), ('Cu', 'Cu'))}
+    pairs = dict.fromkeys((('Al', 'Al'), ('Al', 'Cu'), ('Cu', 'Cu')), (1.7, 0.5))
     design = DesignMatrix(build_basis(['Al', 'Cu'], 5.0, SIZE, pairs))
     store = RowStore(tmp_path_factory.mktemp('rows'), design)
     store.fill(cells(60), processes=1, report=quiet)

@@ -23,7 +23,7 @@ from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
 
 
 def inner(elements: list[str]) -> dict[tuple[str, str], tuple[float, float]]:
-    return {pair: (1.6, 0.5) for pair in combinations_with_replacement(elements, 2)}
+    return dict.fromkeys(combinations_with_replacement(elements, 2), (1.6, 0.5))
 
 
 def test_order_starts_with_what_is_simple():

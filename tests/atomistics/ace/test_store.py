@@ -22,8 +22,8 @@ from aiida_pyacemaker.atomistics.checks.overlap import shortest_distances
 from aiida_pyacemaker.atomistics.core.configurations import save_configurations
 from aiida_pyacemaker.atomistics.core.processes import forked_map
 
-CUTOFFS = {pair: (1.7, 0.5) for pair in (('Al', 'Al'), ('Al', 'Cu'), ('Cu', 'Cu'))}
-NICKEL = {pair: (1.7, 0.5) for pair in (('Al', 'Al'), ('Al', 'Ni'), ('Ni', 'Ni'))}
+CUTOFFS = dict.fromkeys((('Al', 'Al'), ('Al', 'Cu'), ('Cu', 'Cu')), (1.7, 0.5))
+NICKEL = dict.fromkeys((('Al', 'Al'), ('Al', 'Ni'), ('Ni', 'Ni')), (1.7, 0.5))
 
 
 def quiet(message: str) -> None:

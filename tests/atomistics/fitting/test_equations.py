@@ -14,7 +14,7 @@ from aiida_pyacemaker.atomistics.fitting import equations
 from aiida_pyacemaker.atomistics.fitting.equations import Target, accumulate, assign_folds, solve, solve_sums, weigh
 from aiida_pyacemaker.atomistics.fitting.weights import degrees, penalties
 
-CUTOFFS = {pair: (1.7, 0.5) for pair in (('Al', 'Al'), ('Al', 'Cu'), ('Cu', 'Cu'))}
+CUTOFFS = dict.fromkeys((('Al', 'Al'), ('Al', 'Cu'), ('Cu', 'Cu')), (1.7, 0.5))
 GIVEN = {'energy_weight': 30.0, 'stress_weight': 20.0, 'ridge': 1e-8, 'smoothness': 1.0}
 PLAIN = {**GIVEN, 'hull_scale': 0}
 FUNCTIONS = 25
@@ -273,7 +273,9 @@ def test_size_and_hull_weigh_configurations(frames, targets):
     assert plain[1].energy_weight == pytest.approx(np.sqrt(8 / 32) * targets[1].energy_weight)
     assert plain[1].stress_weight == pytest.approx(np.sqrt(8 / 32) * targets[1].stress_weight)
     assert np.array_equal(plain[1].force_weights, targets[1].force_weights)
-    factors = np.array([after.stress_weight / before.stress_weight for after, before in zip(weighed, plain)])
+    factors = np.array(
+        [after.stress_weight / before.stress_weight for after, before in zip(weighed, plain, strict=True)]
+    )
     assert factors[2] == 1 and 0.05 <= factors.min() < 0.5 and factors.max() == 1
     for factor, after, before in zip(factors, weighed, plain, strict=True):
         assert np.allclose(after.force_weights, factor * before.force_weights)

@@ -42,7 +42,7 @@ def test_what_is_no_number_is_refused(value):
 
 
 def test_fast_functions_are_penalised_more():
-    cutoffs = {pair: (1.7, 0.5) for pair in (('Al', 'Al'), ('Al', 'Cu'), ('Cu', 'Cu'))}
+    cutoffs = dict.fromkeys((('Al', 'Al'), ('Al', 'Cu'), ('Cu', 'Cu')), (1.7, 0.5))
     basis = build_basis(['Al', 'Cu'], 5.0, 25, cutoffs)
     degree = degrees(basis)
     assert len(degree) == 50 and degree.min() == 1

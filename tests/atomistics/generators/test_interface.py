@@ -163,10 +163,10 @@ def test_no_match_names_the_nearest():
 @pytest.mark.parametrize('area', (120.0, 500.0))
 def test_nearest_match_is_found_soon(area):
     """A strain that nothing has: the search for what is nearest is bounded, and what it says is true."""
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ValueError, match=r'up to 0.0001 %.*nearest match is Al\(001\)/Si\(001\)') as caught:
         make(['Al', 'Si'], max_strain=1e-6, max_area=area)
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 15
     limit = float(str(caught.value).split('raise max_strain to ')[1])
     assert interfaces(make(['Al', 'Si'], 2, max_strain=limit, film_miller=[[0, 0, 1]], substrate_miller=[[0, 0, 1]]))
 

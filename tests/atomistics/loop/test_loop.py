@@ -29,12 +29,14 @@ SETTINGS = {
 
 
 @pytest.fixture(scope='module')
-def story(tmp_path_factory) -> dict:
-    directory = tmp_path_factory.mktemp('loop') / 'al'
-    settings = [word for key, value in SETTINGS.items() for word in ('--set', f'{key}={value}')]
-    command = [sys.executable, str(SCRIPT), 'al', str(directory), *settings]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def story(make_once) -> dict:
+    def run(folder: Path) -> None:
+        settings = [word for key, value in SETTINGS.items() for word in ('--set', f'{key}={value}')]
+        command = [sys.executable, str(SCRIPT), 'al', str(folder / 'al'), *settings]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    directory = make_once('loop', run)[0] / 'al'
     return json.loads((directory / 'story.json').read_text()) | {'directory': directory}
 
 

@@ -192,7 +192,7 @@ def test_a_hole_is_seen():
         drawn = figures_of_pairs.pairs({'Cu-Cu': pair})
         assert (drawn['data'][1]['x'], drawn['data'][1]['y']) == ([1.7], [1.0])
         low, high = drawn['layout']['yaxis']['range']
-        assert low < 0 and 1.0 < high and high - low < 25
+        assert low < 0 and high > 1.0 and high - low < 25
     squeezed = {'scales': [0.5, 0.6, 0.8, 1.0], 'energies': [99.0, 1.0, 5.0, 0.0], 'hole': {'scale': 0.8, 'depth': 4.0}}
     drawn = figures_of_pairs.compression(squeezed)
     assert drawn['data'][1]['y'] == [5.0] and drawn['layout']['yaxis']['range'][1] < 10

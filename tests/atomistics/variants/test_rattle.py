@@ -89,8 +89,8 @@ def test_ten_thousand_are_a_matter_of_a_second(parents, rng):
     section, parent = Rattle(atoms=32), supercell(parents['fcc'], 32)
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         for index in range(200):
             rattle(parent, section, rng, index, 200)
-        times.append((time.perf_counter() - start) / 200)
+        times.append((time.process_time() - start) / 200)
     assert min(times) < 400e-6

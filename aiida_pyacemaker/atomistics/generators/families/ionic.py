@@ -216,7 +216,7 @@ def closest_ions(compound: Compound) -> dict[tuple[str, str], float]:
     ions = [ion for ion, _ in compound.ions]
     cations, anions = [ion for ion in ions if ion[1] > 0], [ion for ion in ions if ion[1] < 0]
     bond = min(bond_length(cation, anion, 4, 4) for cation in cations for anion in anions)
-    closest = minimum_distances([element for element in compound.counts], CLOSEST)
+    closest = minimum_distances(list(compound.counts), CLOSEST)
     for k, one in enumerate(ions):
         for two in ions[k:]:
             pair = tuple(sorted((one[0], two[0])))
