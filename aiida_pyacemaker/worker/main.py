@@ -98,7 +98,8 @@ def run_select(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
 
 def run_evaluate(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Predict: `configurations.npz`, `potential/` -> `predictions.npz`; with labels also the errors."""
-    from ..atomistics.core.configurations import labels, save_configurations
+    from ..atomistics.core.configurations import save_configurations
+    from ..atomistics.core.frame import labels
     from ..atomistics.fitting.posterior import add_uncertainty
     from ..atomistics.fitting.predictions import predict
     from ..atomistics.fitting.references import align_energies

@@ -28,7 +28,7 @@ def setup(app) -> dict[str, Any]:
 def write_all(folder: Path) -> None:
     """Write all generated pages into a folder."""
     folder.mkdir(exist_ok=True)
-    pages = {'run_file': run_file, 'exit_codes': exit_codes, 'ports': ports, 'cli': command_line}
+    pages = {'run_file': run_file, 'exit_codes': exit_codes, 'ports': ports, 'cli': command_line, 'frames': frames}
     for name, lines in pages.items():
         (folder / f'{name}.md').write_text('\n'.join(lines()) + '\n', encoding='utf-8')
 
@@ -157,6 +157,26 @@ def port_rows(namespace: Any, prefix: str = '') -> Iterator[str]:
         optional = '' if port.required else ' *Optional.*'
         name = f'{prefix}{name}' + ('.…' if isinstance(port, PortNamespace) else '')
         yield f'| `{name}` | {kinds or "–"} | {cell(port.help or "")}{optional} |'
+
+
+# Frames ---------------------------------------------------------------------------------------------------------------
+
+
+def frames() -> Iterator[str]:
+    """Yield the keys of `info` and the arrays of a frame."""
+    from aiida_pyacemaker.atomistics.core.frame import ARRAYS, describe_keys
+
+    yield '## Keys of `info`\n'
+    yield '| key | type | meaning | unit | written by |'
+    yield '|---|---|---|---|---|'
+    for name, kind, key in describe_keys():
+        yield f'| `{name}` | `{cell(kind)}` | {cell(key.meaning)} | {key.unit} | {key.writer} |'
+    yield '\n## Arrays\n'
+    yield '| array | meaning | unit | written by |'
+    yield '|---|---|---|---|'
+    for name, key in ARRAYS.items():
+        yield f'| `{name}` | {cell(key.meaning)} | {key.unit} | {key.writer} |'
+    yield ''
 
 
 # Command line ---------------------------------------------------------------------------------------------------------

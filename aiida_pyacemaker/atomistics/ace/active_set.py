@@ -23,7 +23,7 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import qr
 
-from ..core.configurations import forces_count
+from ..core.frame import forces_count
 from ..core.processes import forked_map
 from ..subsets.maxvol import exchange
 from .basis import functions_per_element

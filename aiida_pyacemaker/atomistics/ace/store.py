@@ -32,8 +32,8 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from ..baselines import Baseline
 from ..checks.overlap import Pair, shortest_distances
-from ..core.configurations import energy_counts, forces_count
 from ..core.files import atomic_file, link_or_copy, load_arrays, save_arrays
+from ..core.frame import energy_counts, forces_count
 from ..core.processes import bare, forked_map
 from .basis import functions_per_element
 from .rows import DesignMatrix, FrameRows

@@ -8,7 +8,8 @@ import numpy as np
 from ase import Atoms
 
 from ..ace.active_set import ActiveSet
-from ..core.configurations import check_labelled, energy_counts, forces_count, is_isolated_atom, labels
+from ..core.configurations import check_labelled
+from ..core.frame import energy_counts, forces_count, is_isolated_atom, labels
 from ..labelling.settings import check_consistent, differences, get_scale
 from .units import label_problems, length_problem
 

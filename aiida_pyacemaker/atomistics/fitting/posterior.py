@@ -24,6 +24,7 @@ from ase import Atoms
 from scipy.optimize import minimize
 
 from ..ace.rows import DesignMatrix, FrameRows
+from ..core.frame import info
 from ..core.processes import forked_map
 from ..metrics.errors import BAND
 from ..potential.posterior import (
@@ -200,7 +201,7 @@ def add_uncertainty(
     for atoms, prediction in zip(frames, predictions, strict=True):
         atoms.set_array('force_std', prediction.force_std)
         if prediction.energy_std is not None:
-            atoms.info['energy_std'] = prediction.energy_std
+            info(atoms)['energy_std'] = prediction.energy_std
 
 
 def committee(potential: AcePotential, size: int = 16, seed: int = 0) -> list[AceCalculator]:

@@ -9,7 +9,7 @@ from ase import Atoms
 
 from ..ace.rows import FrameRows
 from ..ace.store import Evaluation
-from ..core.configurations import forces_count, is_isolated_atom, set_labels
+from ..core.frame import forces_count, info, is_isolated_atom, set_labels
 from ..potential.potential import AcePotential
 
 #: Above this median gamma on held-out rattled cells the active set is called degenerate.
@@ -44,13 +44,13 @@ def with_gamma(predicted: Atoms, gamma: np.ndarray) -> Atoms:
     """Put the extrapolation grade onto a frame, in place, and return it."""
     predicted.set_array('gamma', gamma)
     counting = forces_count(predicted)
-    predicted.info['gamma_max'] = float(gamma[counting if counting.any() else slice(None)].max())
+    info(predicted)['gamma_max'] = float(gamma[counting if counting.any() else slice(None)].max())
     return predicted
 
 
 def cold_start(predictions: list[Atoms]) -> dict[str, Any] | None:
     """Gamma on unseen frames: a set of too few low-symmetry cells shows here, before any simulation."""
-    largest = [atoms.info['gamma_max'] for atoms in predictions if not is_isolated_atom(atoms)]
+    largest = [info(atoms)['gamma_max'] for atoms in predictions if not is_isolated_atom(atoms)]
     if not largest:
         return None
     median = float(np.median(largest))

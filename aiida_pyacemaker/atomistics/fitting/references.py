@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..core.configurations import energy_counts, is_isolated_atom, labels, set_labels
+from ..core.frame import energy_counts, get_weight, is_isolated_atom, labels, set_labels
 from ..labelling.settings import differences, get_scale, group_by_settings
 from ..potential.potential import AcePotential
 
@@ -88,7 +88,7 @@ def align_energies(frames: list[Atoms], scales: list[dict[str, Any]]) -> list[At
 def free_atoms(frames: list[Atoms]) -> Energies:
     """Return the energies (eV) of the free atoms that count, by element; of several that of the greatest weight."""
     counting = [atoms for atoms in frames if is_isolated_atom(atoms) and energy_counts(atoms)]
-    counting.sort(key=lambda atoms: atoms.info.get('weight', 1.0))
+    counting.sort(key=get_weight)
     return {atoms.get_chemical_symbols()[0]: float(labels(atoms)['energy']) for atoms in counting}
 
 
@@ -107,7 +107,7 @@ def least_squares(frames: list[Atoms], zero: Energies, missing: list[str]) -> En
     sizes = counts.sum(axis=1)
     energies = np.array([labels(atoms)['energy'] for atoms in counting])
     rest = (energies - counts @ np.array([zero[element] for element in elements])) / sizes
-    weights = np.array([float(atoms.info.get('weight', 1.0)) for atoms in counting])
+    weights = np.array([get_weight(atoms) for atoms in counting])
     shares = counts[:, [elements.index(element) for element in missing]] / sizes[:, None]
     solution = np.linalg.lstsq(weights[:, None] * shares, weights * rest, rcond=None)[0]
     return {element: float(value) for element, value in zip(missing, solution, strict=True)}

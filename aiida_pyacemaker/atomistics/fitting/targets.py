@@ -6,8 +6,16 @@ import numpy as np
 from ase import Atoms
 
 from ..ace.store import Evaluation
-from ..core.configurations import energy_counts, forces_count, group_name, labels
-from ..io.datasets import get_trajectory
+from ..core.frame import (
+    energy_counts,
+    forces_count,
+    get_energy_weight,
+    get_force_weights,
+    get_trajectory,
+    get_weight,
+    group_name,
+    labels,
+)
 from .equations import Target
 
 
@@ -45,9 +53,8 @@ def get_weights(atoms: Atoms) -> tuple[float, np.ndarray]:
 
     :raises ValueError: if a weight is negative or not finite.
     """
-    weight = float(atoms.info.get('weight', 1.0))
-    whole = weight * float(atoms.info.get('energy_weight', 1.0))
-    forces = weight * np.asarray(atoms.arrays.get('force_weights', np.ones(len(atoms))), dtype=float)
+    whole = get_energy_weight(atoms)
+    forces = get_weight(atoms) * get_force_weights(atoms)
     if not np.isfinite(whole) or whole < 0 or not np.all(np.isfinite(forces)) or np.any(forces < 0):
         raise ValueError(f'{atoms.get_chemical_formula()} has a negative or NaN weight: weights are 0 or positive')
     return whole, forces

@@ -19,7 +19,8 @@ from ..ace.basis import build_basis, functions_per_element
 from ..ace.rows import DesignMatrix
 from ..ace.store import FrameCache, RowStore
 from ..baselines import Baseline, baseline_from_distances
-from ..core.configurations import is_isolated_atom, save_configurations
+from ..core.configurations import save_configurations
+from ..core.frame import is_isolated_atom
 from ..metrics.errors import error_metrics, uncertainty_metrics
 from ..potential.posterior import POSTERIOR, Posterior
 from ..potential.potential import ASI, YACE, YAML, AcePotential

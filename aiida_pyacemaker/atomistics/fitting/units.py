@@ -17,7 +17,7 @@ from ase import Atoms, units
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
-from ..core.configurations import energy_counts, forces_count, group_name, is_isolated_atom, labels
+from ..core.frame import energy_counts, forces_count, group_name, is_isolated_atom, labels
 from ..labelling.settings import get_scale
 
 KCAL, KJ, RY_BOHR, HA_BOHR = units.kcal / units.mol, units.kJ / units.mol, units.Ry / units.Bohr, units.Ha / units.Bohr

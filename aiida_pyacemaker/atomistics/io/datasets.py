@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from ..core.configurations import is_isolated_atom, labels, load_configurations, set_labels
+from ..core.configurations import load_configurations
+from ..core.frame import get_trajectory, info, is_isolated_atom, labels, set_labels
 from .files import read_file
 
 #: Names under which data sets carry labels in extended xyz, the usual ones first.
@@ -44,9 +45,9 @@ def read_labelled(path: Path) -> list[Atoms]:
                 bare.set_array(name, atoms.arrays[name])
         taken = {name for names in NAMES.values() for name in names}
         bare.info = {key: value for key, value in atoms.info.items() if key not in taken and is_plain(value)}
-        bare.info.setdefault('family', str(atoms.info.get('config_type', path.stem)))
+        info(bare).setdefault('family', str(info(atoms).get('config_type', path.stem)))
         if len(bare) == 1 and not bare.pbc.any():
-            bare.info['family'] = 'isolated_atom'
+            info(bare)['family'] = 'isolated_atom'
         found.append(set_labels(bare, **given))
     return found
 
@@ -83,15 +84,6 @@ def is_plain(value: object) -> bool:
     return isinstance(value, (str, bool, int, float, list, dict, np.ndarray, np.generic))
 
 
-def get_trajectory(atoms: Atoms) -> str | None:
-    """Return the name of the simulation that a frame is from: frames of one are correlated, and never told apart.
-
-    It is what the info `trajectory` says, or the `parent` of what our own simulations left.
-    """
-    name = atoms.info.get('trajectory', atoms.info.get('parent') if 'role' in atoms.info else None)
-    return None if name is None else f'trajectory {name}'
-
-
 #: What the parts of a data set are called in the info `split`.
 PARTS = ('train', 'validation', 'test')
 
@@ -113,7 +105,7 @@ def split(frames: list[Atoms], shares: Sequence[float], seed: int, order: str = 
         raise ValueError(f'split: {list(shares)} are no shares to hold back: one or two, their sum below 1')
     if order not in ('random', 'time'):
         raise ValueError(f'split: the order is `random` or `time`, not `{order}`')
-    names = [name if (name := atoms.info.get('split')) in PARTS[1:] else 'train' for atoms in frames]
+    names = [name if (name := info(atoms).get('split')) in PARTS[1:] else 'train' for atoms in frames]
     if set(names) <= {'train'}:
         wanted = dict(zip(('test', 'validation'), reversed(shares), strict=False))
         names = _draw(frames, wanted, np.random.default_rng(seed) if order == 'random' else None)

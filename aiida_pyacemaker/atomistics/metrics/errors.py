@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from ..core.configurations import energy_counts, forces_count, group_name, is_isolated_atom, labels
+from ..core.frame import energy_counts, forces_count, group_name, is_isolated_atom, labels
 
 #: Half-width of the 95 % band in standard deviations of a normal distribution.
 BAND = 1.959964

@@ -10,7 +10,7 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.tip3p import TIP3P
 
 from aiida_pyacemaker.atomistics.ace.active_set import active_set
-from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 from aiida_pyacemaker.atomistics.fitting.checks import check_data, check_support, get_condensed
 
 from ..conftest import label

@@ -12,7 +12,7 @@ from ase.build import bulk, molecule
 from aiida_pyacemaker.atomistics.ace.basis import Order, build_basis, columns
 from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
 from aiida_pyacemaker.atomistics.baselines import baseline_from_data
-from aiida_pyacemaker.atomistics.core.configurations import labels
+from aiida_pyacemaker.atomistics.core.frame import labels
 from aiida_pyacemaker.atomistics.fitting import ladder
 from aiida_pyacemaker.atomistics.fitting.equations import Target, accumulate, solve_sums
 from aiida_pyacemaker.atomistics.fitting.weights import degrees

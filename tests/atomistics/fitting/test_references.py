@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from aiida_pyacemaker.atomistics.core.configurations import is_isolated_atom, labels, save_configurations, set_labels
+from aiida_pyacemaker.atomistics.core.configurations import save_configurations
+from aiida_pyacemaker.atomistics.core.frame import is_isolated_atom, labels, set_labels
 from aiida_pyacemaker.atomistics.fitting.references import align_energies, energy_scales
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential

@@ -10,8 +10,8 @@ from ase.build import bulk
 from aiida_pyacemaker.atomistics.ace.active_set import active_set
 from aiida_pyacemaker.atomistics.ace.basis import build_basis
 from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
-from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
 from aiida_pyacemaker.atomistics.core.errors import MissingEngineError
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 from aiida_pyacemaker.atomistics.fitting.train import check_parameters, get_held, train
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 

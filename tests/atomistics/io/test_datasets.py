@@ -9,7 +9,8 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
 
-from aiida_pyacemaker.atomistics.core.configurations import labels, save_configurations, set_labels
+from aiida_pyacemaker.atomistics.core.configurations import save_configurations
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 from aiida_pyacemaker.atomistics.io.datasets import read_labelled, split, voigt
 
 

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.lammps.files import pair_lines
 from aiida_pyacemaker.atomistics.potential.potential import YACE, AcePotential
