@@ -132,12 +132,13 @@ def al_frames():
 @pytest.fixture(scope='session')
 def al_potential_directory(al_frames, tmp_path_factory) -> Path:
     """Return the directory of a small real ACE potential of aluminium, fitted to EMT once per session."""
+    from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
     from aiida_pyacemaker.atomistics.fitting.train import train
 
     directory = tmp_path_factory.mktemp('al_potential')
     parameters = {'elements': ['Al'], 'cutoff': 5.0, 'number_of_functions': 30, 'seed': 1, 'generation': 0}
     by_split = {split: [a for a in al_frames if a.info['split'] == split] for split in ('train', 'test')}
-    train(by_split['train'], parameters, directory, test=by_split['test'], report=lambda line: None)
+    train(by_split['train'], FitJob(**parameters), directory, test=by_split['test'], report=lambda line: None)
     return directory
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
+from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
 from aiida_pyacemaker.atomistics.selection.parameters import KINDS
-from aiida_pyacemaker.calculations.worker import WorkerCalculation, at_least
+from aiida_pyacemaker.calculations.worker import WorkerCalculation, at_least, check_parameters
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 
@@ -41,6 +42,11 @@ class PaceSelectCalculation(WorkerCalculation):
         'max_environments': at_least(1, numbers.Integral),
         'seed': at_least(0, numbers.Integral),
     }
+
+    @classmethod
+    def validate_parameters(cls, value: orm.Dict | None, _: Any) -> str | None:
+        """Check the ``parameters``."""
+        return None if value is None else check_parameters(value.get_dict(), cls.PARAMETERS)
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

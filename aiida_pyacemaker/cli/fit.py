@@ -132,7 +132,7 @@ def submit(
     from aiida.engine import submit as aiida_submit
     from aiida.plugins import WorkflowFactory
 
-    from aiida_pyacemaker.atomistics.fitting.checks import check_data
+    from aiida_pyacemaker.atomistics.fitting.training_set import TrainingSet
     from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
     from aiida_pyacemaker.calculations.functions.split_configurations import split_configurations
 
@@ -141,7 +141,7 @@ def submit(
     parent = load_potential(potential) if potential is not None else None
     frames = [[atoms for node in nodes for atoms in node.get_frames()] for nodes in (sets, [test] if test else [])]
     elements = sorted({symbol for node in (*sets, parent) if node is not None for symbol in node.elements})
-    check_data(*frames, elements, mix_settings=False)  # now, rather than by a job that fails
+    TrainingSet.read(frames[0], elements, frames[1])  # now, rather than by a job that fails
     data = (
         sets[0] if len(sets) == 1 else merge_configurations(**{f'data_{k:03d}': s.store() for k, s in enumerate(sets)})
     )
@@ -274,13 +274,14 @@ def finish(node: WorkChainNode, target: Path) -> None:
 
 def measure_parts(node: WorkChainNode) -> dict[str, Any]:
     """Return the errors on the two parts of what was held back, `validation_part` and `test`, if there are two."""
+    from aiida_pyacemaker.atomistics.core.frame import info
     from aiida_pyacemaker.atomistics.fitting.references import align_energies
     from aiida_pyacemaker.atomistics.metrics.errors import error_metrics
 
     if 'test' not in node.inputs.job or 'predictions' not in node.outputs:
         return {}
     frames, predictions = node.inputs.job.test.get_frames(), node.outputs.predictions.get_frames()
-    names = [atoms.info.get('split') for atoms in frames]
+    names = [info(atoms).get('split') for atoms in frames]
     if 'validation' not in names:
         return {}
     frames = align_energies(frames, node.outputs.potential.metadata.get('energy_scales', []))

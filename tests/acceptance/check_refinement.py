@@ -25,6 +25,7 @@ from aiida_pyacemaker.atomistics.core.configurations import set_labels
 from aiida_pyacemaker.atomistics.fitting import nonlinear, tensorpot
 from aiida_pyacemaker.atomistics.fitting.equations import Target, solve
 from aiida_pyacemaker.atomistics.fitting.targets import make_targets
+from aiida_pyacemaker.atomistics.fitting.training_set import read_frames
 
 ELEMENTS = ['Au', 'Cu']
 OPTIONS = {'max_seconds': 600.0, 'max_iterations': 60, 'processes': 2}
@@ -52,7 +53,9 @@ class Case:
         self.frames, self.test = make_frames(60, 100), make_frames(15, 1000)
         baseline = baseline_from_data('zbl', ELEMENTS, self.frames)
         self.targets, self.test_targets = (
-            make_targets(group, dict.fromkeys(ELEMENTS, 0.0), [baseline.evaluate(atoms) for atoms in group])
+            make_targets(
+                read_frames(group), dict.fromkeys(ELEMENTS, 0.0), [baseline.evaluate(atoms) for atoms in group]
+            )
             for group in (self.frames, self.test)
         )
         # one label that is wrong and one that is not a number, both without weight

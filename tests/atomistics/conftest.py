@@ -17,6 +17,7 @@ from ase.calculators.emt import EMT
 from ase.io.lammpsdata import write_lammps_data
 
 from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.generators.generate import generate
 from aiida_pyacemaker.atomistics.generators.plan import Structures
@@ -62,7 +63,7 @@ def trained(training, testing, tmp_path_factory) -> tuple[AcePotential, dict]:
     """An aluminium potential of 100 functions and the results of its training."""
     directory = tmp_path_factory.mktemp('trained') / 'potential'
     parameters = {'elements': ['Al'], 'number_of_functions': 100}
-    results = train(training, parameters, directory, test=testing, report=quiet)
+    results = train(training, FitJob(**parameters), directory, test=testing, report=quiet)
     return AcePotential(directory), results
 
 
@@ -76,7 +77,7 @@ def alloy(tmp_path_factory) -> AcePotential:
     frames = [label(atoms) for atoms in generate(['Al', 'Cu'], structures, seed=1).frames]
     directory = tmp_path_factory.mktemp('alloy') / 'potential'
     parameters = {'elements': ['Cu', 'Al'], 'number_of_functions': 40, 'cutoff': 5.0}
-    train([atoms for atoms in frames if atoms.info['split'] == 'train'], parameters, directory, report=quiet)
+    train([atoms for atoms in frames if atoms.info['split'] == 'train'], FitJob(**parameters), directory, report=quiet)
     return AcePotential(directory)
 
 

@@ -13,7 +13,16 @@ from typing import IO, Any
 import numpy as np
 from ase import Atoms
 
-from .frame import PER_ATOM, energy_counts, forces_count, group_name, is_isolated_atom, labels, set_labels  # noqa: F401
+from .frame import (  # noqa: F401
+    INITIAL,
+    PER_ATOM,
+    energy_counts,
+    forces_count,
+    group_name,
+    is_isolated_atom,
+    labels,
+    set_labels,
+)
 
 
 def save_configurations(target: str | os.PathLike | IO[bytes], frames: list[Atoms]) -> None:

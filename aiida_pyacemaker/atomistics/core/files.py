@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Any]:
-    """Open a binary file that is there under its name only when it is complete."""
-    handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix='.', suffix='.tmp', delete=False)
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Give the path of a file to write beside the one that is asked for, whose place it takes when it is complete.
+
+    A reader never finds half of it; a file that was not completed is removed. The suffix is that of `path`.
+    """
+    part = path.with_name(f'.{path.stem}-{secrets.token_hex(4)}{path.suffix}')
     try:
-        with handle:
-            yield handle
-        os.replace(handle.name, path)
+        yield part
+        os.replace(part, path)
     except BaseException:
-        Path(handle.name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a binary file that is there under its name only when it is complete."""
+    with write_atomically(path) as part, open(part, 'wb') as handle:
+        yield handle
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -1,8 +1,8 @@
 """What a frame (`ase.Atoms`) carries besides its structure: labels, the keys of `info` and the arrays, said once.
 
 Labels are in a `SinglePointCalculator`: energy in eV, forces in eV/Å, stress in eV/Å³ (Voigt order xx, yy, zz, yz, xz,
-xy). :class:`Info` lists the keys of `atoms.info` with type, unit, meaning and writer; :data:`ARRAYS` the arrays. The page
-of the documentation about them is generated from both.
+xy). :class:`Info` lists the keys of `atoms.info` with type, unit, meaning and writer; :data:`ARRAYS` the arrays. The
+page of the documentation about them is generated from both.
 """
 
 from __future__ import annotations

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 from ase import Atoms
 
 from ..core.frame import energy_counts, get_weight, is_isolated_atom, labels, set_labels
-from ..labelling.settings import differences, get_scale, group_by_settings
+from ..labelling.settings import Settings, differences, get_scale, group_by_settings
 from ..potential.potential import AcePotential
 
 Energies = dict[str, float]
 
 
+class EnergyScale(TypedDict):
+    """How far the energies of one kind of `settings` lie from those of the first: `offsets`, eV per atom of each
+    element, none in the first."""
+
+    settings: Settings | None
+    offsets: Energies
+
+
 def reference_energies(
-    frames: list[Atoms], elements: list[str], parent: AcePotential | None, settings: dict[str, Any] | None = None
+    frames: list[Atoms], elements: list[str], parent: AcePotential | None, settings: Settings | None = None
 ) -> tuple[Energies, dict[str, str]]:
     """Return the energy per free atom (eV) of every element, and where each comes from.
 
@@ -38,7 +47,7 @@ def reference_energies(
     return {el: energies[el] for el in elements}, {el: kinds[el] for el in elements}
 
 
-def energy_scales(frames: list[Atoms], elements: list[str]) -> list[dict[str, Any]]:
+def energy_scales(frames: list[Atoms], elements: list[str]) -> list[EnergyScale]:
     """Return how far the energies of each kind of settings lie from those of the first.
 
     The first is the one with the most free atoms, then with the most energies. The offset of an element is the
@@ -59,7 +68,7 @@ def energy_scales(frames: list[Atoms], elements: list[str]) -> list[dict[str, An
     ]
 
 
-def align_energies(frames: list[Atoms], scales: list[dict[str, Any]]) -> list[Atoms]:
+def align_energies(frames: list[Atoms], scales: Sequence[EnergyScale]) -> list[Atoms]:
     """Return the frames with all energies on the first of the scales; those of the first are not copied.
 
     :param scales: what :func:`energy_scales` returned; fewer than two change nothing.

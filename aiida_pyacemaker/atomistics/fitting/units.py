@@ -11,14 +11,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms, units
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
-from ..core.frame import energy_counts, forces_count, group_name, is_isolated_atom, labels
-from ..labelling.settings import get_scale
+from ..core.frame import is_isolated_atom
+
+if TYPE_CHECKING:
+    from .training_set import LabelledFrame
 
 KCAL, KJ, RY_BOHR, HA_BOHR = units.kcal / units.mol, units.kJ / units.mol, units.Ry / units.Bohr, units.Ha / units.Bohr
 #: Mistakes people make -> the factor by which energies then change, relative to the work of the forces.
@@ -84,11 +87,11 @@ def length_problem(frames: list[Atoms]) -> str | None:
     return None
 
 
-def label_problems(frames: list[Atoms]) -> tuple[list[str], list[str]]:
+def label_problems(frames: list[LabelledFrame]) -> tuple[list[str], list[str]]:
     """Return what is wrong with the units of labels: what is certain, as it is explained by a unit or a sign, and what
     is strange.
 
-    :param frames: with the energies, forces and stresses that count; lengths must be right.
+    :param frames: configurations whose lengths are right.
     """
     certain, strange = [], []
     groups = _groups(frames)
@@ -133,47 +136,47 @@ def _bond(atoms: Atoms) -> tuple[float, float]:
     return np.nan, np.nan
 
 
-def _groups(frames: list[Atoms]) -> list[list[Atoms]]:
+def _groups(frames: list[LabelledFrame]) -> list[list[LabelledFrame]]:
     """Configurations of the same atoms in the same order, of one kind, of which everything counts.
 
     Those that a simulation of ours halted at, known by what was predicted of them, were labelled in our units; hot and
     in a row they would be taken for wrong ones.
     """
-    groups: dict[tuple, list[Atoms]] = defaultdict(list)
-    for atoms in frames:
+    groups: dict[tuple[str, bytes, bytes], list[LabelledFrame]] = defaultdict(list)
+    for frame in frames:
+        atoms = frame.atoms
         if 'predicted_forces' in atoms.arrays:
             continue
-        if energy_counts(atoms) and forces_count(atoms).all() and not is_isolated_atom(atoms):
-            groups[group_name(atoms), atoms.numbers.tobytes(), atoms.pbc.tobytes()].append(atoms)
+        if frame.energy is not None and frame.counting.all() and not frame.is_free_atom:
+            groups[frame.group, atoms.numbers.tobytes(), atoms.pbc.tobytes()].append(frame)
     return list(groups.values())
 
 
-def _close_pairs(group: list[Atoms], stride: int) -> Iterator[_Pair]:
+def _close_pairs(group: list[LabelledFrame], stride: int) -> Iterator[_Pair]:
     """Compare each configuration with the closest of those just before it."""
     for index in range(1, len(group), stride):
         pairs = [_compare(other, group[index]) for other in group[max(0, index - BEFORE) : index]]
         yield from sorted((pair for pair in pairs if pair is not None), key=lambda pair: pair.distance)[:1]
 
 
-def _compare(one: Atoms, other: Atoms) -> _Pair | None:
+def _compare(one: LabelledFrame, other: LabelledFrame) -> _Pair | None:
     """Work from one configuration to another; none where they are far apart, or equal, or where the cells differ and
     there is no stress."""
-    first, second = labels(one), labels(other)
-    displacement, strain = _difference(one, other)
+    displacement, strain = _difference(one.atoms, other.atoms)
     distance = float(np.sqrt(np.square(displacement).sum(axis=1).mean()))
     strained = np.abs(strain).max() > 1e-6
-    if distance > NEAR or np.abs(strain).max() > STRAIN or get_scale(one) != get_scale(other):
+    if distance > NEAR or np.abs(strain).max() > STRAIN or one.settings != other.settings:
         return None
     if distance < 1e-4 and not strained:
         return None
     stress_work = 0.0
     if strained:
-        if 'stress' not in first or 'stress' not in second:
+        if one.stress is None or other.stress is None:
             return None
-        mean = (one.get_volume() * np.asarray(first['stress']) + other.get_volume() * np.asarray(second['stress'])) / 2
+        mean = (one.atoms.get_volume() * one.stress + other.atoms.get_volume() * other.stress) / 2
         stress_work = float(mean @ (strain[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] * [1, 1, 1, 2, 2, 2]))
-    force_work = -0.5 * float(np.sum((first['forces'] + second['forces']) * displacement))
-    return _Pair(group_name(one), distance, second['energy'] - first['energy'], force_work, stress_work)
+    force_work = -0.5 * float(np.sum((one.forces + other.forces) * displacement))
+    return _Pair(one.group, distance, other.energy - one.energy, force_work, stress_work)
 
 
 def _difference(one: Atoms, other: Atoms) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from ase.data import covalent_radii
 from ase.data.colors import jmol_colors
 
 from ..checks.overlap import closest_ratios
+from ..core.files import write_atomically
 from ..picking.descriptors import soap_features
 from ..subsets.farthest_point import farthest_point
 from .spread import spread
@@ -67,12 +68,8 @@ def write_overview(generation: Generation, path: Path, title: str) -> None:
         *(view(atoms, index) for index, atoms in enumerate(views)),
         '</div></body></html>',
     ]
-    part = path.with_name(f'.{path.name}.part')
-    try:
+    with write_atomically(path) as part:
         part.write_text('\n'.join(parts), encoding='utf-8')
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _evened(vectors: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from ase import units
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader, Undefined
 from markupsafe import Markup
 
+from ..core.files import write_atomically
 from . import figures
 from .references import compare, label, quantities
 
@@ -90,12 +91,8 @@ def write_report(
         keys of :data:`CITATIONS`.
     """
     page = format_report(content, verdict, references or {}, errors_arrays or {}, provenance or {})
-    part = path.with_name(f'.{path.name}.part')
-    try:
+    with write_atomically(path) as part:
         part.write_text(page, encoding='utf-8')
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def format_report(
