@@ -72,8 +72,9 @@ class Case:
     def refine(self, name: str, options: dict | None = None, targets: list[Target] | None = None, **more: Any) -> Any:
         lines: list[str] = []
         found = nonlinear.refine(
-            self.basis, self.frames, targets or self.targets, self.solution, {**OPTIONS, **(options or {})},
-            self.directory / name, held_out=(self.test, self.test_targets), core=self.core, report=lines.append, **more,
+            self.basis, self.frames, targets or self.targets, self.solution,
+            nonlinear.RefinementOptions(**{**OPTIONS, **(options or {})}), self.directory / name,
+            held_out=(self.test, self.test_targets), core=self.core, report=lines.append, **more,
         )  # fmt: skip
         print(name, *lines, sep='\n  ', flush=True)
         return found, lines

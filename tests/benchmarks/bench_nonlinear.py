@@ -109,7 +109,7 @@ def baseline_without_core(fit: Fit) -> list[tuple[float, np.ndarray, np.ndarray]
 def refined(fit: Fit, name: str, seconds: float, work: Path, processes: int) -> dict[str, Any]:
     """Our refinement; its outcome whether or not it is kept."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    options = {'max_seconds': seconds, 'max_iterations': 5000, 'processes': processes}
+    options = nonlinear.RefinementOptions(max_seconds=seconds, max_iterations=5000, processes=processes)
     found = nonlinear.refine(
         fit.basis, fit.frames, fit.targets, fit.solution, options, work, held_out=fit.held_out, report=str
     )

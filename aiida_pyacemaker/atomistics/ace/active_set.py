@@ -184,13 +184,14 @@ def choose_active_sets(
     return _Choice(environments, former or {}, processes).choose(report)
 
 
-def save_active_sets(target: str | os.PathLike, sets: dict[str, ActiveSet]) -> None:
+def save_active_sets(target: str | os.PathLike[str], sets: dict[str, ActiveSet]) -> None:
     """Write an `.asi` file: the inverse active sets by element, as python-ace and LAMMPS read them."""
     with open(target, 'wb') as handle:
-        np.savez(handle, **{element: np.ascontiguousarray(entry.inverse) for element, entry in sets.items()})
+        arrays = {element: np.ascontiguousarray(entry.inverse) for element, entry in sets.items()}
+        np.savez(handle, **arrays)  # type: ignore[arg-type]
 
 
-def load_active_sets(source: str | os.PathLike) -> dict[str, np.ndarray]:
+def load_active_sets(source: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Read the inverse active sets (n, n) by element from an `.asi` file."""
     with np.load(source, allow_pickle=False) as data:
         return {element: data[element] for element in data.files}
@@ -262,6 +263,7 @@ class _State:
         self.pool, self.pool_numbers = table[best], numbers[best]
 
     def result(self, ids: np.ndarray) -> ActiveSet:
+        assert self.inverse is not None
         chosen = self.numbers[self.numbers >= 0]
         condition = float(np.linalg.cond(self.matrix))
         return ActiveSet(self.inverse, ids[chosen], self.size - len(chosen), condition, self.grade, self.passes)

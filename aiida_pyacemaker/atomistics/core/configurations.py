@@ -25,7 +25,7 @@ from .frame import (  # noqa: F401
 )
 
 
-def save_configurations(target: str | os.PathLike | IO[bytes], frames: list[Atoms]) -> None:
+def save_configurations(target: str | os.PathLike[str] | IO[bytes], frames: list[Atoms]) -> None:
     """Write frames to an npz file; the same frames always give the same bytes.
 
     :param target: path or binary file object.
@@ -49,12 +49,12 @@ def save_configurations(target: str | os.PathLike | IO[bytes], frames: list[Atom
     # np.savez appends '.npz' to a path without that suffix: an open file keeps the name that was asked for.
     if isinstance(target, (str, os.PathLike)):
         with open(target, 'wb') as handle:
-            np.savez(handle, **arrays)
+            np.savez(handle, **arrays)  # type: ignore[arg-type]
     else:
-        np.savez(target, **arrays)
+        np.savez(target, **arrays)  # type: ignore[arg-type]
 
 
-def load_configurations(source: str | os.PathLike | IO[bytes]) -> list[Atoms]:
+def load_configurations(source: str | os.PathLike[str] | IO[bytes]) -> list[Atoms]:
     """Read frames written by :func:`save_configurations`.
 
     :param source: path or binary file object.

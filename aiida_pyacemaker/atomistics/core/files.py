@@ -39,7 +39,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write an npz file, whole or not at all."""
     with atomic_file(path) as handle:
-        np.savez(handle, **arrays)
+        np.savez(handle, **arrays)  # type: ignore[arg-type]
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
@@ -51,7 +51,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-def link_or_copy(source: str | os.PathLike, target: str | os.PathLike) -> bool:
+def link_or_copy(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> bool:
     """Make a file appear at another place; return whether it worked."""
     try:
         os.link(source, target)

@@ -53,6 +53,22 @@ RIDGE_STEP, RIDGE_STEPS = 100.0, 3
 COST = (0.113, 0.00733, 0.0143)
 
 
+@dataclass(frozen=True)
+class BasisOptions:
+    """What of a basis is given; the rest is chosen from the data.
+
+    Cutoff (Å), functions per element, least number of them, largest cost (µs per atom and step on one core), radial
+    functions, and order of the functions.
+    """
+
+    cutoff: float | None = None
+    number_of_functions: int | None = None
+    min_functions: int | None = None
+    max_cost: float | None = None
+    radial: Radial | None = None
+    order: Order | None = None
+
+
 @dataclass
 class BasisChoice:
     """What pays.
@@ -85,7 +101,7 @@ def choose_basis(
     targets: Sequence[Target],
     elements: list[str],
     inner_cutoffs: dict[tuple[str, str], tuple[float, float]],
-    options: dict[str, Any],
+    options: BasisOptions,
     processes: int = 2,
     report: Callable[[str], None] = print,
 ) -> BasisChoice:
@@ -95,23 +111,21 @@ def choose_basis(
     and number of functions are given there is nothing to choose.
 
     :param frames: configurations to fit. :param targets: what ACE has to give for them.
-    :param options: cutoff (Å), number_of_functions (per element), radial (dict or `Radial`), taken as they are if
-        given; min_functions, below which the ladder does not begin; max_cost (µs per atom and step, one core).
     :raises ValueError: if nothing on the ladder is within `max_cost`.
     """
     start = perf_counter()
     ladder = _Ladder(frames, targets, sorted(elements), inner_cutoffs, options, processes, report)
-    cutoffs = [float(options['cutoff'])] if options.get('cutoff') else candidate_cutoffs(ladder.frames)
+    cutoffs = [float(options.cutoff)] if options.cutoff else candidate_cutoffs(ladder.frames)
     first = FACTORS.index(default_order(len(elements)).factor)
-    if options.get('cutoff') and options.get('number_of_functions'):
-        return ladder.as_asked(cutoffs[0], FACTORS[first])
+    if options.cutoff and options.number_of_functions:
+        return ladder.as_asked(cutoffs[0], options.number_of_functions, FACTORS[first])
 
     def score(cutoff: float, factor: float) -> float:
         return ladder.value(ladder.best(cutoff, factor, SEARCH))
 
     cutoff = _search(cutoffs, min(1, len(cutoffs) - 1), lambda cutoff: score(cutoff, FACTORS[first]))
     factor = FACTORS[first]
-    if not options.get('order'):
+    if options.order is None:
         factor = _search(FACTORS, first, lambda factor: score(cutoff, factor))
     best = ladder.best(cutoff, factor, FINAL)
     if best['cost_us'] > ladder.max_cost:
@@ -133,9 +147,9 @@ def _search(values: Sequence[float], start: int, score: Callable[[float], float]
             if scores[place] >= scores[place - direction]:
                 break
             place += direction
-        if min(scores, key=scores.get) != start:
+        if min(scores, key=lambda place: scores[place]) != start:
             break
-    return values[min(scores, key=scores.get)]
+    return values[min(scores, key=lambda place: scores[place])]
 
 
 class _Ladder:
@@ -147,32 +161,30 @@ class _Ladder:
         targets: Sequence[Target],
         elements: list[str],
         inner_cutoffs: dict[tuple[str, str], tuple[float, float]],
-        options: dict[str, Any],
+        options: BasisOptions,
         processes: int,
         report: Callable[[str], None],
     ):
         self.frames, self.targets = frames, targets
         self.elements, self.inner_cutoffs = elements, inner_cutoffs
-        radial = options.get('radial') or Radial()
-        self.radial = radial if isinstance(radial, Radial) else Radial(**radial)
+        self.radial = options.radial or Radial()
         self.options, self.processes, self.report = options, processes, report
-        self.max_cost = float(options.get('max_cost') or np.inf)
+        self.max_cost = float(options.max_cost or np.inf)
         self.tried: dict[tuple[float, float, int, int], list[dict[str, Any]]] = {}
         self._speed: float | None = None
 
     def numbers(self, targets: list[Target], max_columns: int) -> list[int]:
         """Rungs that the data can carry."""
-        if self.options.get('number_of_functions'):
-            return [int(self.options['number_of_functions'])]
+        if self.options.number_of_functions:
+            return [self.options.number_of_functions]
         n_labels = sum(len(target.forces) * 3 for target in targets if target.forces is not None)
         most = min(max_columns, n_labels / LABELS_PER_FUNCTION) / len(self.elements)
-        least = max(len(self.elements), self.options.get('min_functions') or 0)
+        least = max(len(self.elements), self.options.min_functions or 0)
         fitting = [number for number in RUNGS if least <= number <= most]
         return fitting or [max(RUNGS[0], least)]
 
-    def as_asked(self, cutoff: float, factor: float) -> BasisChoice:
+    def as_asked(self, cutoff: float, number: int, factor: float) -> BasisChoice:
         """Return the only basis that the options leave."""
-        number = int(self.options['number_of_functions'])
         cost = None
         if np.isfinite(self.max_cost):
             basis = self.build(cutoff, self.order(factor), number)
@@ -188,8 +200,7 @@ class _Ladder:
         )
 
     def order(self, factor: float) -> Order:
-        given = self.options.get('order')
-        return given if isinstance(given, Order) else Order(**given) if given else Order(factor=factor)
+        return self.options.order or Order(factor=factor)
 
     def build(self, cutoff: float, order: Order, number: int) -> Any:
         return build_basis(self.elements, cutoff, number, self.inner_cutoffs, radial=self.radial, order=order)
@@ -253,7 +264,7 @@ class _RowsOnDemand:
     def get(self, atoms: Atoms) -> FrameRows:
         return self.design.rows(atoms, stress=True)
 
-    def remember(self, kind: str, content: str, compute: Callable[[], dict]) -> dict:
+    def remember(self, kind: str, content: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         return compute()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from ase import Atoms
@@ -14,6 +14,15 @@ from ..potential.potential import AcePotential
 
 #: Above this median gamma on held-out rattled cells the active set is called degenerate.
 DEGENERATE_GAMMA = 10.0
+
+
+class ColdStart(TypedDict):
+    """Gamma on unseen frames, and whether the active set is `degenerate`."""
+
+    median_gamma: float
+    max_gamma: float
+    degenerate: bool
+    n_frames: int
 
 
 def predict(potential: AcePotential, frames: list[Atoms]) -> list[Atoms]:
@@ -36,8 +45,8 @@ def predict_from_rows(
     energy, forces, stress = baseline
     energy = energy + float(rows.energy @ coefficients) + sum(references[s] for s in atoms.get_chemical_symbols())
     forces = forces + (rows.forces @ coefficients).reshape(-1, 3)
-    stress = None if rows.stress is None else stress + rows.stress @ coefficients
-    return set_labels(atoms.copy(), energy, forces, stress)
+    whole = None if rows.stress is None else stress + rows.stress @ coefficients
+    return set_labels(atoms.copy(), energy, forces, whole)
 
 
 def with_gamma(predicted: Atoms, gamma: np.ndarray) -> Atoms:
@@ -48,7 +57,7 @@ def with_gamma(predicted: Atoms, gamma: np.ndarray) -> Atoms:
     return predicted
 
 
-def cold_start(predictions: list[Atoms]) -> dict[str, Any] | None:
+def cold_start(predictions: list[Atoms]) -> ColdStart | None:
     """Gamma on unseen frames: a set of too few low-symmetry cells shows here, before any simulation."""
     largest = [info(atoms)['gamma_max'] for atoms in predictions if not is_isolated_atom(atoms)]
     if not largest:

@@ -86,11 +86,12 @@ def align_energies(frames: list[Atoms], scales: Sequence[EnergyScale]) -> list[A
                 f'configuration {index} ({atoms.get_chemical_formula()}) has settings that none of the configurations '
                 f'to train on has ({told}): its energy cannot be compared, remove it'
             )
-        if scale is scales[0] or 'energy' not in found:
+        if scale is None or scale is scales[0] or 'energy' not in found:
             aligned.append(atoms)
         else:
-            offset = sum(scale['offsets'].get(symbol, 0.0) for symbol in atoms.get_chemical_symbols())
-            aligned.append(set_labels(atoms.copy(), **{**found, 'energy': found['energy'] - offset}))
+            offset: float = sum(scale['offsets'].get(symbol, 0.0) for symbol in atoms.get_chemical_symbols())
+            energy = found['energy'] - offset
+            aligned.append(set_labels(atoms.copy(), energy, found.get('forces'), found.get('stress')))
     return aligned
 
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
 from ase import Atoms
@@ -20,17 +20,17 @@ from ..ace.store import FrameCache, RowStore
 from ..baselines import Baseline, baseline_from_distances
 from ..core.configurations import save_configurations
 from ..core.versions import versions_of
-from ..metrics.errors import error_metrics, uncertainty_metrics
+from ..metrics.errors import ErrorMetrics, UncertaintyMetrics, error_metrics, uncertainty_metrics
 from ..potential.posterior import POSTERIOR, Posterior
 from ..potential.potential import ASI, YACE, YAML, AcePotential
 from .checks import check_support
 from .equations import Solution, accumulate, solve_sums
-from .ladder import choose_basis, learning_curve
-from .nonlinear import Refinement, check_nonlinear, refine
+from .ladder import BasisOptions, choose_basis, learning_curve
+from .nonlinear import Refinement, RefinementOptions, check_nonlinear, refine
 from .parameters import FitJob
 from .posterior import add_uncertainty, calibrate
-from .predictions import cold_start, predict, predict_from_rows
-from .references import reference_energies
+from .predictions import ColdStart, cold_start, predict, predict_from_rows
+from .references import Energies, EnergyScale, reference_energies
 from .targets import make_targets
 from .training_set import TrainingSet
 from .weights import degrees
@@ -49,16 +49,83 @@ PREDICTIONS = 'test_predictions.npz'
 Report = Callable[[str], None]
 
 
+class BasisSettings(TypedDict):
+    """What a basis is made with; see :func:`~..ace.basis.build_basis`."""
+
+    cutoff: float
+    number_of_functions: int
+    radial: dict[str, Any]
+    order: dict[str, Any]
+
+
+class ChosenBasis(BasisSettings):
+    """A basis, and for how many configurations it was chosen."""
+
+    n_configurations: int
+
+
+class ChosenHyperparameters(TypedDict):
+    """See :class:`~.weights.Hyperparameters`; and for how many configurations they were chosen."""
+
+    energy_weight: float
+    stress_weight: float
+    ridge: float
+    smoothness: float
+    n_configurations: int
+
+
+class Chosen(TypedDict, total=False):
+    """What repeats or continues a fit without a search."""
+
+    basis: ChosenBasis
+    hyperparameters: ChosenHyperparameters
+
+
+class FitResult(TypedDict):
+    """What is told of a fit, JSON-able.
+
+    Errors on the data (`test`, `cold_start` and `uncertainty` are None without test frames); how far the data determine
+    the functions (`unsupported_functions`, `active_set_condition`, `train_gamma_max`, `condition`); zeros of energy;
+    the basis and what was `chosen`; what was tried (`pareto`, `learning_curve`, `validation`, `refinement`); `warnings`
+    about the data; rows that were computed and taken over; wall times (s).
+    """
+
+    train: ErrorMetrics
+    test: ErrorMetrics | None
+    cold_start: ColdStart | None
+    uncertainty: UncertaintyMetrics | None
+    unsupported_functions: int
+    active_set_condition: float
+    train_gamma_max: float
+    baseline_kept: bool
+    reference_kind: dict[str, str]
+    reference_energies: Energies
+    energy_scales: list[EnergyScale]
+    number_of_functions: int
+    cutoff: float
+    generation: int
+    chosen: Chosen
+    n_atoms_by_element: dict[str, int]
+    rows: dict[str, Any]
+    condition: float
+    warnings: list[str]
+    validation: dict[str, float] | None
+    pareto: list[dict[str, Any]]
+    learning_curve: list[dict[str, Any]]
+    refinement: dict[str, Any] | None
+    timings: dict[str, float]
+
+
 def train(
     frames: list[Atoms],
     job: FitJob,
-    out_dir: str | os.PathLike,
+    out_dir: str | os.PathLike[str],
     parent: AcePotential | None = None,
     test: list[Atoms] | None = None,
     report: Report = print,
-    rows: str | os.PathLike | None = None,
-    parent_rows: str | os.PathLike | None = None,
-) -> dict[str, Any]:
+    rows: str | os.PathLike[str] | None = None,
+    parent_rows: str | os.PathLike[str] | None = None,
+) -> FitResult:
     """Fit a potential and write it to a directory.
 
     Reference energies come from frames of family 'isolated_atom', else from the parent, else from least squares over
@@ -73,8 +140,6 @@ def train(
     :param test: labelled frames that are never trained on.
     :param rows: directory where the rows of the configurations are kept, for a restart or the next fit.
     :param parent_rows: that of the fit that is continued.
-    :returns: `train` and `test` metrics, `cold_start` (gamma on the test frames), `unsupported_functions`, `warnings`
-        about the data, `timings` (s) and more numbers about the fit; JSON-able.
     :raises ValueError: if the data cannot be used; the message says why.
     """
     clock = Clock()
@@ -104,7 +169,7 @@ def train(
             refinement = fit.refine(basis, solution, directory, None if parent_rows is None else Path(parent_rows))
             clock.lap('refinement')
         refined = refinement is not None and refinement.kept
-        if refined:
+        if refinement is not None and refinement.kept:
             basis = refinement.basis
             store = RowStore(directory, DesignMatrix(basis))  # its radial functions are others
         sets = fit.choose_active_sets(store)
@@ -116,8 +181,9 @@ def train(
         clock.lap('posterior')
         potential = fit.write(out, basis, chosen, solution, sets, posterior)
         training = predict(potential, fit.frames) if refined else fit.predict_training(store, solution)
-        results = {
-            **fit.measure(potential, training, sets),
+        measured = fit.measure(potential, training, sets)
+        results: dict[str, Any] = {
+            **measured,
             'rows': {key: value for key, value in kept.items() if key != 'seconds'},
             'condition': solution.condition,
             'warnings': warnings,
@@ -127,8 +193,7 @@ def train(
             'refinement': refinement and {'kept': refined, 'why': refinement.why, **refinement.metrics},
         }
         clock.lap('evaluate')
-    results['timings'] = {**clock.timings, 'total': clock.total()}
-    return results
+    return cast(FitResult, {**results, 'timings': {**clock.timings, 'total': clock.total()}})
 
 
 class _Fit:
@@ -158,15 +223,17 @@ class _Fit:
         self.held = get_held(parent, job, len(self.frames))
         report(f'{len(self.frames)} configurations, {sum(map(len, self.frames))} atoms, baseline {job.baseline}')
 
-    def choose_basis(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def choose_basis(self) -> tuple[BasisSettings, list[dict[str, Any]]]:
         """Return what the basis is made with (what was asked for, the parent's, or what pays on the data), and what was
         tried for it."""
         if 'basis' in self.held:
-            return {key: value for key, value in self.held['basis'].items() if key != 'n_configurations'}, []
-        options = self.job.model_dump(include={*BASIS, 'min_functions', 'max_cost'})
+            held = {key: value for key, value in self.held['basis'].items() if key != 'n_configurations'}
+            return cast(BasisSettings, held), []
+        job = self.job
+        options = BasisOptions(job.cutoff, job.number_of_functions, job.min_functions, job.max_cost)
         inner = self.baseline.inner_cutoffs()
         choice = choose_basis(self.frames, self.targets, self.elements, inner, options, self.processes, self.report)
-        return choice.to_dict(), choice.pareto
+        return cast(BasisSettings, choice.to_dict()), choice.pareto
 
     def solve(self, store: RowStore) -> tuple[Solution, list[dict[str, Any]]]:
         """Fit the coefficients, with the parent's weights and regularisation while they are good enough; return the
@@ -186,9 +253,10 @@ class _Fit:
         evaluations = [self.baseline.evaluate(frame.atoms) for frame in unseen]
         targets = make_targets(unseen, self.references, evaluations)
         parent = self.parent.basis if self.parent is not None and self.parent.basis.ndensitymax == 2 else None
-        options = self.job.model_dump(include={'max_iterations', 'max_cost', 'seed', 'processes'})
+        job = self.job
+        options = RefinementOptions(job.refine_seconds, job.max_iterations, job.max_cost, job.seed, job.processes)
         return refine(
-            basis, self.frames, self.targets, solution, {**options, 'max_seconds': self.job.refine_seconds},
+            basis, self.frames, self.targets, solution, options,
             rows / 'refinement', ([frame.atoms for frame in unseen], targets), self.core, parent,
             former / 'refinement' if former is not None else None, self.report,
         )  # fmt: skip
@@ -202,7 +270,7 @@ class _Fit:
         self,
         out: Path,
         basis: Any,
-        chosen: dict[str, Any],
+        chosen: BasisSettings,
         solution: Solution,
         sets: dict[str, ActiveSet],
         posterior: Posterior | None,
@@ -235,11 +303,11 @@ class _Fit:
         AcePotential.write_metadata(out, metadata)
         return AcePotential(out)
 
-    def get_chosen(self, basis: dict[str, Any], solution: Solution) -> dict[str, Any]:
+    def get_chosen(self, basis: BasisSettings, solution: Solution) -> Chosen:
         """Return what repeats or continues the fit without a search, and for how many configurations it was chosen."""
         fresh = {'n_configurations': len(self.frames)}
         new = {'basis': {**basis, **fresh}, 'hyperparameters': {**solution.hyperparameters, **fresh}}
-        return {**new, **self.held}
+        return cast(Chosen, {**new, **self.held})
 
     def predict_training(self, store: RowStore, solution: Solution) -> list[Atoms]:
         """Return the training frames as the linear potential predicts them."""
@@ -294,11 +362,11 @@ def choose_baseline(
     return baseline_from_distances(kind, elements, shortest), False
 
 
-def get_held(parent: AcePotential | None, job: FitJob, number: int) -> dict[str, dict[str, Any]]:
+def get_held(parent: AcePotential | None, job: FitJob, number: int) -> Chosen:
     """Return what was chosen for the parent and still holds for a number of configurations: `basis`,
     `hyperparameters`, both or none."""
     chosen = parent.metadata.get('chosen') if parent is not None else None
-    if not chosen or parent.elements != job.elements:
+    if parent is None or not chosen or parent.elements != job.elements:
         return {}
     if job.max_cost not in (None, parent.metadata['parameters'].get('max_cost')):
         return {}
@@ -307,7 +375,7 @@ def get_held(parent: AcePotential | None, job: FitJob, number: int) -> dict[str,
         return {}
     if any(getattr(job, key) not in (None, basis[key]) for key in BASIS):
         return {}
-    held = {'basis': basis}
+    held: Chosen = {'basis': basis}
     given = any(getattr(job, key) not in (None, hyperparameters.get(key)) for key in HYPERPARAMETERS)
     growth = number / hyperparameters['n_configurations']
     if growth <= (SEARCH_AGAIN if number > FEW else 1.0) and not given:
@@ -332,7 +400,7 @@ def core_dimers(baseline: Baseline, weight: float) -> list[tuple[Atoms, float]]:
     ]
 
 
-def summary(metrics: dict[str, Any]) -> str:
+def summary(metrics: ErrorMetrics) -> str:
     """One line about metrics, for people."""
     energy, forces = metrics['energy'], metrics['forces']
     parts = [f'{metrics["n_frames"]} configurations']
@@ -365,7 +433,7 @@ class Clock:
 
 
 @contextlib.contextmanager
-def _directory(given: str | os.PathLike | None) -> Iterator[Path]:
+def _directory(given: str | os.PathLike[str] | None) -> Iterator[Path]:
     """A directory for the rows: the one that was given, or one that is gone afterwards."""
     if given is not None:
         yield Path(given)

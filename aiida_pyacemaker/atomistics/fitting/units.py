@@ -93,7 +93,8 @@ def label_problems(frames: list[LabelledFrame]) -> tuple[list[str], list[str]]:
 
     :param frames: configurations whose lengths are right.
     """
-    certain, strange = [], []
+    certain: list[str] = []
+    strange: list[str] = []
     groups = _groups(frames)
     stride = max(1, sum(map(len, groups)) // COMPARED)
     pairs = [pair for group in groups for pair in _close_pairs(group, stride)]
@@ -162,6 +163,8 @@ def _close_pairs(group: list[LabelledFrame], stride: int) -> Iterator[_Pair]:
 def _compare(one: LabelledFrame, other: LabelledFrame) -> _Pair | None:
     """Work from one configuration to another; none where they are far apart, or equal, or where the cells differ and
     there is no stress."""
+    if one.energy is None or other.energy is None:
+        return None
     displacement, strain = _difference(one.atoms, other.atoms)
     distance = float(np.sqrt(np.square(displacement).sum(axis=1).mean()))
     strained = np.abs(strain).max() > 1e-6
@@ -235,5 +238,5 @@ def _factors(works: np.ndarray, changes: np.ndarray) -> tuple[np.ndarray, np.nda
 def _explanations(factor: float, mistakes: dict[str, float]) -> list[str]:
     """Mistakes that would give this factor, the most fitting first."""
     distances = {text: abs(np.log(factor / value)) for text, value in mistakes.items()}
-    found = [text for text in sorted(distances, key=distances.get) if distances[text] < MATCH]
+    found = [text for text in sorted(distances, key=lambda text: distances[text]) if distances[text] < MATCH]
     return [' or '.join(found)] if found else []

@@ -19,7 +19,7 @@ which configurations of trajectories or structures that were left out are predic
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -74,7 +74,7 @@ class Hyperparameters:
 NAMES = tuple(Hyperparameters().to_dict())
 
 
-def given_hyperparameters(options: dict[str, Any]) -> tuple[Hyperparameters, list[str]]:
+def given_hyperparameters(options: Mapping[str, float | None]) -> tuple[Hyperparameters, list[str]]:
     """Return those given as numbers, completed by starting values, and the names of those to be chosen (`None`).
 
     :raises ValueError: naming what is not a number from zero on.

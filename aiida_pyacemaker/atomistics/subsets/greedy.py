@@ -23,7 +23,9 @@ BLOCK = 4096
 class Criterion(Protocol):
     """What a row is worth. Every chosen row leaves a direction; the worth of a row follows from all of them."""
 
-    directions: np.ndarray
+    @property
+    def directions(self) -> np.ndarray:
+        """The directions (n_chosen, n_features) so far."""
 
     def add(self, row: np.ndarray) -> None:
         """Take a row (n_features,) as chosen."""
@@ -47,7 +49,7 @@ class Table:
 
     @property
     def width(self) -> int:
-        return self._rows.shape[1]
+        return int(self._rows.shape[1])
 
     def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
         rows = np.asarray(self._rows[index], dtype=float)

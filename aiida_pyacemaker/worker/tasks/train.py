@@ -7,13 +7,13 @@ from typing import Any
 
 from ...atomistics.core.parameters import read_section
 from ...atomistics.fitting.parameters import FitJob
-from ...atomistics.fitting.train import train
+from ...atomistics.fitting.train import FitResult, train
 from ..files import CONFIGURATIONS, POTENTIAL, read_frames, read_potential, say
 
 TEST = 'test.npz'
 
 
-def run(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+def run(directory: Path, parameters: dict[str, Any]) -> FitResult:
     """Return what :func:`~...train.train` returns."""
     job = read_section(FitJob, parameters)
     test = read_frames(directory / TEST) if (directory / TEST).exists() else None
