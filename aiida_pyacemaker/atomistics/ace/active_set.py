@@ -42,12 +42,15 @@ ZERO = 1e-12
 #: MaxVol ends when no training environment has a gamma above this.
 TOLERANCE = 1.001
 #: Environments in a chunk, and in a block of one matrix product, which stays in the cache.
-CHUNK, BLOCK = 4096, 512
+CHUNK = 4096
+BLOCK = 512
 #: So many environments, or this many per function, are the first sample; a pass exchanges in no more than these.
-POOL, POOL_PER_FUNCTION = 2048, 8
+POOL = 2048
+POOL_PER_FUNCTION = 8
 #: A pass makes the volume larger or is the last one; rounding must not make it go on for ever. Nor must it make the
 #: exchanges in a pool, which lose digits and are begun again from the inverse.
-PASSES, ROUNDS = 50, 20
+PASSES = 50
+ROUNDS = 20
 #: Environments with a gamma above this may soon be worth an exchange.
 PROMISING = 0.5
 #: An environment of the former set has this gamma in it, up to rounding, and zero in all other coefficients.

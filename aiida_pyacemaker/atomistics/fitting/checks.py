@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 #: Positions and cells that are equal to this (Å) are the same configuration.
 SAME = 1e-5
 #: Labels of the same configuration may differ by this: eV/atom, eV/Å.
-ENERGY_SPREAD, FORCE_SPREAD = 0.005, 0.1
+ENERGY_SPREAD = 0.005
+FORCE_SPREAD = 0.1
 #: Root mean square force (eV/Å) of the median configuration above which the unit is in doubt; energy of a condensed
 #: atom below and above that of a free one (eV): the largest cohesive energy is 8.9 eV.
-LARGE_FORCE, COHESION = 20.0, (-15.0, 15.0)
+LARGE_FORCE = 20.0
+COHESION = (-15.0, 15.0)
 #: Stress times volume per atom (eV) above which the unit is in doubt: 100 GPa in copper are 7 eV.
 LARGE_STRESS = 10.0
 #: Part of the functions that the data may leave open without a warning.

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.neighborlist import neighbor_list
 
 from ..ace.basis import (
     Order,
@@ -29,6 +28,7 @@ from ..ace.basis import (
     import_pyace,
 )
 from ..ace.rows import DesignMatrix, FrameRows
+from ..core.neighbours import neighbour_pairs
 from .equations import Problem, Sums, Target, accumulate
 from .parameters import LABELS_PER_FUNCTION, RUNGS
 from .weights import RIDGE_BOUNDS, SHARES, Hyperparameters, balanced, degrees, objective
@@ -36,18 +36,21 @@ from .weights import RIDGE_BOUNDS, SHARES, Hyperparameters, balanced, degrees, o
 #: Cutoffs are the distances within which the median atom has so many neighbours: the same physics in all substances.
 NEIGHBOURS = (32, 56, 88, 130)
 #: Where they are looked for (Å), and what is taken if there are none (molecules, clusters).
-FARTHEST, FALLBACK = 9.0, 6.0
+FARTHEST = 9.0
+FALLBACK = 6.0
 #: What a factor adds to the degree of a function: the larger, the fewer functions of many bodies, see `basis.Order`.
 #: The search starts at one less than there are elements: with more elements, functions of many bodies are so many more.
 FACTORS = (0.0, 1.0, 2.0, 3.0, 4.0)
 #: A simulation that costs c times as much must bring errors c^THRIFT times smaller: 5 % for twice the cost.
 THRIFT = 0.075
 #: Atoms of the sample and columns of the largest rung: while cutoff and order are searched, and with what was found.
-SEARCH, FINAL = (5000, 600), (15000, 1200)
+SEARCH = (5000, 600)
+FINAL = (15000, 1200)
 #: The ladder ends where so many rungs in a row were no better.
 PATIENCE = 2
 #: Factor between the ridges that are tried on a rung, and how often the search may go on in one direction.
-RIDGE_STEP, RIDGE_STEPS = 100.0, 3
+RIDGE_STEP = 100.0
+RIDGE_STEPS = 3
 #: Cost of the evaluator (µs per atom on one core): per neighbour, per neighbour and radial-angular product, per product
 #: in a function; fitted by `tests/benchmarks/bench_ladder.py`.
 COST = (0.113, 0.00733, 0.0143)
@@ -366,7 +369,7 @@ def candidate_cutoffs(frames: Sequence[Atoms]) -> list[float]:
     """Return cutoffs (Å, rounded to 0.1) that hold the numbers of neighbours `NEIGHBOURS` of the median atom."""
     distances = []
     for atoms in _some(frames):
-        centres, found = neighbor_list('id', atoms, FARTHEST)
+        centres, found = neighbour_pairs('id', atoms, FARTHEST)
         order = np.lexsort((found, centres))
         begins = np.searchsorted(centres[order], np.arange(len(atoms) + 1))
         for begin, end in pairwise(begins):
@@ -382,7 +385,7 @@ def candidate_cutoffs(frames: Sequence[Atoms]) -> list[float]:
 def mean_neighbours(frames: Sequence[Atoms], cutoff: float) -> float:
     """Return the mean number of neighbours of an atom within a cutoff (Å)."""
     some = _some(frames)
-    return sum(len(neighbor_list('i', atoms, cutoff)) for atoms in some) / sum(map(len, some))
+    return sum(len(neighbour_pairs('i', atoms, cutoff)) for atoms in some) / sum(map(len, some))
 
 
 def _some(frames: Sequence[Atoms], number: int = 12) -> list[Atoms]:

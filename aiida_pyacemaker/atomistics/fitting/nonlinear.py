@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.neighborlist import neighbor_list
 
 from ..ace.basis import functions_per_element, import_pyace
 from ..ace.rows import DesignMatrix
 from ..core.errors import MissingEngineError
+from ..core.neighbours import neighbour_pairs
 from .equations import Solution, Target, weigh
 from .ladder import measure_cost
 from .tensorpot import CORE, FIT, VALIDATE, describe, score
@@ -261,7 +261,7 @@ def _record(
     atoms: Atoms, target: Target, weights: dict[str, float], unit: float, cutoff: float, part: int
 ) -> dict[str, np.ndarray]:
     """Arrays of one frame."""
-    first, second, vectors = neighbor_list('ijD', atoms, cutoff)
+    first, second, vectors = neighbour_pairs('ijD', atoms, cutoff)
     n = len(atoms)
     energy, forces = (0.0 if target.energy is None else target.energy), np.zeros((n, 3))
     w_forces = np.zeros(n)

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 #: So many configurations, and atoms of them, are looked at to calibrate, however many there are: the 95 % quantile of
 #: 12,000 force components is known to 0.2 %, that of 500 energies to 1 %.
-MAX_CONFIGURATIONS, MAX_ATOMS = 500, 4000
+MAX_CONFIGURATIONS = 500
+MAX_ATOMS = 4000
 #: The constant part of the error never falls below this part of the root mean square residual: an atom on which every
 #: force is zero by symmetry is no proof of a perfect fit.
 FLOOR = 0.01

@@ -33,7 +33,9 @@ LAST = 0.2
 RADIAL_PRIOR = 1e-2
 KEYS = ('energy', 'forces', 'stress')
 #: Parts of the problem: fitted; validated on, and fitted at the very end; fitted, but no data (core).
-FIT, VALIDATE, CORE = 0, 1, 2
+FIT = 0
+VALIDATE = 1
+CORE = 2
 
 
 class Loss:

@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms, units
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 
 from ..core.frame import is_isolated_atom
+from ..core.neighbours import neighbour_pairs
 
 if TYPE_CHECKING:
     from .training_set import LabelledFrame
 
-KCAL, KJ, RY_BOHR, HA_BOHR = units.kcal / units.mol, units.kJ / units.mol, units.Ry / units.Bohr, units.Ha / units.Bohr
+KCAL = units.kcal / units.mol
+KJ = units.kJ / units.mol
+RY_BOHR = units.Ry / units.Bohr
+HA_BOHR = units.Ha / units.Bohr
 #: Mistakes people make -> the factor by which energies then change, relative to the work of the forces.
 FORCE_MISTAKES = {
     'the energies look like Ry': 1 / units.Ry,
@@ -52,20 +55,27 @@ STRESS_MISTAKES = {
 }
 #: The shortest bond over the sum of the covalent radii is 0.8 to 1.3 in molecules, metals and salts; noble gases, whose
 #: radii say nothing, are not looked at. In bohr it would be 1.5 to 2.4, in nanometres 0.08 to 0.13.
-LONG, SHORT = 1.55, 0.45
+LONG = 1.55
+SHORT = 0.45
 NOBLE = (2, 10, 18, 36, 54, 86)
 #: Volume per atom (Å³) that no matter has: hydrogen at 500 GPa has 1.2.
 DENSE = 0.7
 #: Configurations whose bonds are looked at, and those whose energies are compared with others.
-SAMPLE, COMPARED = 30, 200
+SAMPLE = 30
+COMPARED = 200
 #: Two configurations are close if their atoms differ by this (Å, root mean square) and their cells by this strain.
 #: Each is compared with so many before it.
-NEAR, STRAIN, BEFORE = 0.4, 0.04, 3
+NEAR = 0.4
+STRAIN = 0.04
+BEFORE = 3
 #: Closer ones are enough by themselves if they are so many: the trapezoidal rule is better there.
-CLOSE, ENOUGH = 0.25, 10
+CLOSE = 0.25
+ENOUGH = 10
 #: A factor counts if it is known so well (relative), from so many pairs; and is wrong if it differs from 1 by more than
 #: this.
-CERTAIN, FEWEST, WRONG = 0.1, 6, 1.6
+CERTAIN = 0.1
+FEWEST = 6
+WRONG = 1.6
 #: A known mistake explains a factor that it meets within this (logarithm): anharmonic data give 0.8 to 1.2 for 1.
 MATCH = 0.3
 
@@ -129,7 +139,7 @@ def _bond(atoms: Atoms) -> tuple[float, float]:
         bond = float(np.cbrt(atoms.get_volume() / len(atoms)))
         return bond / (2 * radii.mean()), bond
     for reach in (0.3, 1.3, 6.0):  # the cell may be tiny
-        first, second, distance = neighbor_list('ijd', atoms, list(reach * radii))
+        first, second, distance = neighbour_pairs('ijd', atoms, list(reach * radii))
         if len(distance):
             ratios = distance / (radii[first] + radii[second])
             best = int(np.argmin(ratios))

@@ -170,7 +170,8 @@ def _compare_forces(found: dict[str, Any]) -> dict[str, Any]:
 
 
 #: Points of a parity plot at most, and how many of them are the worst.
-MAX_POINTS, WORST = 2000, 200
+MAX_POINTS = 2000
+WORST = 200
 #: Parts of the labels at which the distribution of the errors is told: every hundredth, the last one finer.
 LEVELS = np.concatenate([np.linspace(0, 0.99, 100), np.linspace(0.991, 1, 10)])
 

@@ -14,9 +14,11 @@ from ..potential.potential import ASI, AcePotential
 #: Range of SOAP (Å): first and second neighbours in most materials.
 CUTOFF = 5.0
 #: Radial functions and angular momentum of SOAP: coarse, since frames are told apart and not fitted.
-N_MAX, L_MAX = 6, 4
+N_MAX = 6
+L_MAX = 4
 #: The same for more elements than two: the numbers stay as few (544 of four elements).
-COARSE_N_MAX, COARSE_L_MAX = 4, 3
+COARSE_N_MAX = 4
+COARSE_L_MAX = 3
 #: With more elements than this the densities of neighbours are compared element by element with the sum of all
 #: (compression mu1nu1, J. P. Darby et al., npj Comput. Mater. 8, 166 (2022)): then SOAP grows with their number, not
 #: with its square. But averaged over the atoms of a lattice it does not tell one order of the elements from another.

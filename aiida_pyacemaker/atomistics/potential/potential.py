@@ -20,7 +20,10 @@ from .posterior import POSTERIOR
 if TYPE_CHECKING:
     from .posterior import Posterior
 
-YAML, YACE, ASI, METADATA = 'potential.yaml', 'potential.yace', 'potential.asi', 'metadata.json'
+YAML = 'potential.yaml'
+YACE = 'potential.yace'
+ASI = 'potential.asi'
+METADATA = 'metadata.json'
 
 
 class AcePotential:
