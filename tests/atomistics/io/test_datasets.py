@@ -68,7 +68,7 @@ def test_free_atom_and_molecule(tmp_path):
 
 def test_without_labels(tmp_path):
     write(tmp_path / 'bare.extxyz', bulk('Al'))
-    with pytest.raises(ValueError, match=r'configuration 0 of .*bare\.extxyz has neither energy nor forces: name them'):
+    with pytest.raises(ValueError, match=r'configuration 0 of .*bare\.extxyz has neither energy nor forces; name them'):
         read_labelled(tmp_path / 'bare.extxyz')
 
 
