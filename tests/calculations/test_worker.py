@@ -175,14 +175,14 @@ def test_parameters_are_those_of_the_worker():
 @pytest.mark.parametrize(
     ('changes', 'message'),
     (
-        ({'cutof': 5.0}, r'`cutof` is not a known parameter; did you mean `cutoff`\?'),
-        ({'elements': None}, '`elements` is missing'),
-        ({'elements': ['Xx']}, "`elements` is wrong: names an unknown element: 'Xx'"),
-        ({'elements': 'Al'}, '`elements` must be a valid list'),
-        ({'elements': ['Al', 'Al']}, '`elements` is wrong: names an element twice'),
-        ({'cutoff': -1.0}, '`cutoff` must be greater than or equal to 2, but is -1.0'),
-        ({'number_of_functions': 1.5}, '`number_of_functions` must be a valid integer, but is 1.5'),
-        ({'mode': 'quadratic'}, "`mode` must be 'linear' or 'nonlinear', but is 'quadratic'"),
+        ({'cutof': 5.0}, r'cutof: unknown key; did you mean `cutoff`\?'),
+        ({'elements': None}, 'elements: missing'),
+        ({'elements': ['Xx']}, "elements: names an unknown element: 'Xx'"),
+        ({'elements': 'Al'}, "elements: 'Al' is wrong, it must be a list"),
+        ({'elements': ['Al', 'Al']}, 'elements: names an element twice'),
+        ({'cutoff': -1.0}, 'cutoff: -1.0 is wrong, it must be at least 2'),
+        ({'number_of_functions': 1.5}, 'number_of_functions: 1.5 is wrong, it must be a whole number'),
+        ({'mode': 'quadratic'}, "mode: 'quadratic' is not one of linear, nonlinear"),
     ),
 )
 def test_bad_parameters(get_train_builder, changes, message):

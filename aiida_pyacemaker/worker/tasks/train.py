@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ...atomistics.core.parameters import read_section
+from ...atomistics.core.validation import read_section
 from ...atomistics.fitting.parameters import FitJob
 from ...atomistics.fitting.train import FitResult, train
 from ..files import CONFIGURATIONS, POTENTIAL, read_frames, read_potential, say

@@ -12,7 +12,7 @@ from aiida_pyacemaker.atomistics.ace.basis import build_basis
 from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
 from aiida_pyacemaker.atomistics.core.errors import MissingEngineError
 from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
-from aiida_pyacemaker.atomistics.core.parameters import read_section
+from aiida_pyacemaker.atomistics.core.validation import read_section
 from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.train import get_held, train
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
@@ -247,11 +247,11 @@ def test_element_without_data(training, tmp_path):
     ('parameters', 'message'),
     [
         ({'elements': []}, 'elements: is empty'),
-        ({'cutoff': -1.0}, 'cutoff: -1.0 is wrong; it must be greater than or equal to 2'),
-        ({'ridge': -1.0}, 'ridge: -1.0 is wrong'),
-        ({'mode': 'magic'}, "mode: 'magic' is wrong; it must be 'linear' or 'nonlinear'"),
-        ({'baseline': 'morse'}, "baseline: 'morse' is wrong; it must be 'zbl' or 'lj'"),
-        ({'cutof': 5.0}, r'cutof: is not a known parameter; did you mean `cutoff`\?'),
+        ({'cutoff': -1.0}, 'cutoff: -1.0 is wrong, it must be at least 2'),
+        ({'ridge': -1.0}, 'ridge: -1.0 is wrong, it must be at least 0'),
+        ({'mode': 'magic'}, "mode: 'magic' is not one of linear, nonlinear"),
+        ({'baseline': 'morse'}, "baseline: 'morse' is not one of zbl, lj"),
+        ({'cutof': 5.0}, r'cutof: unknown key; did you mean `cutoff`\?'),
     ],
 )
 def test_bad_parameters(parameters, message, training, tmp_path):
