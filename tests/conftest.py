@@ -171,13 +171,14 @@ def al_frames():
 @pytest.fixture(scope='session')
 def al_potential_directory(al_frames, make_once) -> Path:
     """Return the directory of a small real ACE potential of aluminium, fitted to EMT once per session."""
+    from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
     from aiida_pyacemaker.atomistics.fitting.train import train
 
     parameters = {'elements': ['Al'], 'cutoff': 5.0, 'number_of_functions': 30, 'seed': 1, 'generation': 0}
     by_split = {split: [a for a in al_frames if a.info['split'] == split] for split in ('train', 'test')}
 
     def fit(directory: Path) -> None:
-        train(by_split['train'], parameters, directory, test=by_split['test'], report=lambda line: None)
+        train(by_split['train'], FitJob(**parameters), directory, test=by_split['test'], report=lambda line: None)
 
     return make_once('al_potential', fit)[0]
 

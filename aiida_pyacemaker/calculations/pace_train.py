@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,7 +10,8 @@ from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_pyacemaker.calculations.worker import WorkerCalculation, at_least, chemical_elements, one_of
+from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
+from aiida_pyacemaker.calculations.worker import WorkerCalculation
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.data.potential import AcePotentialData
 
@@ -25,28 +25,7 @@ class PaceTrainCalculation(WorkerCalculation):
     #: What the fit keeps for the next one, and under which name that finds it.
     FOLDER_ROWS = 'rows'
     FOLDER_PARENT_ROWS = 'rows_parent'
-    PARAMETERS = {
-        'elements': chemical_elements,
-        'mode': one_of('linear', 'nonlinear'),
-        'baseline': one_of('zbl', 'lj'),
-        'cutoff': at_least(0, strict=True),
-        'number_of_functions': at_least(1, numbers.Integral),
-        'min_functions': at_least(1, numbers.Integral),
-        'max_cost': at_least(0, strict=True),
-        'energy_weight': at_least(0, strict=True),
-        'stress_weight': at_least(0),
-        'ridge': at_least(0),
-        'smoothness': at_least(0),
-        'core_weight': at_least(0),
-        'seed': at_least(0, numbers.Integral),
-        'generation': at_least(0, numbers.Integral),
-        'processes': at_least(1, numbers.Integral),
-        'max_iterations': at_least(1, numbers.Integral),
-        'refine_seconds': at_least(0, strict=True),
-        'max_rows_gb': at_least(0, strict=True),
-        'mix_settings': one_of(True, False),
-    }
-    REQUIRED_PARAMETERS = ('elements',)
+    Parameters = FitJob
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

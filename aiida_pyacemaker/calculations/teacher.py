@@ -11,7 +11,7 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 
 from aiida_pyacemaker.atomistics.labelling.teachers import read_teacher
-from aiida_pyacemaker.calculations.worker import WorkerCalculation
+from aiida_pyacemaker.calculations.worker import WorkerCalculation, check_parameters
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 
@@ -41,6 +41,11 @@ class TeacherCalculation(WorkerCalculation):
     REQUIRED_PARAMETERS = ('teacher',)
 
     FOLDER_MODEL = 'model'
+
+    @classmethod
+    def validate_parameters(cls, value: orm.Dict | None, _: Any) -> str | None:
+        """Check the ``parameters``."""
+        return None if value is None else check_parameters(value.get_dict(), cls.PARAMETERS, cls.REQUIRED_PARAMETERS)
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

@@ -6,7 +6,7 @@ import difflib
 import json
 import numbers
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
@@ -14,6 +14,8 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
 from aiida_pyacemaker.atomistics.core import checksums
+from aiida_pyacemaker.atomistics.core.parameters import Section
+from aiida_pyacemaker.calculations.validators import explain_section
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.data.potential import AcePotentialData
 
@@ -40,18 +42,6 @@ def one_of(*choices: Any) -> Check:
         return None if value in choices else f'must be one of {", ".join(map(str, choices))}, but is {value!r}'
 
     return check
-
-
-def chemical_elements(value: Any) -> str | None:
-    """Check that a value is a list of different chemical symbols."""
-    from ase.data import chemical_symbols
-
-    if not isinstance(value, list | tuple) or not value:
-        return f'must be a list of chemical symbols such as [Al], but is {value!r}'
-    unknown = [symbol for symbol in value if symbol not in chemical_symbols[1:]]
-    if unknown:
-        return f'names an unknown element: {unknown[0]!r}'
-    return None if len(set(value)) == len(value) else f'names an element twice: {value!r}'
 
 
 def check_parameters(
@@ -88,9 +78,8 @@ class WorkerCalculation(CalcJob):
     NEEDS_POTENTIAL = False
     #: Whether the configurations have to carry energies and forces.
     NEEDS_LABELS = False
-    #: Check of each known parameter, and which of them have no default.
-    PARAMETERS: dict[str, Check] = {}
-    REQUIRED_PARAMETERS: tuple[str, ...] = ()
+    #: The section that declares the parameters.
+    Parameters: ClassVar[type[Section]] = Section
     #: What the task writes beside its result: file or folder, retrieved for the parser and not kept twice.
     PRODUCT: str
 
@@ -151,10 +140,11 @@ class WorkerCalculation(CalcJob):
 
     @classmethod
     def validate_parameters(cls, value: orm.Dict | None, _: Any) -> str | None:
-        """Check the ``parameters``."""
+        """Check the ``parameters``; what is None has its default."""
         if value is None:
             return None
-        return check_parameters(value.get_dict(), cls.PARAMETERS, cls.REQUIRED_PARAMETERS)
+        given = {key: entry for key, entry in value.get_dict().items() if entry is not None}
+        return explain_section(cls.Parameters, given)
 
     @classmethod
     def validate_inputs(cls, inputs: dict[str, Any], ctx: Any) -> str | None:

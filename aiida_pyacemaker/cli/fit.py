@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aiida_pyacemaker.atomistics.core.errors import InputError
+
 from .utils import attempt, echo_error, load_profile, profile_option
 
 if TYPE_CHECKING:
@@ -66,7 +68,7 @@ def cmd_fit(
         check_ready(code)
         target = output or Path(f'{Path(names[0]).stem}-potential')
         if target.exists() and any(target.iterdir()):
-            raise ValueError(f'the folder {target} is not empty: name another one with --output')
+            raise InputError('--output', f'the folder {target} is not empty', 'name another one')
         node = submit(names, held_out, shares, order, potential, parameters, code)
         click.echo(f'Submitted TrainWorkChain<{node.pk}> to the profile {profile_name}.')
         follow(node)
@@ -92,14 +94,16 @@ def read_overrides(items: list[str]) -> dict[str, Any]:
 def read_split(text: str) -> list[float]:
     """Return the shares to hold back, of the test, or of validation and test.
 
-    :raises ValueError: naming the option.
+    :raises InputError: naming the option.
     """
     try:
         parts = [float(part) for part in text.split(':')]
     except ValueError:
         parts = []
     if not 1 <= len(parts) <= 3 or min(parts) < 0 or not parts[0] > 0:
-        raise ValueError(f'--split: `{text}` is not TRAIN:TEST or TRAIN:VALIDATION:TEST, such as 90:10 or 80:10:10')
+        raise InputError(
+            '--split', f'`{text}` is not TRAIN:TEST or TRAIN:VALIDATION:TEST', 'write for example 90:10 or 80:10:10'
+        )
     return [part / sum(parts) for part in parts[1:]] or [0.0]
 
 
@@ -132,7 +136,7 @@ def submit(
     from aiida.engine import submit as aiida_submit
     from aiida.plugins import WorkflowFactory
 
-    from aiida_pyacemaker.atomistics.fitting.checks import check_data
+    from aiida_pyacemaker.atomistics.fitting.training_set import TrainingSet
     from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
     from aiida_pyacemaker.calculations.functions.split_configurations import split_configurations
 
@@ -141,7 +145,7 @@ def submit(
     parent = load_potential(potential) if potential is not None else None
     frames = [[atoms for node in nodes for atoms in node.get_frames()] for nodes in (sets, [test] if test else [])]
     elements = sorted({symbol for node in (*sets, parent) if node is not None for symbol in node.elements})
-    check_data(*frames, elements, mix_settings=False)  # now, rather than by a job that fails
+    TrainingSet.read(frames[0], elements, frames[1])  # now, rather than by a job that fails
     data = (
         sets[0] if len(sets) == 1 else merge_configurations(**{f'data_{k:03d}': s.store() for k, s in enumerate(sets)})
     )
@@ -163,7 +167,7 @@ def submit(
 def load_data(name: str) -> ConfigurationsData:
     """Return labelled configurations: a node that is there, or a new one from a file.
 
-    :raises ValueError: if the name is neither.
+    :raises InputError: if the name is neither.
     """
     from aiida import orm
     from aiida.plugins import DataFactory
@@ -176,29 +180,29 @@ def load_data(name: str) -> ConfigurationsData:
         try:
             node = configurations(read_labelled(path))
         except ValueError as exception:
-            raise ValueError(f'{path}: {exception}') from None
+            raise InputError(str(path), str(exception)) from None
         node.label = path.name
         return node
     try:
         node = orm.load_node(name)
     except Exception:
-        raise ValueError(f'data: {name} is neither a file nor a node') from None
+        raise InputError('data', f'{name} is neither a file nor a node') from None
     if not isinstance(node, configurations):
-        raise ValueError(f'data: node {name} is {type(node).__name__}, not a set of configurations')
+        raise InputError('data', f'node {name} is {type(node).__name__}, not a set of configurations')
     return node
 
 
 def load_potential(pk: str) -> Any:
-    """:raises ValueError: if there is no such potential."""
+    """:raises InputError: if there is no such potential."""
     from aiida import orm
     from aiida.plugins import DataFactory
 
     try:
         node = orm.load_node(pk)
     except Exception:
-        raise ValueError(f'--continue: there is no node {pk}') from None
+        raise InputError('--continue', f'there is no node {pk}') from None
     if not isinstance(node, DataFactory('pyacemaker.potential')):
-        raise ValueError(f'--continue: node {pk} is {type(node).__name__}, not a potential')
+        raise InputError('--continue', f'node {pk} is {type(node).__name__}, not a potential')
     return node
 
 
@@ -274,13 +278,14 @@ def finish(node: WorkChainNode, target: Path) -> None:
 
 def measure_parts(node: WorkChainNode) -> dict[str, Any]:
     """Return the errors on the two parts of what was held back, `validation_part` and `test`, if there are two."""
+    from aiida_pyacemaker.atomistics.core.frame import info
     from aiida_pyacemaker.atomistics.fitting.references import align_energies
     from aiida_pyacemaker.atomistics.metrics.errors import error_metrics
 
     if 'test' not in node.inputs.job or 'predictions' not in node.outputs:
         return {}
     frames, predictions = node.inputs.job.test.get_frames(), node.outputs.predictions.get_frames()
-    names = [atoms.info.get('split') for atoms in frames]
+    names = [info(atoms).get('split') for atoms in frames]
     if 'validation' not in names:
         return {}
     frames = align_energies(frames, node.outputs.potential.metadata.get('energy_scales', []))

@@ -101,16 +101,13 @@ def write(frames: list[Atoms], path: Path) -> None:
     from ase.io import write as ase_write
 
     from aiida_pyacemaker.atomistics.core.configurations import save_configurations
+    from aiida_pyacemaker.atomistics.core.files import write_atomically
 
-    part = path.with_name(f'.{path.name}.part')
-    try:
+    with write_atomically(path) as part:
         if path.suffix == '.npz':
             save_configurations(part, frames)
         else:
             ase_write(part, frames, format='extxyz')
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def summary(generation: Generation) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiida_pyacemaker.atomistics.core.errors import InputError
-from aiida_pyacemaker.worker.main import THREADS
+from aiida_pyacemaker.atomistics.core.threads import use_one_thread
 
 from .utils import attempt
 
@@ -67,8 +67,7 @@ def cmd_validate(
     (any ASE calculator, LAMMPS pair styles, universal potentials), or the name of a calculator such as emt. Several are
     judged side by side. The exit status is 3 if one of them fails, 1 if the input is bad.
     """
-    for name in THREADS:
-        os.environ.setdefault(name, '1')
+    use_one_thread()
     warnings.simplefilter('ignore', DeprecationWarning)  # of libraries, nothing that people could change
     with attempt():
         defaults = read_protocol(protocol)

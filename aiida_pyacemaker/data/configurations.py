@@ -13,8 +13,9 @@ from aiida import orm
 from aiida.common.exceptions import ValidationError
 from ase import Atoms
 
-from aiida_pyacemaker.atomistics.core.configurations import labels as get_labels
-from aiida_pyacemaker.atomistics.core.configurations import load_configurations, save_configurations, set_labels
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations, save_configurations
+from aiida_pyacemaker.atomistics.core.frame import labels as get_labels
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 from aiida_pyacemaker.atomistics.labelling.settings import group_by_settings, who
 
 LABELS = ('energy', 'forces', 'stress')

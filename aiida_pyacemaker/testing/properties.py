@@ -99,7 +99,7 @@ def check_result(made: Property, found: Mapping[str, Any], of_system: bool = Fal
     """Judge and show a result as it comes back from a database."""
     assert found['status'] == 'ok', f'it fails for the crystal of the test: {found["message"]}'
     result = json.loads(json.dumps(plain(found), allow_nan=False))
-    criteria = {name: UNREACHABLE for name in made.Criteria.model_fields}
+    criteria = dict.fromkeys(made.Criteria.model_fields, UNREACHABLE)
     judge = made.findings_of_system if of_system or not made.in_suite else made.findings
     for must_be_stable in (True, False):
         for finding in judge(result, Case(must_be_stable, False, criteria, {})):

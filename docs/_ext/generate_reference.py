@@ -25,6 +25,7 @@ def write_all(folder: Path) -> None:
         'exit_code_numbers': exit_code_numbers,
         'ports': ports,
         'cli': command_line,
+        'frames': frames,
         'api': interface,
     }
     for name, lines in pages.items():
@@ -169,6 +170,26 @@ def port_rows(namespace: Any, prefix: str = '') -> Iterator[str]:
         optional = '' if port.required else ' *Optional.*'
         name = f'{prefix}{name}' + ('.…' if isinstance(port, PortNamespace) else '')
         yield f'| `{name}` | {kinds or "–"} | {cell(port.help or "")}{optional} |'
+
+
+# Frames ---------------------------------------------------------------------------------------------------------------
+
+
+def frames() -> Iterator[str]:
+    """Yield the keys of `info` and the arrays of a frame."""
+    from aiida_pyacemaker.atomistics.core.frame import ARRAYS, describe_keys
+
+    yield '## Keys of `info`\n'
+    yield '| key | type | meaning | unit | written by |'
+    yield '|---|---|---|---|---|'
+    for name, kind, key in describe_keys():
+        yield f'| `{name}` | `{cell(kind)}` | {cell(key.meaning)} | {key.unit} | {key.writer} |'
+    yield '\n## Arrays\n'
+    yield '| array | meaning | unit | written by |'
+    yield '|---|---|---|---|'
+    for name, key in ARRAYS.items():
+        yield f'| `{name}` | {cell(key.meaning)} | {key.unit} | {key.writer} |'
+    yield ''
 
 
 # Command line ---------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from aiida_pyacemaker.atomistics.core.configurations import set_labels
 from aiida_pyacemaker.atomistics.fitting import nonlinear, tensorpot
 from aiida_pyacemaker.atomistics.fitting.equations import Target, solve
 from aiida_pyacemaker.atomistics.fitting.targets import make_targets
+from aiida_pyacemaker.atomistics.fitting.training_set import read_frames
 
 ELEMENTS = ['Au', 'Cu']
 OPTIONS = {'max_seconds': 600.0, 'max_iterations': 60, 'processes': 2}
@@ -52,7 +53,9 @@ class Case:
         self.frames, self.test = make_frames(60, 100), make_frames(15, 1000)
         baseline = baseline_from_data('zbl', ELEMENTS, self.frames)
         self.targets, self.test_targets = (
-            make_targets(group, dict.fromkeys(ELEMENTS, 0.0), [baseline.evaluate(atoms) for atoms in group])
+            make_targets(
+                read_frames(group), dict.fromkeys(ELEMENTS, 0.0), [baseline.evaluate(atoms) for atoms in group]
+            )
             for group in (self.frames, self.test)
         )
         # one label that is wrong and one that is not a number, both without weight
@@ -69,8 +72,9 @@ class Case:
     def refine(self, name: str, options: dict | None = None, targets: list[Target] | None = None, **more: Any) -> Any:
         lines: list[str] = []
         found = nonlinear.refine(
-            self.basis, self.frames, targets or self.targets, self.solution, {**OPTIONS, **(options or {})},
-            self.directory / name, held_out=(self.test, self.test_targets), core=self.core, report=lines.append, **more,
+            self.basis, self.frames, targets or self.targets, self.solution,
+            nonlinear.RefinementOptions(**{**OPTIONS, **(options or {})}), self.directory / name,
+            held_out=(self.test, self.test_targets), core=self.core, report=lines.append, **more,
         )  # fmt: skip
         print(name, *lines, sep='\n  ', flush=True)
         return found, lines

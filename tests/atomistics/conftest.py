@@ -18,6 +18,7 @@ from ase.io.lammpsdata import write_lammps_data
 
 from aiida_pyacemaker.atomistics.core.configurations import set_labels
 from aiida_pyacemaker.atomistics.explorers.dynamics import WatchedDynamics
+from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.generators.generate import generate
 from aiida_pyacemaker.atomistics.generators.plan import Structures
@@ -63,7 +64,8 @@ def trained(training, testing, make_once) -> tuple[AcePotential, dict]:
     """An aluminium potential of 100 functions and the results of its training."""
     parameters = {'elements': ['Al'], 'number_of_functions': 100}
     directory, results = make_once(
-        'trained', lambda folder: train(training, parameters, folder / 'potential', test=testing, report=quiet)
+        'trained',
+        lambda folder: train(training, FitJob(**parameters), folder / 'potential', test=testing, report=quiet),
     )
     return AcePotential(directory / 'potential'), results
 
@@ -78,7 +80,7 @@ def alloy(make_once) -> AcePotential:
             rattle={'number': 24, 'atoms': 8}, shear={'number': 0}, vacancy={'number': 4, 'atoms': 16},
         )  # fmt: skip
         frames = [label(atoms) for atoms in generate(['Al', 'Cu'], structures, seed=1).frames]
-        parameters = {'elements': ['Cu', 'Al'], 'number_of_functions': 40, 'cutoff': 5.0}
+        parameters = FitJob(elements=['Cu', 'Al'], number_of_functions=40, cutoff=5.0)
         training = [atoms for atoms in frames if atoms.info['split'] == 'train']
         train(training, parameters, directory / 'potential', report=quiet)
 

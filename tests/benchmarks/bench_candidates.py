@@ -29,6 +29,7 @@ from loop_systems import SYSTEMS, System, merged, test_set
 
 from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
 from aiida_pyacemaker.atomistics.core.configurations import labels, load_configurations
+from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 from aiida_pyacemaker.atomistics.selection.parameters import KINDS, Selection
@@ -115,7 +116,7 @@ class Judge:
     def __init__(self, system: System, frames: list[Atoms], functions: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             parameters = {'elements': system.elements, 'number_of_functions': functions, 'processes': 1}
-            train(frames, parameters, Path(folder) / 'potential', report=lambda line: None)
+            train(frames, FitJob(**parameters), Path(folder) / 'potential', report=lambda line: None)
             self.potential = AcePotential(Path(folder) / 'potential')
             self.design = DesignMatrix(self.potential.basis)
         test = test_set(system)[::2]

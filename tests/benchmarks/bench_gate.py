@@ -25,6 +25,7 @@ from ase import Atoms
 from ase.build import bulk
 from tabulate import tabulate
 
+from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.generators.generate import generate
 from aiida_pyacemaker.atomistics.generators.plan import Structures
@@ -134,7 +135,7 @@ class Bench:
     def judge(self, name: str, case: Case, training: list[Atoms], test: list[Atoms]) -> tuple[dict, dict]:
         """Fit, look at everything, and judge."""
         directory = self.folder / name.replace(' ', '_')
-        errors = train(training, {**FIT, **case.fit}, directory, test=test, report=lambda line: None)['test']
+        errors = train(training, FitJob(**FIT, **case.fit), directory, test=test, report=lambda line: None)['test']
         properties = [name for name in case.properties if name in self.validate['properties']]
         if self.arguments.quick:
             properties = [name for name in properties if name in ('eos', 'elasticity', 'phonons', 'pairs')]

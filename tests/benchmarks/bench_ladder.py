@@ -30,9 +30,11 @@ from aiida_pyacemaker.atomistics.baselines import baseline_from_data
 from aiida_pyacemaker.atomistics.core.configurations import load_configurations
 from aiida_pyacemaker.atomistics.fitting import ladder
 from aiida_pyacemaker.atomistics.fitting.equations import Target, accumulate
+from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.references import reference_energies
 from aiida_pyacemaker.atomistics.fitting.targets import make_targets
 from aiida_pyacemaker.atomistics.fitting.train import train
+from aiida_pyacemaker.atomistics.fitting.training_set import read_frames
 from aiida_pyacemaker.atomistics.fitting.weights import degrees
 
 CUTOFFS = {'cu': 5.7, 'si': 5.4, 'nacl': 6.0, 'cuagau': 5.1}
@@ -51,7 +53,7 @@ class Data:
         self.elements = sorted({symbol for atoms in frames for symbol in atoms.get_chemical_symbols()})
         baseline = baseline_from_data('zbl', self.elements, frames)
         references, _ = reference_energies(frames, self.elements, None, None)
-        targets = make_targets(frames, references, [baseline.evaluate(atoms) for atoms in frames])
+        targets = make_targets(read_frames(frames), references, [baseline.evaluate(atoms) for atoms in frames])
         members = ladder.sample(frames, targets, max_atoms)
         self.frames: list[Atoms] = [frames[index] for index in members]
         self.targets: list[Target] = [targets[index] for index in members]
@@ -159,7 +161,7 @@ def held_out(directory: Path, name: str, quick: bool) -> list[list[Any]]:
     for label, given in (('nothing set', {}), ('as before', {'cutoff': 6.0, 'number_of_functions': 150})):
         start = perf_counter()
         with tempfile.TemporaryDirectory() as target:
-            results = train(frames, {'elements': elements, **given}, target, test=test, report=lambda _: None)
+            results = train(frames, FitJob(elements=elements, **given), target, test=test, report=lambda _: None)
         chosen = results['chosen']['basis']
         rmse = [1e3 * results['test'][key]['rmse'] for key in ('energy', 'forces')]
         size = [chosen['cutoff'], chosen['order']['factor'], chosen['number_of_functions']]

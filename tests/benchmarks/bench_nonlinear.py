@@ -35,6 +35,7 @@ from aiida_pyacemaker.atomistics.fitting.equations import Solution, Target, solv
 from aiida_pyacemaker.atomistics.fitting.ladder import measure_cost
 from aiida_pyacemaker.atomistics.fitting.references import reference_energies
 from aiida_pyacemaker.atomistics.fitting.targets import make_targets
+from aiida_pyacemaker.atomistics.fitting.training_set import read_frames
 
 CUTOFF = 6.0
 #: Held-out configurations at most.
@@ -67,7 +68,8 @@ def fit_linear(directory: Path, name: str, configurations: int, functions: int, 
     references, _ = reference_energies(frames, elements, None)
     baseline = baseline_from_data('zbl', elements, frames)
     targets, test_targets = (
-        make_targets(group, references, [baseline.evaluate(atoms) for atoms in group]) for group in (frames, test)
+        make_targets(read_frames(group), references, [baseline.evaluate(atoms) for atoms in group])
+        for group in (frames, test)
     )
     basis = build_basis(elements, CUTOFF, functions, baseline.inner_cutoffs())
     store = RowStore(work / 'rows', DesignMatrix(basis))
@@ -95,7 +97,7 @@ def pacemaker(fit: Fit, name: str, functions: int, seconds: float, work: Path, p
     )
     basis = import_pyace().ACEBBasisSet(str(work / 'interim_potential_0.yaml'))
     zero = baseline_without_core(fit)
-    targets = make_targets(fit.held_out[0], found['references'], zero)
+    targets = make_targets(read_frames(fit.held_out[0]), found['references'], zero)
     return row(fit, name, 'pacemaker', basis, found['cpu_s'], targets=targets)
 
 
@@ -107,7 +109,7 @@ def baseline_without_core(fit: Fit) -> list[tuple[float, np.ndarray, np.ndarray]
 def refined(fit: Fit, name: str, seconds: float, work: Path, processes: int) -> dict[str, Any]:
     """Our refinement; its outcome whether or not it is kept."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    options = {'max_seconds': seconds, 'max_iterations': 5000, 'processes': processes}
+    options = nonlinear.RefinementOptions(max_seconds=seconds, max_iterations=5000, processes=processes)
     found = nonlinear.refine(
         fit.basis, fit.frames, fit.targets, fit.solution, options, work, held_out=fit.held_out, report=str
     )

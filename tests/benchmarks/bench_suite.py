@@ -22,6 +22,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from tabulate import tabulate
 
+from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.generators.generate import generate
 from aiida_pyacemaker.atomistics.generators.plan import Structures
@@ -40,7 +41,7 @@ def label(atoms: Atoms) -> Atoms:
 def fit(functions: int, folder: Path) -> Path:
     """Fit a potential of so many functions."""
     frames = [label(atoms) for atoms in generate(['Al'], Structures(), seed=1).frames]
-    train(frames, {'elements': ['Al'], 'number_of_functions': functions}, folder, report=lambda line: None)
+    train(frames, FitJob(elements=['Al'], number_of_functions=functions), folder, report=lambda line: None)
     return folder
 
 

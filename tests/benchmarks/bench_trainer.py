@@ -140,10 +140,11 @@ def _used(process: subprocess.Popen) -> float:
 
 def fit_ours(train_frames: list[Atoms], elements: list[str], work: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     """Our trainer; `check` holds the largest differences between LAMMPS and Python."""
+    from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
     from aiida_pyacemaker.atomistics.fitting.train import train
 
     clock = Clock()
-    results = train(train_frames, {'elements': elements, **parameters}, work / 'potential')
+    results = train(train_frames, FitJob(elements=elements, **parameters), work / 'potential')
     times = clock.times()
     potential = work / 'potential'
     metadata = json.loads((potential / 'metadata.json').read_text())

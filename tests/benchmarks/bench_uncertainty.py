@@ -26,6 +26,7 @@ from ase.build import bulk
 from tabulate import tabulate
 from trainer_data import DATA_SETS, load
 
+from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.posterior import add_uncertainty, with_error_bars
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
 from aiida_pyacemaker.atomistics.fitting.train import train
@@ -56,7 +57,7 @@ def fit(name: str, frames: list[Atoms], folder: Path) -> AcePotential:
     """Fit with the fixed basis and everything else chosen by the trainer."""
     cutoff, number = BASIS[name]
     parameters = {'elements': DATA_SETS[name].elements, 'cutoff': cutoff, 'number_of_functions': number}
-    train(frames, parameters, folder, report=lambda message: None)
+    train(frames, FitJob(**parameters), folder, report=lambda message: None)
     return AcePotential(folder)
 
 

@@ -36,6 +36,7 @@ from embedding_parents import CACHE
 from loop_systems import SYSTEMS, TIMESTEP, teacher_frames
 
 from aiida_pyacemaker.atomistics.explorers.dynamics import WatchedDynamics
+from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.lammps import watch as script
@@ -56,7 +57,7 @@ def potential(functions: int, highest: float) -> AcePotential:
         for seed, temperature in enumerate(np.linspace(100.0, highest, 5), start=1):
             known += teacher_frames(AL, (3, 3, 3), temperature, 5, seed, every=100)
         known.append(Atoms('Al', cell=[15] * 3, pbc=False, info={'family': 'isolated_atom'}))
-        train(AL.label(known), {'elements': ['Al'], 'number_of_functions': functions}, directory, report=lambda _: None)
+        train(AL.label(known), FitJob(elements=['Al'], number_of_functions=functions), directory, report=lambda _: None)
     return AcePotential(directory)
 
 

@@ -34,6 +34,7 @@ from aiida_pyacemaker.atomistics.fitting.equations import (
 )
 from aiida_pyacemaker.atomistics.fitting.references import reference_energies
 from aiida_pyacemaker.atomistics.fitting.targets import make_targets
+from aiida_pyacemaker.atomistics.fitting.training_set import read_frames
 from aiida_pyacemaker.atomistics.fitting.weights import ATOMS, above_hull, degrees
 
 CUTOFF = 5.5
@@ -64,7 +65,7 @@ class Data:
         everything = self.train + self.held_out
         baseline = baseline_from_data('zbl', elements, self.train)
         references, _ = reference_energies(self.train, elements, None, None)
-        targets = make_targets(everything, references, [baseline.evaluate(atoms) for atoms in everything])
+        targets = make_targets(read_frames(everything), references, [baseline.evaluate(atoms) for atoms in everything])
         self.targets = {id(atoms): target for atoms, target in zip(everything, targets, strict=True)}
         shares = np.array(
             [[a.get_chemical_symbols().count(element) / len(a) for element in elements] for a in everything]

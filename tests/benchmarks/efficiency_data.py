@@ -35,6 +35,7 @@ from aiida_pyacemaker.atomistics.fitting.predictions import predict_from_rows
 from aiida_pyacemaker.atomistics.fitting.references import reference_energies
 from aiida_pyacemaker.atomistics.fitting.targets import make_targets
 from aiida_pyacemaker.atomistics.fitting.train import core_dimers
+from aiida_pyacemaker.atomistics.fitting.training_set import read_frames
 from aiida_pyacemaker.atomistics.fitting.weights import degrees
 from aiida_pyacemaker.atomistics.metrics.errors import error_metrics
 
@@ -187,7 +188,7 @@ class Judge:
         frames = [_alone(atoms) for atoms in frames]
         self.store.fill(frames, 1, lambda message: None)
         references, _ = reference_energies(frames, self.material.elements, None)
-        targets = make_targets(frames, references, [self.evaluate(atoms) for atoms in frames])
+        targets = make_targets(read_frames(frames), references, [self.evaluate(atoms) for atoms in frames])
         size, coefficients = self._fit(accumulate(self.store, frames, targets, 1, self.core))
         predicted = [
             predict_from_rows(atoms, rows, coefficients, references, self.evaluate(atoms))

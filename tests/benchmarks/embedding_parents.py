@@ -28,6 +28,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 
@@ -410,7 +411,7 @@ def fitted(teacher: Teacher, maker: Teacher, crystal: Atoms) -> Calculator:
             set_labels(atoms, atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress())
             atoms.info.update(split='train', family='small', parent=str(number))
         parameters = {'elements': list(teacher.elements), 'number_of_functions': 150, 'cutoff': 6.5, 'processes': 1}
-        train(frames, parameters, path, report=lambda line: None)
+        train(frames, FitJob(**parameters), path, report=lambda line: None)
     return _loaded(path)
 
 

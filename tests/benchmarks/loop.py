@@ -31,9 +31,9 @@ from aiida_pyacemaker.atomistics.explorers.dynamics import WatchedDynamics
 from aiida_pyacemaker.atomistics.explorers.parameters import Explore
 from aiida_pyacemaker.atomistics.explorers.plan import plan_walkers, starting_sizes
 from aiida_pyacemaker.atomistics.explorers.walker import WalkerResult
-from aiida_pyacemaker.atomistics.fitting.parameters import Fit
+from aiida_pyacemaker.atomistics.fitting.parameters import Fit, FitJob
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
-from aiida_pyacemaker.atomistics.fitting.train import DEFAULTS, train
+from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.generators.generate import generate, starting_cells
 from aiida_pyacemaker.atomistics.generators.plan import Structures
 from aiida_pyacemaker.atomistics.lammps.outcome import Outcome, keep_arrays, read_outcome
@@ -258,15 +258,15 @@ class Loop:
         self, name: str, generation: int, changes: dict[str, Any], **former: Any
     ) -> tuple[AcePotential, dict[str, Any]]:
         """Fit a potential to all labels into a directory of this name."""
-        keys = {key: self.parameters['train'][key] for key in Fit.model_fields if key in DEFAULTS}
+        keys = {key: self.parameters['train'][key] for key in Fit.model_fields}
         parameters = {
             **keys, 'elements': self.elements, 'seed': self.parameters['seed'], 'generation': generation,
             'processes': 1, **changes,
         }  # fmt: skip
         directory = self.directory / name
         results = train(
-            self.get_split('train'), parameters, directory, test=self.get_split('test'), report=lambda line: None,
-            **former,
+            self.get_split('train'), FitJob(**parameters), directory, test=self.get_split('test'),
+            report=lambda line: None, **former,
         )  # fmt: skip
         return AcePotential(directory), results
 

@@ -47,10 +47,11 @@ def get_builder(lammps_code, al_potential, structure):
 @pytest.fixture
 def next_potential(aiida_profile, al_frames, tmp_path):
     """Return a potential of the next generation, trained on more."""
+    from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
     from aiida_pyacemaker.atomistics.fitting.train import train
 
     parameters = {'elements': ['Al'], 'cutoff': 5.0, 'number_of_functions': 40, 'generation': 1}
-    train(al_frames, parameters, tmp_path / 'next', report=lambda line: None)
+    train(al_frames, FitJob(**parameters), tmp_path / 'next', report=lambda line: None)
     return AcePotentialData.from_directory(tmp_path / 'next').store()
 
 

@@ -90,7 +90,7 @@ def test_what_cannot_be(invoke, data, tmp_path):
         ([data, 'cutoff=1'], 'train.cutoff: 1 is wrong, it must be at least 2'),
         (['bare.extxyz'], 'has neither energy nor forces'),
         (['nan.extxyz'], 'nan.extxyz: Configuration 3 (Al8): the forces hold NaN'),
-        ([data, '-o', 'full'], 'the folder full is not empty: name another one with --output'),
+        ([data, '-o', 'full'], '--output: the folder full is not empty; name another one'),
         ([data, '--continue', 99999], '--continue: there is no node 99999'),
         (['max_cost=5'], 'name the files or PKs'),
         ([data, '--code', 'other@localhost'], 'other@localhost'),

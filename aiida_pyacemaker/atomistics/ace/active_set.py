@@ -23,7 +23,7 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import qr
 
-from ..core.configurations import forces_count
+from ..core.frame import forces_count
 from ..core.processes import forked_map
 from ..subsets.maxvol import exchange
 from .basis import functions_per_element
@@ -42,12 +42,15 @@ ZERO = 1e-12
 #: MaxVol ends when no training environment has a gamma above this.
 TOLERANCE = 1.001
 #: Environments in a chunk, and in a block of one matrix product, which stays in the cache.
-CHUNK, BLOCK = 4096, 512
+CHUNK = 4096
+BLOCK = 512
 #: So many environments, or this many per function, are the first sample; a pass exchanges in no more than these.
-POOL, POOL_PER_FUNCTION = 2048, 8
+POOL = 2048
+POOL_PER_FUNCTION = 8
 #: A pass makes the volume larger or is the last one; rounding must not make it go on for ever. Nor must it make the
 #: exchanges in a pool, which lose digits and are begun again from the inverse.
-PASSES, ROUNDS = 50, 20
+PASSES = 50
+ROUNDS = 20
 #: Environments with a gamma above this may soon be worth an exchange.
 PROMISING = 0.5
 #: An environment of the former set has this gamma in it, up to rounding, and zero in all other coefficients.
@@ -184,13 +187,14 @@ def choose_active_sets(
     return _Choice(environments, former or {}, processes).choose(report)
 
 
-def save_active_sets(target: str | os.PathLike, sets: dict[str, ActiveSet]) -> None:
+def save_active_sets(target: str | os.PathLike[str], sets: dict[str, ActiveSet]) -> None:
     """Write an `.asi` file: the inverse active sets by element, as python-ace and LAMMPS read them."""
     with open(target, 'wb') as handle:
-        np.savez(handle, **{element: np.ascontiguousarray(entry.inverse) for element, entry in sets.items()})
+        arrays = {element: np.ascontiguousarray(entry.inverse) for element, entry in sets.items()}
+        np.savez(handle, **arrays)  # type: ignore[arg-type]
 
 
-def load_active_sets(source: str | os.PathLike) -> dict[str, np.ndarray]:
+def load_active_sets(source: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Read the inverse active sets (n, n) by element from an `.asi` file."""
     with np.load(source, allow_pickle=False) as data:
         return {element: data[element] for element in data.files}
@@ -262,6 +266,7 @@ class _State:
         self.pool, self.pool_numbers = table[best], numbers[best]
 
     def result(self, ids: np.ndarray) -> ActiveSet:
+        assert self.inverse is not None
         chosen = self.numbers[self.numbers >= 0]
         condition = float(np.linalg.cond(self.matrix))
         return ActiveSet(self.inverse, ids[chosen], self.size - len(chosen), condition, self.grade, self.passes)

@@ -52,7 +52,7 @@ class Function:
     factors: tuple[tuple[int, int, int], ...]
     couplings: tuple[int, ...] = field(default=())
 
-    def key(self, elements: list[str], central: str) -> tuple:
+    def key(self, elements: list[str], central: str) -> tuple[Any, ...]:
         """What python-ace knows the function by."""
         species, ns, ls = zip(*self.factors, strict=True)
         return (central, *(elements[s] for s in species)), ns, ls, self.couplings
@@ -178,7 +178,7 @@ def _functions_to(n_elements: int, bound: float, order: Order) -> Iterator[Funct
                     yield Function(degree, rank, factors, couplings)
 
 
-def _multisets(single: list[tuple[int, int]], size: int, budget: float, start: int = 0) -> Iterator[tuple]:
+def _multisets(single: list[tuple[int, int]], size: int, budget: float, start: int = 0) -> Iterator[tuple[Any, ...]]:
     """Sorted multisets of (species, n) with a sum of n within the budget."""
     if size == 0:
         yield ()
@@ -190,7 +190,7 @@ def _multisets(single: list[tuple[int, int]], size: int, budget: float, start: i
                 yield (single[index], *others)
 
 
-def _pattern(pairs: tuple) -> tuple[int, ...]:
+def _pattern(pairs: tuple[Any, ...]) -> tuple[int, ...]:
     """Which of the (species, n) are equal: what python-ace's table of independent couplings is ordered by."""
     names = {pair: index for index, pair in enumerate(sorted(set(pairs)))}
     return tuple(names[pair] for pair in pairs)
@@ -261,7 +261,7 @@ def columns(basis: Any) -> list[Any]:
     return [function for one, more in zip(basis.basis_rank1, basis.basis, strict=True) for function in (*one, *more)]
 
 
-def column_keys(basis: Any) -> list[tuple]:
+def column_keys(basis: Any) -> list[tuple[Any, ...]]:
     """Return what tells the functions of a basis apart, in the order of its coefficients: element, neighbours, n, l and
     couplings."""
     names = basis.elements_name
@@ -270,7 +270,7 @@ def column_keys(basis: Any) -> list[tuple]:
     ]
 
 
-def columns_within(keys: list[tuple], elements: list[str], functions: list[Function]) -> np.ndarray:
+def columns_within(keys: list[tuple[Any, ...]], elements: list[str], functions: list[Function]) -> np.ndarray:
     """Return which columns of a large basis make up a smaller one.
 
     :param keys: those of the large basis, see :func:`column_keys`.

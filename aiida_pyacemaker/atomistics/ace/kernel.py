@@ -16,6 +16,8 @@ more columns of it, so they cost next to nothing.
 Importing this module imports numba; the functions are compiled at their first use and kept on disk.
 """
 
+# mypy: disable-error-code="no-untyped-def"
+# (numba finds the types of what it compiles)
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -69,7 +71,7 @@ class Splines(NamedTuple):
 def make_plan(basis: Any) -> tuple[Plan, Splines]:
     """Return the arrays of a `pyace.ACEBBasisSet`."""
     splines, columns = tabulate(basis)
-    lists: dict[str, list] = {name: [] for name in Plan._fields}
+    lists: dict[str, list[Any]] = {name: [] for name in Plan._fields}
     for name in ('first', 'combination', 'term', 'component'):
         lists[name].append(0)
     functions = []
@@ -103,7 +105,9 @@ class _Function(NamedTuple):
     factors: list[float]
 
 
-def _add_function(lists: dict[str, list], function: _Function, row_of: dict[tuple[int, int], int], n_rows: int) -> None:
+def _add_function(
+    lists: dict[str, list[Any]], function: _Function, row_of: dict[tuple[int, int], int], n_rows: int
+) -> None:
     """Append one function to the lists of a plan.
 
     python-ace keeps only one of two combinations that differ by the sign of all m, and takes the real part; A of -m is
@@ -193,7 +197,7 @@ def warm_up() -> None:
     evaluate(plan, splines, 0, nothing, np.zeros(1, np.int64), nothing, np.zeros((0, 3)), True)
 
 
-def _kept(function: Callable) -> Callable:
+def _kept(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile at the first use and keep the result on disk, if there is a place (numba raises if there is none)."""
     try:
         return njit(cache=True, fastmath=FAST)(function)

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
+from ..core.neighbours import points_in_spheres
 from .basis import functions_per_element, import_pyace
 
 
@@ -99,8 +100,6 @@ class DesignMatrix:
 
     def _neighbours(self, atoms: Atoms, elements: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return where the neighbours of each atom begin, which atoms they are, and the vectors to them (Å)."""
-        from pymatgen.optimization.neighbors import find_points_in_spheres
-
         positions = np.ascontiguousarray(atoms.positions, dtype=float)
         cell = np.ascontiguousarray(atoms.cell.array, dtype=float)
         periodic = bool(atoms.pbc.all())
@@ -108,9 +107,7 @@ class DesignMatrix:
             # the finder sorts points by a cell even where there is none
             positions = positions - positions.min(axis=0)
             cell = np.diag(positions.max(axis=0) + 1.0)
-        centres, others, images, _ = find_points_in_spheres(
-            positions, positions, float(self._cutoffs.max()), np.full(3, periodic, dtype=np.int64), cell
-        )
+        centres, others, images = points_in_spheres(positions, cell, periodic, float(self._cutoffs.max()))
         vectors = positions[others] + images @ cell - positions[centres]
         distances = np.linalg.norm(vectors, axis=1)
         itself = (centres == others) & ~images.any(axis=1)

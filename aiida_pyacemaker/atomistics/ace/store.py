@@ -32,8 +32,8 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from ..baselines import Baseline
 from ..checks.overlap import Pair, shortest_distances
-from ..core.configurations import energy_counts, forces_count
 from ..core.files import atomic_file, link_or_copy, load_arrays, save_arrays
+from ..core.frame import energy_counts, forces_count
 from ..core.processes import bare, forked_map
 from .basis import functions_per_element
 from .rows import DesignMatrix, FrameRows
@@ -64,9 +64,9 @@ class RowStore:
 
     def __init__(
         self,
-        directory: str | os.PathLike,
+        directory: str | os.PathLike[str],
         design: DesignMatrix,
-        parent: str | os.PathLike | None = None,
+        parent: str | os.PathLike[str] | None = None,
         max_bytes: float | None = None,
     ):
         self.design = design
@@ -233,7 +233,7 @@ class FrameCache:
     :param directory: that of the rows. :param parent: that of a former fit; it may be missing, and is only read.
     """
 
-    def __init__(self, directory: str | os.PathLike, parent: str | os.PathLike | None = None):
+    def __init__(self, directory: str | os.PathLike[str], parent: str | os.PathLike[str] | None = None):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.parents = former(parent)
@@ -290,7 +290,7 @@ class FrameCache:
         return [known[get_key(atoms)] for atoms in frames]
 
 
-def former(parent: str | os.PathLike | None) -> list[Path]:
+def former(parent: str | os.PathLike[str] | None) -> list[Path]:
     """Return the directories of rows that a fit may take over: the parent's, and its parent's.
 
     A fit that was killed may not yet have taken over what it was to continue.
@@ -351,7 +351,7 @@ def _mask_key(atoms: Atoms) -> str:
     return hashlib.blake2b(configuration_key(atoms).encode() + counting.tobytes(), digest_size=16).hexdigest()
 
 
-def _size(path: str | os.PathLike) -> int | None:
+def _size(path: str | os.PathLike[str]) -> int | None:
     try:
         return os.stat(path).st_size
     except OSError:

@@ -10,7 +10,8 @@ from .base import Baseline, Pair
 #: e²/(4 pi eps0) in eV Å: LAMMPS's value for `units metal`; a more precise one would not agree with LAMMPS.
 COULOMB = 14.399645
 #: Screening length prefactor (Å) and exponent of the universal potential.
-A0, EXPONENT = 0.46850, 0.23
+A0 = 0.46850
+EXPONENT = 0.23
 #: Universal screening function, phi(x) = sum_k c_k exp(-d_k x).
 AMPLITUDES = np.array([0.02817, 0.28022, 0.50986, 0.18175])
 DECAYS = np.array([0.20162, 0.40290, 0.94229, 3.19980])

@@ -27,13 +27,13 @@ def format_checksums(hashes: dict[str, str]) -> str:
     return ''.join(f'{digest}  {name}\n' for name, digest in hashes.items())
 
 
-def write_checksums(directory: str | os.PathLike, names: list[str]) -> None:
+def write_checksums(directory: str | os.PathLike[str], names: list[str]) -> None:
     """Write the hashes of files of a directory beside them."""
     hashes = {name: hash_bytes(Path(directory, name).read_bytes()) for name in names}
     Path(directory, FILENAME).write_text(format_checksums(hashes))
 
 
-def check_checksums(directory: str | os.PathLike) -> None:
+def check_checksums(directory: str | os.PathLike[str]) -> None:
     """Compare the files of a directory with their hashes, if it has any.
 
     :raises CorruptFileError: that names the files that are missing or others.

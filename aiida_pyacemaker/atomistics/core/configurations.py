@@ -1,9 +1,6 @@
 """Frames (`list[ase.Atoms]`) as ragged arrays in one npz file, and back.
 
-A frame carries its labels in a `SinglePointCalculator` (energy in eV, forces in eV/Å, stress in eV/Å³, Voigt order
-xx, yy, zz, yz, xz, xy), optional per-atom arrays `force_weights`, `gamma`, `force_std` (eV/Å), `oxidation_states`,
-`magnetic_moments` (Bohr magnetons) and `predicted_forces` ((n, 3), eV/Å, of the potential that chose the frame), and a
-JSON-able `info`.
+What a frame carries, and in which units, is said in :mod:`.frame`.
 """
 
 from __future__ import annotations
@@ -15,67 +12,20 @@ from typing import IO, Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 
-#: What ASE's calculators start from, besides the structure.
-INITIAL = ('initial_magmoms', 'initial_charges')
-#: Per-atom arrays that are kept, and the shape of what an atom has of each.
-PER_ATOM: dict[str, tuple[int, ...]] = {
-    'force_weights': (),
-    'gamma': (),
-    'force_std': (),
-    'oxidation_states': (),
-    'magnetic_moments': (),
-    'predicted_forces': (3,),
-}
+from .frame import (  # noqa: F401
+    INITIAL,
+    PER_ATOM,
+    energy_counts,
+    forces_count,
+    group_name,
+    is_isolated_atom,
+    labels,
+    set_labels,
+)
 
 
-def labels(atoms: Atoms) -> dict[str, Any]:
-    """Return the labels a frame carries, never starting a calculation.
-
-    :param atoms: a frame; labels that were computed for other positions than the present ones do not count.
-    :returns: those of `energy` (float, eV), `forces` ((n, 3), eV/Å) and `stress` ((6,), eV/Å³) that are there.
-    """
-    calculator = atoms.calc
-    if calculator is None or not calculator.results:
-        return {}
-    reference = getattr(calculator, 'atoms', None)
-    if reference is None or (not _identical(reference, atoms) and calculator.check_state(atoms)):
-        return {}
-    results = calculator.results
-    return {key: results[key] for key in ('energy', 'forces', 'stress') if results.get(key) is not None}
-
-
-def group_name(atoms: Atoms) -> str:
-    """Return what errors are told apart by: family and operation of a generated frame, or how it was found."""
-    return f'{atoms.info.get("family", "unknown")} {atoms.info.get("operation", "")}'.strip()
-
-
-def set_labels(
-    atoms: Atoms, energy: float | None = None, forces: np.ndarray | None = None, stress: np.ndarray | None = None
-) -> Atoms:
-    """Attach labels to a frame (in place) and return it.
-
-    :param energy: eV. :param forces: (n, 3), eV/Å. :param stress: (6,) Voigt, eV/Å³.
-    """
-    given = {'energy': energy, 'forces': forces, 'stress': stress}
-    given = {key: value for key, value in given.items() if value is not None}
-    atoms.calc = SinglePointCalculator(atoms, **given) if given else None
-    return atoms
-
-
-def energy_counts(atoms: Atoms) -> bool:
-    """Return whether the energy of a frame is to be fitted: neither `info['weight']` nor `energy_weight` is zero."""
-    return float(atoms.info.get('weight', 1.0)) * float(atoms.info.get('energy_weight', 1.0)) != 0
-
-
-def forces_count(atoms: Atoms) -> np.ndarray:
-    """Return of which atoms (n,) the forces are to be fitted: those without a mask in `force_weights`."""
-    weights = np.asarray(atoms.arrays.get('force_weights', np.ones(len(atoms))), dtype=float)
-    return weights * float(atoms.info.get('weight', 1.0)) != 0
-
-
-def save_configurations(target: str | os.PathLike | IO[bytes], frames: list[Atoms]) -> None:
+def save_configurations(target: str | os.PathLike[str] | IO[bytes], frames: list[Atoms]) -> None:
     """Write frames to an npz file; the same frames always give the same bytes.
 
     :param target: path or binary file object.
@@ -99,12 +49,12 @@ def save_configurations(target: str | os.PathLike | IO[bytes], frames: list[Atom
     # np.savez appends '.npz' to a path without that suffix: an open file keeps the name that was asked for.
     if isinstance(target, (str, os.PathLike)):
         with open(target, 'wb') as handle:
-            np.savez(handle, **arrays)
+            np.savez(handle, **arrays)  # type: ignore[arg-type]
     else:
-        np.savez(target, **arrays)
+        np.savez(target, **arrays)  # type: ignore[arg-type]
 
 
-def load_configurations(source: str | os.PathLike | IO[bytes]) -> list[Atoms]:
+def load_configurations(source: str | os.PathLike[str] | IO[bytes]) -> list[Atoms]:
     """Read frames written by :func:`save_configurations`.
 
     :param source: path or binary file object.
@@ -141,21 +91,6 @@ def check_labelled(frames: list[Atoms]) -> None:
                 raise ValueError(f'{name} has NaN or infinite {key}: label it again, or remove it from the data set')
         if not np.all(np.isfinite(atoms.positions)) or not np.all(np.isfinite(atoms.cell.array)):
             raise ValueError(f'{name} has NaN or infinite positions or cell: remove it from the data set')
-
-
-def _identical(one: Atoms, other: Atoms) -> bool:
-    """Return whether no bit of two frames differs, in a hundredth of the time that ASE takes for a comparison.
-
-    Frames with initial magnetic moments or charges are left to ASE.
-    """
-    if len(one) != len(other) or any(name in atoms.arrays for atoms in (one, other) for name in INITIAL):
-        return False
-    return (
-        one.arrays['positions'].tobytes() == other.arrays['positions'].tobytes()
-        and one.arrays['numbers'].tobytes() == other.arrays['numbers'].tobytes()
-        and one.cell.array.tobytes() == other.cell.array.tobytes()
-        and one.pbc.tobytes() == other.pbc.tobytes()
-    )
 
 
 def _frames_from_arrays(arrays: dict[str, np.ndarray]) -> list[Atoms]:
@@ -220,8 +155,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     raise TypeError(f'{value!r} of type {type(value).__name__} is not JSON')
-
-
-def is_isolated_atom(atoms: Atoms) -> bool:
-    """Return whether a frame is a free atom: its energy is the reference, it is nothing to fit."""
-    return len(atoms) == 1 and (atoms.info.get('family') == 'isolated_atom' or not atoms.pbc.any())

@@ -78,5 +78,6 @@ def follow_parent(parent: int) -> None:
 
 
 def _run_block(block: range) -> list[Any]:
+    assert _job is not None
     function, items = _job
     return [function(items[index]) for index in block]

@@ -31,7 +31,9 @@ MIN_BUFFER = 2.5
 #: Half the edge (Å) of the smallest box: the buffer, and the uncertain atom in the middle.
 LEAST_HALF = MIN_BUFFER + 0.5
 #: Å: how much longer an edge may be than core and buffer need, and the steps in which edges and origins are tried.
-SLACK, EDGE_STEP, ORIGIN_STEP = 5.0, 0.5, 0.5
+SLACK = 5.0
+EDGE_STEP = 0.5
+ORIGIN_STEP = 0.5
 #: Steps (Å) around the best edges of the search.
 FINE = (-0.25, -0.12, 0.12, 0.25)
 #: Times the atoms of a cube that just holds core and buffer, at most.
@@ -45,9 +47,11 @@ PRICE = 0.1
 #: What an Å of buffer that is missing is worth in misfit (Å).
 SHORTAGE = 0.05
 #: Orientations tried, boxes measured wholly.
-FRAMES, FINALISTS = 8, 8
+FRAMES = 8
+FINALISTS = 8
 #: Boxes of one orientation whose atoms are counted, and those kept.
-TRIED, KEPT = 60, 4
+TRIED = 60
+KEPT = 4
 
 
 @dataclass(frozen=True)

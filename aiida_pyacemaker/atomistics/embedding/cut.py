@@ -14,15 +14,22 @@ from .box import Box, weights
 from .environments import Region
 
 #: Arrays of a cut cell: row of the atom in the region (-1: merged), and what an atom is.
-ROW, ROLE = 'region_row', 'embedding_role'
-CORE, SHELL, BOUNDARY = 2, 1, 0
+ROW = 'region_row'
+ROLE = 'embedding_role'
+CORE = 2
+SHELL = 1
+BOUNDARY = 0
 #: Pairs closer than this times the shortest distance of the pair in the parent are one atom twice; up to the second
 #: they clash: one goes if there are too many atoms, else they are pushed apart.
-SAME, CLASH = 0.5, 0.8
+SAME = 0.5
+CLASH = 0.8
 #: Atoms are put into voids if they are no closer than this times that distance; if atoms are missing, the second.
-VOID, TIGHT = 0.9, 0.75
+VOID = 0.9
+TIGHT = 0.75
 #: Turns of pushing, Å from the faces within which atoms are pushed, and from the core within which they are not.
-TURNS, DEPTH, NEIGHBOUR = 30, 1.5, 3.0
+TURNS = 30
+DEPTH = 1.5
+NEIGHBOUR = 3.0
 #: Å beyond the faces from which voids are filled.
 FILL = 1.5
 #: Å around the core in which no atom is moved, merged or removed.

@@ -48,11 +48,6 @@ class Region:
         """The same seen along other axes (3, 3), orthonormal rows."""
         return replace(self, positions=self.positions @ axes.T)
 
-    def within(self, radius: float) -> Region:
-        """The atoms closer than a radius (Å) to the point."""
-        near = np.einsum('ij,ij->i', self.positions, self.positions) <= radius**2
-        return Region(self.positions[near], self.numbers[near], self.index[near], min(radius, self.reach))
-
     def nearest(self, points: np.ndarray, numbers: np.ndarray, limit: float) -> np.ndarray:
         """Distances (k,) from points to the nearest atom of the same species; `limit` (Å) where there is none."""
         if len(self.trees) == 1:

@@ -14,7 +14,8 @@ SHARE = 0.3
 #: Atoms whose displacements are taken.
 SAMPLE = 120
 #: cos of the angle by which two axes may miss the right one, and of the one by which a translation misses its axis.
-SQUARE, ALIGNED = 0.03, 0.9998
+SQUARE = 0.03
+ALIGNED = 0.9998
 
 
 def translations(

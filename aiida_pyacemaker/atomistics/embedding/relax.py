@@ -31,7 +31,10 @@ TETHER = 3.0
 RANGE = 6.0
 #: Iterations of the matching, damping as a share of the largest response, displacement (Å) for differences of forces,
 #: and largest one of the result.
-ITERATIONS, DAMPING, STEP, LONGEST = 10, 0.03, 0.01, 0.15
+ITERATIONS = 10
+DAMPING = 0.03
+STEP = 0.01
+LONGEST = 0.15
 
 
 def reference_forces(region: Region, rows: np.ndarray, calculator: Calculator) -> np.ndarray:

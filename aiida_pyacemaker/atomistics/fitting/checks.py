@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
 
 from ..ace.active_set import ActiveSet
-from ..core.configurations import check_labelled, energy_counts, forces_count, is_isolated_atom, labels
-from ..labelling.settings import check_consistent, differences, get_scale
+from ..core.configurations import check_labelled
+from ..core.frame import energy_counts, labels
+from ..labelling.settings import differences
 from .units import label_problems, length_problem
+
+if TYPE_CHECKING:
+    from .training_set import LabelledFrame
 
 #: Positions and cells that are equal to this (Å) are the same configuration.
 SAME = 1e-5
 #: Labels of the same configuration may differ by this: eV/atom, eV/Å.
-ENERGY_SPREAD, FORCE_SPREAD = 0.005, 0.1
+ENERGY_SPREAD = 0.005
+FORCE_SPREAD = 0.1
 #: Root mean square force (eV/Å) of the median configuration above which the unit is in doubt; energy of a condensed
 #: atom below and above that of a free one (eV): the largest cohesive energy is 8.9 eV.
-LARGE_FORCE, COHESION = 20.0, (-15.0, 15.0)
+LARGE_FORCE = 20.0
+COHESION = (-15.0, 15.0)
 #: Stress times volume per atom (eV) above which the unit is in doubt: 100 GPa in copper are 7 eV.
 LARGE_STRESS = 10.0
 #: Part of the functions that the data may leave open without a warning.
@@ -27,26 +34,15 @@ OPEN = 0.05
 NAMED = 5
 
 
-def check_data(frames: list[Atoms], test: list[Atoms], elements: list[str], mix_settings: bool) -> list[str]:
-    """Refuse data that no fit can use.
+def find_warnings(frames: list[LabelledFrame], test: list[LabelledFrame], elements: list[str]) -> list[str]:
+    """Return warnings about data that can be used, but hardly are what is wanted.
 
-    :param frames: labelled frames; :param test: others, which are not trained on.
-    :param mix_settings: whether labels of different settings may meet.
-    :returns: warnings about data that can be used, but hardly are what is wanted.
-    :raises ValueError: if there is nothing to fit, a label that counts is missing or NaN, an element is not in
-        `elements`, labels are of different settings or contradict each other, or units are wrong.
+    :raises ValueError: if labels contradict each other, or units are wrong.
     """
-    for name, group in (('training', frames), ('test', test)):
-        _check_group(name, group, elements)
-    condensed = get_condensed(frames)
-    if not condensed:
-        raise ValueError('training data: there is no configuration with more than a free atom')
-    if not mix_settings:
-        # the numbers in the message go on from the training data to the test data
-        check_consistent([*frames, *test])
-    keys = [_key(atoms) for atoms in frames]
+    fitted = [frame for frame in frames if frame.is_fitted]
+    keys = [_key(frame.atoms) for frame in frames]
     repeated = _check_repeated(frames, keys)
-    return [*repeated, *_shared_with_test(keys, test), *_check_units(condensed), *_strange(frames, condensed, elements)]
+    return [*repeated, *_shared_with_test(keys, test), *_check_units(fitted), *_strange(frames, fitted, elements)]
 
 
 def check_support(sets: dict[str, ActiveSet]) -> list[str]:
@@ -63,14 +59,8 @@ def check_support(sets: dict[str, ActiveSet]) -> list[str]:
     return warnings
 
 
-def get_condensed(frames: list[Atoms]) -> list[Atoms]:
-    """Return the frames to fit: all but the free atoms and those of which nothing counts."""
-    return [
-        atoms for atoms in frames if not is_isolated_atom(atoms) and (energy_counts(atoms) or forces_count(atoms).any())
-    ]
-
-
-def _check_group(name: str, frames: list[Atoms], elements: list[str]) -> None:
+def check_group(name: str, frames: list[Atoms], elements: list[str]) -> None:
+    """:raises ValueError: if a label that counts is missing or NaN, an element is foreign, or a cell cannot be used."""
     try:
         check_labelled(frames)
     except ValueError as exception:
@@ -103,7 +93,7 @@ def _key(atoms: Atoms) -> bytes:
     return digest.digest()
 
 
-def _check_repeated(frames: list[Atoms], keys: list[bytes]) -> list[str]:
+def _check_repeated(frames: list[LabelledFrame], keys: list[bytes]) -> list[str]:
     """Warn of configurations that are there twice.
 
     :raises ValueError: if their labels, of the same settings, contradict each other.
@@ -118,8 +108,8 @@ def _check_repeated(frames: list[Atoms], keys: list[bytes]) -> list[str]:
         told = _contradiction(frames[before], frames[index])
         if told:
             raise ValueError(
-                f'training data: configurations {before} and {index} ({frames[index].get_chemical_formula()}) are the '
-                f'same, and their {told}: keep the right one'
+                f'training data: configurations {before} and {index} '
+                f'({frames[index].atoms.get_chemical_formula()}) are the same, and their {told}: keep the right one'
             )
     if not repeated:
         return []
@@ -129,61 +119,59 @@ def _check_repeated(frames: list[Atoms], keys: list[bytes]) -> list[str]:
     ]
 
 
-def _contradiction(one: Atoms, other: Atoms) -> str | None:
+def _contradiction(one: LabelledFrame, other: LabelledFrame) -> str | None:
     """Return which labels of two equal configurations differ by how much; of what counts in both."""
-    if differences(get_scale(one), get_scale(other)):
+    if differences(one.settings, other.settings):
         return None
-    first, second = labels(one), labels(other)
-    if energy_counts(one) and energy_counts(other):
-        spread = abs(first['energy'] - second['energy']) / len(one)
+    if one.energy is not None and other.energy is not None:
+        spread = abs(one.energy - other.energy) / len(one.atoms)
         if spread > ENERGY_SPREAD:
             return f'energies differ by {1000 * spread:.0f} meV/atom'
-    both = forces_count(one) & forces_count(other)
-    spread = float(np.abs(first['forces'] - second['forces'])[both].max(initial=0.0))
+    both = one.counting & other.counting
+    spread = float(np.abs(one.forces - other.forces)[both].max(initial=0.0))
     return f'forces differ by up to {spread:.2g} eV/Å' if spread > FORCE_SPREAD else None
 
 
-def _shared_with_test(keys: list[bytes], test: list[Atoms]) -> list[str]:
+def _shared_with_test(keys: list[bytes], test: list[LabelledFrame]) -> list[str]:
     known = set(keys)
-    shared = [index for index, atoms in enumerate(test) if not is_isolated_atom(atoms) and _key(atoms) in known]
+    shared = [index for index, frame in enumerate(test) if not frame.is_free_atom and _key(frame.atoms) in known]
     return [f'test data: {_count(shared)} trained on: their errors tell nothing; remove them'] if shared else []
 
 
-def _check_units(condensed: list[Atoms]) -> list[str]:
+def _check_units(fitted: list[LabelledFrame]) -> list[str]:
     """:raises ValueError: if a wrong unit or sign is certain."""
-    problem = length_problem(condensed)
+    problem = length_problem([frame.atoms for frame in fitted])
     if problem:
         raise ValueError(f'training data: {problem}')
-    certain, strange = label_problems(condensed)
+    certain, strange = label_problems(fitted)
     if certain:
         raise ValueError(f'training data: {certain[0]}')
     return [f'training data: {text}' for text in strange]
 
 
-def _strange(frames: list[Atoms], condensed: list[Atoms], elements: list[str]) -> list[str]:
+def _strange(frames: list[LabelledFrame], fitted: list[LabelledFrame], elements: list[str]) -> list[str]:
     """What is allowed, and hardly ever meant."""
     warnings = []
-    if len(condensed) == 1:
+    if len(fitted) == 1:
         warnings.append('training data: one configuration only; weights cannot be chosen by validation, add more')
-    there = {symbol for atoms in condensed for symbol in set(atoms.get_chemical_symbols())}
+    there = {symbol for frame in fitted for symbol in set(frame.atoms.get_chemical_symbols())}
     for element in elements:
         if element not in there:
             warnings.append(
                 f'training data: no configuration holds {element}: nothing is known about it, and gamma will say so; '
                 'add configurations with it, or take it out of elements'
             )
-    return warnings + _magnitudes(condensed) + _cohesion(frames, condensed)
+    return warnings + _magnitudes(fitted) + _cohesion(frames, fitted)
 
 
-def _magnitudes(condensed: list[Atoms]) -> list[str]:
+def _magnitudes(fitted: list[LabelledFrame]) -> list[str]:
     """Forces and stresses of a size that hardly any material has."""
     warnings, forces, stresses = [], [], []
-    for atoms in condensed:
-        found, counting = labels(atoms), forces_count(atoms)
-        if counting.any():
-            forces.append(_rms(found['forces'][counting]))
-        if 'stress' in found and energy_counts(atoms):
-            stresses.append(_rms(found['stress']) * atoms.get_volume() / len(atoms))
+    for frame in fitted:
+        if frame.counting.any():
+            forces.append(_rms(frame.forces[frame.counting]))
+        if frame.stress is not None:
+            stresses.append(_rms(frame.stress) * frame.atoms.get_volume() / len(frame.atoms))
     if len(forces) > 1 and not any(forces):
         warnings.append('training data: all forces are exactly zero: were they computed?')
     if forces and np.median(forces) > LARGE_FORCE:
@@ -203,15 +191,17 @@ def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.square(values).mean()))
 
 
-def _cohesion(frames: list[Atoms], condensed: list[Atoms]) -> list[str]:
+def _cohesion(frames: list[LabelledFrame], fitted: list[LabelledFrame]) -> list[str]:
     """Compare with free atoms, where there are some of all elements of a configuration."""
     free = {
-        a.get_chemical_symbols()[0]: labels(a)['energy'] for a in frames if is_isolated_atom(a) and energy_counts(a)
+        frame.atoms.get_chemical_symbols()[0]: frame.energy
+        for frame in frames
+        if frame.is_free_atom and frame.energy is not None
     }
     found = [
-        (labels(atoms)['energy'] - sum(free[symbol] for symbol in atoms.get_chemical_symbols())) / len(atoms)
-        for atoms in condensed
-        if energy_counts(atoms) and set(atoms.get_chemical_symbols()) <= set(free)
+        (frame.energy - sum(free[symbol] for symbol in frame.atoms.get_chemical_symbols())) / len(frame.atoms)
+        for frame in fitted
+        if frame.energy is not None and set(frame.atoms.get_chemical_symbols()) <= set(free)
     ]
     if not found or COHESION[0] < np.median(found) < COHESION[1]:
         return []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -173,7 +173,7 @@ def solve(
     store: RowStore,
     frames: Sequence[Atoms],
     targets: Sequence[Target],
-    options: dict[str, Any],
+    options: Mapping[str, float | None],
     processes: int = 2,
     report: Callable[[str], None] = print,
     core: Sequence[tuple[FrameRows, float]] = (),
@@ -268,12 +268,13 @@ def assign_folds(targets: Sequence[Target], number: int = FOLDS) -> list[np.ndar
 
     :returns: at most `number` folds; a single one means that there is nothing to validate on.
     """
-    keys = [target.fold for target in targets]
+    keys: list[str | int] = [target.fold for target in targets]
     if len(set(keys)) < 2:
         keys = list(range(len(targets)))
     number = min(number, len(set(keys)))
     where: dict[Any, int] = {}
-    filled, folds = np.zeros(number), [[] for _ in range(number)]
+    filled = np.zeros(number)
+    folds: list[list[int]] = [[] for _ in range(number)]
     for index, (key, target) in enumerate(zip(keys, targets, strict=True)):
         fold = where.setdefault(key, int(np.argmin(filled)))
         filled[fold] += 1 if target.forces is None else np.size(target.forces)
@@ -400,7 +401,7 @@ def _unpack(moments: Moments) -> Moments:
 def solve_sums(
     sums: Sums,
     degree: np.ndarray,
-    options: dict[str, Any],
+    options: Mapping[str, float | None],
     processes: int = 2,
     report: Callable[[str], None] = print,
 ) -> Solution:

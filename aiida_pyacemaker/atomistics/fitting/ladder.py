@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.neighborlist import neighbor_list
 
 from ..ace.basis import (
     Order,
@@ -29,6 +28,7 @@ from ..ace.basis import (
     import_pyace,
 )
 from ..ace.rows import DesignMatrix, FrameRows
+from ..core.neighbours import neighbour_pairs
 from .equations import Problem, Sums, Target, accumulate
 from .parameters import LABELS_PER_FUNCTION, RUNGS
 from .weights import RIDGE_BOUNDS, SHARES, Hyperparameters, balanced, degrees, objective
@@ -36,21 +36,40 @@ from .weights import RIDGE_BOUNDS, SHARES, Hyperparameters, balanced, degrees, o
 #: Cutoffs are the distances within which the median atom has so many neighbours: the same physics in all substances.
 NEIGHBOURS = (32, 56, 88, 130)
 #: Where they are looked for (Å), and what is taken if there are none (molecules, clusters).
-FARTHEST, FALLBACK = 9.0, 6.0
+FARTHEST = 9.0
+FALLBACK = 6.0
 #: What a factor adds to the degree of a function: the larger, the fewer functions of many bodies, see `basis.Order`.
 #: The search starts at one less than there are elements: with more elements, functions of many bodies are so many more.
 FACTORS = (0.0, 1.0, 2.0, 3.0, 4.0)
 #: A simulation that costs c times as much must bring errors c^THRIFT times smaller: 5 % for twice the cost.
 THRIFT = 0.075
 #: Atoms of the sample and columns of the largest rung: while cutoff and order are searched, and with what was found.
-SEARCH, FINAL = (5000, 600), (15000, 1200)
+SEARCH = (5000, 600)
+FINAL = (15000, 1200)
 #: The ladder ends where so many rungs in a row were no better.
 PATIENCE = 2
 #: Factor between the ridges that are tried on a rung, and how often the search may go on in one direction.
-RIDGE_STEP, RIDGE_STEPS = 100.0, 3
+RIDGE_STEP = 100.0
+RIDGE_STEPS = 3
 #: Cost of the evaluator (µs per atom on one core): per neighbour, per neighbour and radial-angular product, per product
 #: in a function; fitted by `tests/benchmarks/bench_ladder.py`.
 COST = (0.113, 0.00733, 0.0143)
+
+
+@dataclass(frozen=True)
+class BasisOptions:
+    """What of a basis is given; the rest is chosen from the data.
+
+    Cutoff (Å), functions per element, least number of them, largest cost (µs per atom and step on one core), radial
+    functions, and order of the functions.
+    """
+
+    cutoff: float | None = None
+    number_of_functions: int | None = None
+    min_functions: int | None = None
+    max_cost: float | None = None
+    radial: Radial | None = None
+    order: Order | None = None
 
 
 @dataclass
@@ -85,7 +104,7 @@ def choose_basis(
     targets: Sequence[Target],
     elements: list[str],
     inner_cutoffs: dict[tuple[str, str], tuple[float, float]],
-    options: dict[str, Any],
+    options: BasisOptions,
     processes: int = 2,
     report: Callable[[str], None] = print,
 ) -> BasisChoice:
@@ -95,23 +114,21 @@ def choose_basis(
     and number of functions are given there is nothing to choose.
 
     :param frames: configurations to fit. :param targets: what ACE has to give for them.
-    :param options: cutoff (Å), number_of_functions (per element), radial (dict or `Radial`), taken as they are if
-        given; min_functions, below which the ladder does not begin; max_cost (µs per atom and step, one core).
     :raises ValueError: if nothing on the ladder is within `max_cost`.
     """
     start = perf_counter()
     ladder = _Ladder(frames, targets, sorted(elements), inner_cutoffs, options, processes, report)
-    cutoffs = [float(options['cutoff'])] if options.get('cutoff') else candidate_cutoffs(ladder.frames)
+    cutoffs = [float(options.cutoff)] if options.cutoff else candidate_cutoffs(ladder.frames)
     first = FACTORS.index(default_order(len(elements)).factor)
-    if options.get('cutoff') and options.get('number_of_functions'):
-        return ladder.as_asked(cutoffs[0], FACTORS[first])
+    if options.cutoff and options.number_of_functions:
+        return ladder.as_asked(cutoffs[0], options.number_of_functions, FACTORS[first])
 
     def score(cutoff: float, factor: float) -> float:
         return ladder.value(ladder.best(cutoff, factor, SEARCH))
 
     cutoff = _search(cutoffs, min(1, len(cutoffs) - 1), lambda cutoff: score(cutoff, FACTORS[first]))
     factor = FACTORS[first]
-    if not options.get('order'):
+    if options.order is None:
         factor = _search(FACTORS, first, lambda factor: score(cutoff, factor))
     best = ladder.best(cutoff, factor, FINAL)
     if best['cost_us'] > ladder.max_cost:
@@ -133,9 +150,9 @@ def _search(values: Sequence[float], start: int, score: Callable[[float], float]
             if scores[place] >= scores[place - direction]:
                 break
             place += direction
-        if min(scores, key=scores.get) != start:
+        if min(scores, key=lambda place: scores[place]) != start:
             break
-    return values[min(scores, key=scores.get)]
+    return values[min(scores, key=lambda place: scores[place])]
 
 
 class _Ladder:
@@ -147,32 +164,30 @@ class _Ladder:
         targets: Sequence[Target],
         elements: list[str],
         inner_cutoffs: dict[tuple[str, str], tuple[float, float]],
-        options: dict[str, Any],
+        options: BasisOptions,
         processes: int,
         report: Callable[[str], None],
     ):
         self.frames, self.targets = frames, targets
         self.elements, self.inner_cutoffs = elements, inner_cutoffs
-        radial = options.get('radial') or Radial()
-        self.radial = radial if isinstance(radial, Radial) else Radial(**radial)
+        self.radial = options.radial or Radial()
         self.options, self.processes, self.report = options, processes, report
-        self.max_cost = float(options.get('max_cost') or np.inf)
+        self.max_cost = float(options.max_cost or np.inf)
         self.tried: dict[tuple[float, float, int, int], list[dict[str, Any]]] = {}
         self._speed: float | None = None
 
     def numbers(self, targets: list[Target], max_columns: int) -> list[int]:
         """Rungs that the data can carry."""
-        if self.options.get('number_of_functions'):
-            return [int(self.options['number_of_functions'])]
+        if self.options.number_of_functions:
+            return [self.options.number_of_functions]
         n_labels = sum(len(target.forces) * 3 for target in targets if target.forces is not None)
         most = min(max_columns, n_labels / LABELS_PER_FUNCTION) / len(self.elements)
-        least = max(len(self.elements), self.options.get('min_functions') or 0)
+        least = max(len(self.elements), self.options.min_functions or 0)
         fitting = [number for number in RUNGS if least <= number <= most]
         return fitting or [max(RUNGS[0], least)]
 
-    def as_asked(self, cutoff: float, factor: float) -> BasisChoice:
+    def as_asked(self, cutoff: float, number: int, factor: float) -> BasisChoice:
         """Return the only basis that the options leave."""
-        number = int(self.options['number_of_functions'])
         cost = None
         if np.isfinite(self.max_cost):
             basis = self.build(cutoff, self.order(factor), number)
@@ -188,8 +203,7 @@ class _Ladder:
         )
 
     def order(self, factor: float) -> Order:
-        given = self.options.get('order')
-        return given if isinstance(given, Order) else Order(**given) if given else Order(factor=factor)
+        return self.options.order or Order(factor=factor)
 
     def build(self, cutoff: float, order: Order, number: int) -> Any:
         return build_basis(self.elements, cutoff, number, self.inner_cutoffs, radial=self.radial, order=order)
@@ -253,7 +267,7 @@ class _RowsOnDemand:
     def get(self, atoms: Atoms) -> FrameRows:
         return self.design.rows(atoms, stress=True)
 
-    def remember(self, kind: str, content: str, compute: Callable[[], dict]) -> dict:
+    def remember(self, kind: str, content: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         return compute()
 
 
@@ -355,7 +369,7 @@ def candidate_cutoffs(frames: Sequence[Atoms]) -> list[float]:
     """Return cutoffs (Å, rounded to 0.1) that hold the numbers of neighbours `NEIGHBOURS` of the median atom."""
     distances = []
     for atoms in _some(frames):
-        centres, found = neighbor_list('id', atoms, FARTHEST)
+        centres, found = neighbour_pairs('id', atoms, FARTHEST)
         order = np.lexsort((found, centres))
         begins = np.searchsorted(centres[order], np.arange(len(atoms) + 1))
         for begin, end in pairwise(begins):
@@ -371,7 +385,7 @@ def candidate_cutoffs(frames: Sequence[Atoms]) -> list[float]:
 def mean_neighbours(frames: Sequence[Atoms], cutoff: float) -> float:
     """Return the mean number of neighbours of an atom within a cutoff (Å)."""
     some = _some(frames)
-    return sum(len(neighbor_list('i', atoms, cutoff)) for atoms in some) / sum(map(len, some))
+    return sum(len(neighbour_pairs('i', atoms, cutoff)) for atoms in some) / sum(map(len, some))
 
 
 def _some(frames: Sequence[Atoms], number: int = 12) -> list[Atoms]:

@@ -22,24 +22,17 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.neighborlist import neighbor_list
 
 from ..ace.basis import functions_per_element, import_pyace
 from ..ace.rows import DesignMatrix
 from ..core.errors import MissingEngineError
+from ..core.neighbours import neighbour_pairs
 from .equations import Solution, Target, weigh
 from .ladder import measure_cost
 from .tensorpot import CORE, FIT, VALIDATE, describe, score
 from .weights import Hyperparameters, degrees, penalties
 
 REMEDY = 'install the extra aiida-pyacemaker[nonlinear], or use train.mode: linear'
-OPTIONS: dict[str, Any] = {
-    'max_seconds': 1800.0,
-    'max_iterations': 500,
-    'max_cost': None,
-    'seed': 0,
-    'processes': 2,
-}
 #: Embedding of each element: prefactor and exponent of each density.
 EMBEDDING = [1.0, 1.0, 1.0, 0.5]
 #: Mean of the second density at the start: minus the sum of a short-ranged pair function over the neighbours, as in the
@@ -52,6 +45,18 @@ TOLERANCE = 1.1
 #: Differences between python-ace, which interpolates its radial functions, and tensorpotential (eV/atom, eV/Å).
 AGREEMENT = 1e-4
 FILES = ('problem.npz', 'start.yaml', 'parent.yaml', 'options.json', 'interim.yaml', 'refined.yaml', 'result.json')
+
+
+@dataclass(frozen=True)
+class RefinementOptions:
+    """Time of the whole refinement (s, about), iterations at most, largest cost (µs/atom/step on one core; None: no
+    limit), seed, and threads."""
+
+    max_seconds: float = 1800.0
+    max_iterations: int = 500
+    max_cost: float | None = None
+    seed: int = 0
+    processes: int = 2
 
 
 @dataclass
@@ -85,7 +90,7 @@ def refine(
     frames: Sequence[Atoms],
     targets: Sequence[Target],
     solution: Solution,
-    options: dict[str, Any],
+    options: RefinementOptions,
     directory: Path,
     held_out: tuple[Sequence[Atoms], Sequence[Target]] | None = None,
     core: Sequence[tuple[Atoms, float]] = (),
@@ -99,8 +104,6 @@ def refine(
     some iterations are done with all data.
 
     :param basis: `pyace.ACEBBasisSet` with the coefficients of `solution`.
-    :param options: any of `OPTIONS`: max_seconds (of the whole refinement, about), max_iterations, max_cost
-        (µs/atom/step on one core), seed, processes (threads).
     :param directory: for the files of the refinement; one of a killed refinement of the same problem is continued.
     :param held_out: configurations that decide; else the fold that was left out does.
     :param core: configurations on which ACE is asked to be quiet, with their weights; the same as in the linear fit.
@@ -108,16 +111,16 @@ def refine(
     :param former: directory of a killed refinement, whose checkpoint is taken over.
     :raises RuntimeError: if the optimisation fails, or its outcome is not what python-ace makes of it.
     """
-    command, values = check_nonlinear(), {**OPTIONS, **options}
+    command = check_nonlinear()
     if not solution.folds:
         return Refinement(False, basis, 'not refined: there is nothing to validate on', {})
-    fold = solution.folds[int(np.random.default_rng(values['seed']).integers(len(solution.folds)))]
+    fold = solution.folds[int(np.random.default_rng(options.seed).integers(len(solution.folds)))]
     left_out = with_coefficients(basis, fold.coefficients)
     problem = build_problem(basis.cutoffmax, frames, targets, solution, fold.members, core)
     problem['factor'] = fold.factor
     problem['ridge'] = ridge(basis, solution)
     start = widen(left_out, frames)
-    _write_problem(directory, problem, start, parent if parent is not None and _same(parent, start) else None, values)
+    _write_problem(directory, problem, start, parent if parent is not None and _same(parent, start) else None, options)
     _take_checkpoint(directory, former)
     report(f'refinement with tensorpotential, {describe(errors_of(left_out, *_members(frames, targets, fold)))}')
     result = run_optimiser(command, directory, report)
@@ -136,7 +139,7 @@ def refine(
         'iterations': result['iteration'],
         **{key: result[key] for key in ('evaluations', 'best_iteration', 'seconds', 'stopped', 'devices')},
     }
-    kept, why = decide(metrics, values['max_cost'])
+    kept, why = decide(metrics, options.max_cost)
     report(why)
     return Refinement(kept, refined if kept else basis, why, metrics)
 
@@ -258,7 +261,7 @@ def _record(
     atoms: Atoms, target: Target, weights: dict[str, float], unit: float, cutoff: float, part: int
 ) -> dict[str, np.ndarray]:
     """Arrays of one frame."""
-    first, second, vectors = neighbor_list('ijD', atoms, cutoff)
+    first, second, vectors = neighbour_pairs('ijD', atoms, cutoff)
     n = len(atoms)
     energy, forces = (0.0 if target.energy is None else target.energy), np.zeros((n, 3))
     w_forces = np.zeros(n)
@@ -287,7 +290,9 @@ def _record(
 # --- the optimiser ------------------------------------------------------------------------------------------------
 
 
-def _write_problem(directory: Path, problem: dict[str, np.ndarray], start: Any, parent: Any, values: Any) -> None:
+def _write_problem(
+    directory: Path, problem: dict[str, np.ndarray], start: Any, parent: Any, options: RefinementOptions
+) -> None:
     """Write what the optimiser reads, and remove what a former run left but its checkpoint."""
     directory.mkdir(parents=True, exist_ok=True)
     for name in FILES:
@@ -300,11 +305,11 @@ def _write_problem(directory: Path, problem: dict[str, np.ndarray], start: Any, 
         digest.update(b'-' if one is None else np.array(one.all_coeffs).tobytes())
     if parent is not None:
         parent.save(str(directory / 'parent.yaml'))
-    options = {key: values[key] for key in ('seed', 'processes', 'max_iterations', 'max_seconds')}
-    digest.update(json.dumps(options, sort_keys=True).encode())
+    told = {key: getattr(options, key) for key in ('seed', 'processes', 'max_iterations', 'max_seconds')}
+    digest.update(json.dumps(told, sort_keys=True).encode())
     with open(directory / 'problem.npz', 'wb') as handle:
-        np.savez(handle, **problem)
-    (directory / 'options.json').write_text(json.dumps({**options, 'digest': digest.hexdigest()}))
+        np.savez(handle, **problem)  # type: ignore[arg-type]
+    (directory / 'options.json').write_text(json.dumps({**told, 'digest': digest.hexdigest()}))
 
 
 def _take_checkpoint(directory: Path, former: Path | None) -> None:

@@ -1,9 +1,13 @@
-"""Keys of the fit, those of the section `train` of a run file."""
+"""Keys of the fit: those of the section `train` of a run file, and what a single fit is told besides."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+from ase.data import chemical_symbols
+from pydantic import field_validator
+
+from ..core.errors import InputError
 from ..core.parameters import Count, Positive, Section, parameter
 
 #: Sizes of a basis to choose from, functions per element.
@@ -44,3 +48,37 @@ class Fit(Section):
         'How much more oscillating functions are regularised; null: by validation, 0: all alike.', ge=0, default=None
     )
     refine_seconds: Positive = parameter('Longest time of a nonlinear refinement.', unit='s', default=1800.0)
+
+
+class FitJob(Fit):
+    """One fit: the keys of a run file, and what the loop or a script sets."""
+
+    elements: list[str] = parameter('Elements of the potential; they are sorted.')
+    min_functions: Count | None = parameter(
+        'Least number of basis functions per element, where that is chosen from the data; null: no limit.',
+        ge=1,
+        default=None,
+    )
+    core_weight: float = parameter(
+        'Weight of the rows that keep the ACE quiet at distances below those in the data.', ge=0, default=0.01
+    )
+    seed: Count = parameter('Seed of random numbers.', ge=0, default=0)
+    generation: Count = parameter('Number of the potential in the loop.', ge=0, default=0)
+    processes: Count = parameter('How many processes work side by side.', ge=1, default=2)
+    max_iterations: Count = parameter('Iterations of a nonlinear refinement at most.', ge=1, default=500)
+    max_rows_gb: Positive | None = parameter(
+        'Disk that the rows of the design matrix may take; null: no limit.', unit='GB', default=None
+    )
+    mix_settings: bool = parameter('Whether labels of different settings may meet.', default=False)
+
+    @field_validator('elements')
+    @classmethod
+    def _check_elements(cls, value: list[str]) -> list[str]:
+        unknown = [symbol for symbol in value if symbol not in chemical_symbols[1:]]
+        if not value:
+            raise InputError('', 'is empty', 'list the elements of the potential, such as [Al]')
+        if unknown:
+            raise InputError('', f'names an unknown element: {unknown[0]!r}')
+        if len(set(value)) < len(value):
+            raise InputError('', f'names an element twice: {value!r}')
+        return sorted(value)

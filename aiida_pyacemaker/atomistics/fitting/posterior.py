@@ -24,6 +24,7 @@ from ase import Atoms
 from scipy.optimize import minimize
 
 from ..ace.rows import DesignMatrix, FrameRows
+from ..core.frame import info
 from ..core.processes import forked_map
 from ..metrics.errors import BAND
 from ..potential.posterior import (
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 
 #: So many configurations, and atoms of them, are looked at to calibrate, however many there are: the 95 % quantile of
 #: 12,000 force components is known to 0.2 %, that of 500 energies to 1 %.
-MAX_CONFIGURATIONS, MAX_ATOMS = 500, 4000
+MAX_CONFIGURATIONS = 500
+MAX_ATOMS = 4000
 #: The constant part of the error never falls below this part of the root mean square residual: an atom on which every
 #: force is zero by symmetry is no proof of a perfect fit.
 FLOOR = 0.01
@@ -200,7 +202,7 @@ def add_uncertainty(
     for atoms, prediction in zip(frames, predictions, strict=True):
         atoms.set_array('force_std', prediction.force_std)
         if prediction.energy_std is not None:
-            atoms.info['energy_std'] = prediction.energy_std
+            info(atoms)['energy_std'] = prediction.energy_std
 
 
 def committee(potential: AcePotential, size: int = 16, seed: int = 0) -> list[AceCalculator]:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 from ase import Atoms
 
-from ..core.configurations import energy_counts, is_isolated_atom, labels, set_labels
-from ..labelling.settings import differences, get_scale, group_by_settings
+from ..core.frame import energy_counts, get_weight, is_isolated_atom, labels, set_labels
+from ..labelling.settings import Settings, differences, get_scale, group_by_settings
 from ..potential.potential import AcePotential
 
 Energies = dict[str, float]
 
 
+class EnergyScale(TypedDict):
+    """How far the energies of one kind of `settings` lie from those of the first: `offsets`, eV per atom of each
+    element, none in the first."""
+
+    settings: Settings | None
+    offsets: Energies
+
+
 def reference_energies(
-    frames: list[Atoms], elements: list[str], parent: AcePotential | None, settings: dict[str, Any] | None = None
+    frames: list[Atoms], elements: list[str], parent: AcePotential | None, settings: Settings | None = None
 ) -> tuple[Energies, dict[str, str]]:
     """Return the energy per free atom (eV) of every element, and where each comes from.
 
@@ -38,7 +47,7 @@ def reference_energies(
     return {el: energies[el] for el in elements}, {el: kinds[el] for el in elements}
 
 
-def energy_scales(frames: list[Atoms], elements: list[str]) -> list[dict[str, Any]]:
+def energy_scales(frames: list[Atoms], elements: list[str]) -> list[EnergyScale]:
     """Return how far the energies of each kind of settings lie from those of the first.
 
     The first is the one with the most free atoms, then with the most energies. The offset of an element is the
@@ -59,7 +68,7 @@ def energy_scales(frames: list[Atoms], elements: list[str]) -> list[dict[str, An
     ]
 
 
-def align_energies(frames: list[Atoms], scales: list[dict[str, Any]]) -> list[Atoms]:
+def align_energies(frames: list[Atoms], scales: Sequence[EnergyScale]) -> list[Atoms]:
     """Return the frames with all energies on the first of the scales; those of the first are not copied.
 
     :param scales: what :func:`energy_scales` returned; fewer than two change nothing.
@@ -77,18 +86,19 @@ def align_energies(frames: list[Atoms], scales: list[dict[str, Any]]) -> list[At
                 f'configuration {index} ({atoms.get_chemical_formula()}) has settings that none of the configurations '
                 f'to train on has ({told}): its energy cannot be compared, remove it'
             )
-        if scale is scales[0] or 'energy' not in found:
+        if scale is None or scale is scales[0] or 'energy' not in found:
             aligned.append(atoms)
         else:
-            offset = sum(scale['offsets'].get(symbol, 0.0) for symbol in atoms.get_chemical_symbols())
-            aligned.append(set_labels(atoms.copy(), **{**found, 'energy': found['energy'] - offset}))
+            offset: float = sum(scale['offsets'].get(symbol, 0.0) for symbol in atoms.get_chemical_symbols())
+            energy = found['energy'] - offset
+            aligned.append(set_labels(atoms.copy(), energy, found.get('forces'), found.get('stress')))
     return aligned
 
 
 def free_atoms(frames: list[Atoms]) -> Energies:
     """Return the energies (eV) of the free atoms that count, by element; of several that of the greatest weight."""
     counting = [atoms for atoms in frames if is_isolated_atom(atoms) and energy_counts(atoms)]
-    counting.sort(key=lambda atoms: atoms.info.get('weight', 1.0))
+    counting.sort(key=get_weight)
     return {atoms.get_chemical_symbols()[0]: float(labels(atoms)['energy']) for atoms in counting}
 
 
@@ -107,7 +117,7 @@ def least_squares(frames: list[Atoms], zero: Energies, missing: list[str]) -> En
     sizes = counts.sum(axis=1)
     energies = np.array([labels(atoms)['energy'] for atoms in counting])
     rest = (energies - counts @ np.array([zero[element] for element in elements])) / sizes
-    weights = np.array([float(atoms.info.get('weight', 1.0)) for atoms in counting])
+    weights = np.array([get_weight(atoms) for atoms in counting])
     shares = counts[:, [elements.index(element) for element in missing]] / sizes[:, None]
     solution = np.linalg.lstsq(weights[:, None] * shares, weights * rest, rcond=None)[0]
     return {element: float(value) for element, value in zip(missing, solution, strict=True)}

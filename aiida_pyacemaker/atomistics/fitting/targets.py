@@ -2,52 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from ase import Atoms
 
 from ..ace.store import Evaluation
-from ..core.configurations import energy_counts, forces_count, group_name, labels
-from ..io.datasets import get_trajectory
 from .equations import Target
+from .training_set import LabelledFrame
 
 
-def make_targets(frames: list[Atoms], references: dict[str, float], baseline: list[Evaluation]) -> list[Target]:
+def make_targets(
+    frames: Sequence[LabelledFrame], references: dict[str, float], baseline: Sequence[Evaluation]
+) -> list[Target]:
     """Return the targets of labelled frames.
 
-    What does not count is absent or zero, whatever the label is: nobody after this sees it. `info['weight']` multiplies
-    all rows, `info['energy_weight']` those of energy and stress, `arrays['force_weights']` those of the forces of each
-    atom; all are 1 where they are not there.
+    What does not count is absent or zero, whatever the label is: nobody after this sees it.
 
     :param references: energy of the free atoms (eV). :param baseline: energy (eV), forces (eV/Å), stress (eV/Å³).
-    :raises ValueError: if a weight is negative or not finite.
     """
     pairs = enumerate(zip(frames, baseline, strict=True))
-    return [make_target(atoms, references, given, f'configuration {index}') for index, (atoms, given) in pairs]
+    return [make_target(frame, references, given, f'configuration {index}') for index, (frame, given) in pairs]
 
 
-def make_target(atoms: Atoms, references: dict[str, float], baseline: Evaluation, name: str) -> Target:
+def make_target(frame: LabelledFrame, references: dict[str, float], baseline: Evaluation, name: str) -> Target:
     """Return the target of one frame, which has a `name` of its own; see :func:`make_targets`."""
-    whole, forces = get_weights(atoms)
-    found, (energy, push, stress) = labels(atoms), baseline
-    target = Target(None, None, None, whole, forces, whole, group_name(atoms), get_trajectory(atoms) or name)
-    if energy_counts(atoms):
-        free = sum(references[symbol] for symbol in atoms.get_chemical_symbols())
-        target.energy = float(found['energy']) - free - energy
-        if 'stress' in found and atoms.pbc.all():
-            target.stress = np.asarray(found['stress'], dtype=float) - stress
-    counting = forces_count(atoms)[:, None]
-    target.forces = np.where(counting, np.asarray(found['forces'], dtype=float) - push, 0.0)
+    energy, push, stress = baseline
+    target = Target(
+        None, None, None, frame.weight, frame.force_weights, frame.weight, frame.group, frame.trajectory or name
+    )
+    if frame.energy is not None:
+        free = sum(references[symbol] for symbol in frame.atoms.get_chemical_symbols())
+        target.energy = frame.energy - free - energy
+        if frame.stress is not None and frame.atoms.pbc.all():
+            target.stress = frame.stress - stress
+    target.forces = np.where(frame.counting[:, None], frame.forces - push, 0.0)
     return target
-
-
-def get_weights(atoms: Atoms) -> tuple[float, np.ndarray]:
-    """Return the weight of the energy and stress rows of a frame, and those of the forces (n_atoms,).
-
-    :raises ValueError: if a weight is negative or not finite.
-    """
-    weight = float(atoms.info.get('weight', 1.0))
-    whole = weight * float(atoms.info.get('energy_weight', 1.0))
-    forces = weight * np.asarray(atoms.arrays.get('force_weights', np.ones(len(atoms))), dtype=float)
-    if not np.isfinite(whole) or whole < 0 or not np.all(np.isfinite(forces)) or np.any(forces < 0):
-        raise ValueError(f'{atoms.get_chemical_formula()} has a negative or NaN weight: weights are 0 or positive')
-    return whole, forces

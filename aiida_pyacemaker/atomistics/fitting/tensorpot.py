@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.files import save_arrays, write_atomically
+
 #: Numbers (atoms x functions) in one batch: 0.5 to 1 GB.
 BATCH = 100_000
 #: Iterations between two validations, which are checkpoints too.
@@ -31,7 +33,9 @@ LAST = 0.2
 RADIAL_PRIOR = 1e-2
 KEYS = ('energy', 'forces', 'stress')
 #: Parts of the problem: fitted; validated on, and fitted at the very end; fitted, but no data (core).
-FIT, VALIDATE, CORE = 0, 1, 2
+FIT = 0
+VALIDATE = 1
+CORE = 2
 
 
 class Loss:
@@ -226,7 +230,8 @@ class Refiner:
         result = {**self.state, 'start': self.at_start, 'seconds': self._seconds(), 'digest': self.options['digest']}
         result['all_data'] = self.loss.errors(self.x, VALIDATE)
         result['devices'] = [device.name for device in self.loss.tf.config.list_physical_devices()]
-        _replace(self.directory / 'result.json', lambda path: path.write_text(json.dumps(result, indent=2)))
+        with write_atomically(self.directory / 'result.json') as part:
+            part.write_text(json.dumps(result, indent=2))
 
     def _start(self, n_radial: int) -> np.ndarray:
         """Coefficients of `start.yaml`, or of a parent of the same functions that fits the data better."""
@@ -320,17 +325,13 @@ class Refiner:
 
     def _write_basis(self, name: str, x: np.ndarray) -> None:
         self.basis.all_coeffs = x
-        _replace(self.directory / name, lambda path: self.basis.save(str(path)))
+        with write_atomically(self.directory / name) as part:
+            self.basis.save(str(part))
 
     def _write_checkpoint(self) -> None:
         state = json.dumps({**self.state, 'seconds': self._seconds(), 'digest': self.options['digest']})
         arrays = {'x': self.x, 'best': self.best, 'best_score': self.best_score, 'state': np.array(state)}
-
-        def write(path: Path) -> None:
-            with open(path, 'wb') as handle:
-                np.savez(handle, **arrays)
-
-        _replace(self.directory / 'checkpoint.npz', write)
+        save_arrays(self.directory / 'checkpoint.npz', arrays)
 
     def _read_checkpoint(self) -> None:
         """Go on where a former run of the very same problem was killed; the memory of L-BFGS begins anew."""
@@ -390,13 +391,6 @@ def _batch(
         'first': (problem['first'][pairs] + shift).astype(np.int32),
         'second': (problem['second'][pairs] + shift).astype(np.int32),
     }
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Write a file at once: a reader never finds half of it."""
-    temporary = path.with_name(f'unfinished_{path.name}')
-    write(temporary)
-    temporary.replace(path)
 
 
 def main(directory: Path) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
 from ase import Atoms
@@ -19,61 +18,114 @@ from ..ace.basis import build_basis, functions_per_element
 from ..ace.rows import DesignMatrix
 from ..ace.store import FrameCache, RowStore
 from ..baselines import Baseline, baseline_from_distances
-from ..core.configurations import is_isolated_atom, save_configurations
-from ..metrics.errors import error_metrics, uncertainty_metrics
+from ..core.configurations import save_configurations
+from ..core.versions import versions_of
+from ..metrics.errors import ErrorMetrics, UncertaintyMetrics, error_metrics, uncertainty_metrics
 from ..potential.posterior import POSTERIOR, Posterior
 from ..potential.potential import ASI, YACE, YAML, AcePotential
-from .checks import check_data, check_support, get_condensed
+from .checks import check_support
 from .equations import Solution, accumulate, solve_sums
-from .ladder import choose_basis, learning_curve
-from .nonlinear import Refinement, check_nonlinear, refine
+from .ladder import BasisOptions, choose_basis, learning_curve
+from .nonlinear import Refinement, RefinementOptions, check_nonlinear, refine
+from .parameters import FitJob
 from .posterior import add_uncertainty, calibrate
-from .predictions import cold_start, predict, predict_from_rows
-from .references import align_energies, energy_scales, reference_energies
+from .predictions import ColdStart, cold_start, predict, predict_from_rows
+from .references import Energies, EnergyScale, reference_energies
 from .targets import make_targets
+from .training_set import TrainingSet
 from .weights import degrees
 
-DEFAULTS: dict[str, Any] = {
-    'mode': 'linear',
-    'baseline': 'zbl',
-    'cutoff': None,
-    'number_of_functions': None,
-    'min_functions': None,
-    'max_cost': None,
-    'energy_weight': None,
-    'stress_weight': None,
-    'ridge': None,
-    'smoothness': None,
-    'core_weight': 0.01,
-    'seed': 0,
-    'generation': 0,
-    'processes': 2,
-    'max_iterations': 500,
-    'refine_seconds': 1800.0,
-    'max_rows_gb': None,
-    'mix_settings': False,
-}
 BASIS = ('cutoff', 'number_of_functions')
 HYPERPARAMETERS = ('energy_weight', 'stress_weight', 'ridge', 'smoothness')
 #: Growth of the data since the last search above which hyperparameters, or the basis, are chosen anew.
-SEARCH_AGAIN, CHOOSE_AGAIN = 1.2, 2.0
+SEARCH_AGAIN = 1.2
+CHOOSE_AGAIN = 2.0
 #: Hyperparameters of fewer configurations are always chosen anew: that takes a second, and each new one counts.
 FEW = 100
+#: Packages that the numbers depend on.
+PACKAGES = ('aiida-pyacemaker', 'python-ace', 'numpy', 'ase')
 #: Name of the file with the held-out configurations as the potential predicts them.
 PREDICTIONS = 'test_predictions.npz'
 Report = Callable[[str], None]
 
 
+class BasisSettings(TypedDict):
+    """What a basis is made with; see :func:`~..ace.basis.build_basis`."""
+
+    cutoff: float
+    number_of_functions: int
+    radial: dict[str, Any]
+    order: dict[str, Any]
+
+
+class ChosenBasis(BasisSettings):
+    """A basis, and for how many configurations it was chosen."""
+
+    n_configurations: int
+
+
+class ChosenHyperparameters(TypedDict):
+    """See :class:`~.weights.Hyperparameters`; and for how many configurations they were chosen."""
+
+    energy_weight: float
+    stress_weight: float
+    ridge: float
+    smoothness: float
+    n_configurations: int
+
+
+class Chosen(TypedDict, total=False):
+    """What repeats or continues a fit without a search."""
+
+    basis: ChosenBasis
+    hyperparameters: ChosenHyperparameters
+
+
+class FitResult(TypedDict):
+    """What is told of a fit, JSON-able.
+
+    Errors on the data (`test`, `cold_start` and `uncertainty` are None without test frames); how far the data determine
+    the functions (`unsupported_functions`, `active_set_condition`, `train_gamma_max`, `condition`); zeros of energy;
+    the basis and what was `chosen`; what was tried (`pareto`, `learning_curve`, `validation`, `refinement`); `warnings`
+    about the data; rows that were computed and taken over; wall times (s).
+    """
+
+    train: ErrorMetrics
+    test: ErrorMetrics | None
+    cold_start: ColdStart | None
+    uncertainty: UncertaintyMetrics | None
+    unsupported_functions: int
+    active_set_condition: float
+    train_gamma_max: float
+    baseline_kept: bool
+    reference_kind: dict[str, str]
+    reference_energies: Energies
+    energy_scales: list[EnergyScale]
+    number_of_functions: int
+    cutoff: float
+    generation: int
+    chosen: Chosen
+    n_atoms_by_element: dict[str, int]
+    rows: dict[str, Any]
+    condition: float
+    warnings: list[str]
+    validation: dict[str, float] | None
+    pareto: list[dict[str, Any]]
+    learning_curve: list[dict[str, Any]]
+    refinement: dict[str, Any] | None
+    timings: dict[str, float]
+
+
 def train(
     frames: list[Atoms],
-    parameters: dict[str, Any],
-    out_dir: str | os.PathLike,
+    job: FitJob,
+    out_dir: str | os.PathLike[str],
     parent: AcePotential | None = None,
     test: list[Atoms] | None = None,
     report: Report = print,
-    rows: str | os.PathLike | None = None,
-    parent_rows: str | os.PathLike | None = None,
-) -> dict[str, Any]:
+    rows: str | os.PathLike[str] | None = None,
+    parent_rows: str | os.PathLike[str] | None = None,
+) -> FitResult:
     """Fit a potential and write it to a directory.
 
     Reference energies come from frames of family 'isolated_atom', else from the parent, else from least squares over
@@ -84,45 +136,40 @@ def train(
     A fit that continues a parent keeps what was chosen for it (basis, weights, regularisation) until the data have
     grown, so that it pays for the new data only.
 
-    :param parameters: elements and any of `DEFAULTS`. Those of :class:`~.parameters.Fit` are explained there; besides:
-        min_functions (least number per element of a basis that is chosen from the data), core_weight (of the rows that
-        keep ACE quiet below the data, see `core_dimers`), seed, generation, processes, max_iterations (of the nonlinear
-        refinement), max_rows_gb (disk that the rows may take), mix_settings (whether labels of different settings may
-        meet).
+    :param frames: labelled frames to train on. :param job: what is fitted, and how.
     :param test: labelled frames that are never trained on.
     :param rows: directory where the rows of the configurations are kept, for a restart or the next fit.
     :param parent_rows: that of the fit that is continued.
-    :returns: `train` and `test` metrics, `cold_start` (gamma on the test frames), `unsupported_functions`, `warnings`
-        about the data, `timings` (s) and more numbers about the fit; JSON-able.
-    :raises ValueError: if the data or the parameters cannot be used; the message says why.
+    :raises ValueError: if the data cannot be used; the message says why.
     """
     clock = Clock()
-    values, test, out = check_parameters(parameters), test or [], Path(out_dir)
-    if values['mode'] == 'nonlinear':
+    out = Path(out_dir)
+    if job.mode == 'nonlinear':
         check_nonlinear()
-    warnings = check_data(frames, test, values['elements'], values['mix_settings'])
+    data = TrainingSet.read(frames, job.elements, test or [], job.mix_settings)
+    warnings = list(data.warnings)
     for warning in warnings:
         report(f'WARNING: {warning}')
     with _directory(rows) as directory:
         cache = FrameCache(directory, parent_rows)
-        fit = _Fit(frames, test, values, parent, cache, report)
+        fit = _Fit(data, job, parent, cache, report)
         clock.lap('data')
         chosen, pareto = fit.choose_basis()
         basis = build_basis(fit.elements, inner_cutoffs=fit.baseline.inner_cutoffs(), **chosen)
         clock.lap('basis')
-        limit = values['max_rows_gb']
-        store = RowStore(directory, DesignMatrix(basis), parent_rows, None if limit is None else 1e9 * limit)
+        limit = None if job.max_rows_gb is None else 1e9 * job.max_rows_gb
+        store = RowStore(directory, DesignMatrix(basis), parent_rows, limit)
         kept = store.fill(fit.frames, fit.processes, report)
         clock.lap('design_matrix')
         solution, curve = fit.solve(store)
         basis.basis_coeffs = solution.coefficients
         clock.lap('fit')
         refinement = None
-        if values['mode'] == 'nonlinear':
+        if job.mode == 'nonlinear':
             refinement = fit.refine(basis, solution, directory, None if parent_rows is None else Path(parent_rows))
             clock.lap('refinement')
         refined = refinement is not None and refinement.kept
-        if refined:
+        if refinement is not None and refinement.kept:
             basis = refinement.basis
             store = RowStore(directory, DesignMatrix(basis))  # its radial functions are others
         sets = fit.choose_active_sets(store)
@@ -130,12 +177,13 @@ def train(
         if not pareto:  # a basis that was chosen by validation carries itself
             warnings += check_support(sets)
         # a posterior is that of linear coefficients
-        posterior = None if refined else calibrate(store, fit.frames, fit.targets, solution, values['seed'], report)
+        posterior = None if refined else calibrate(store, fit.frames, fit.targets, solution, job.seed, report)
         clock.lap('posterior')
         potential = fit.write(out, basis, chosen, solution, sets, posterior)
         training = predict(potential, fit.frames) if refined else fit.predict_training(store, solution)
-        results = {
-            **fit.measure(potential, training, sets),
+        measured = fit.measure(potential, training, sets)
+        results: dict[str, Any] = {
+            **measured,
             'rows': {key: value for key, value in kept.items() if key != 'seconds'},
             'condition': solution.condition,
             'warnings': warnings,
@@ -145,8 +193,7 @@ def train(
             'refinement': refinement and {'kept': refined, 'why': refinement.why, **refinement.metrics},
         }
         clock.lap('evaluate')
-    results['timings'] = {**clock.timings, 'total': clock.total()}
-    return results
+    return cast(FitResult, {**results, 'timings': {**clock.timings, 'total': clock.total()}})
 
 
 class _Fit:
@@ -154,42 +201,44 @@ class _Fit:
 
     def __init__(
         self,
-        frames: list[Atoms],
-        test: list[Atoms],
-        values: dict[str, Any],
+        data: TrainingSet,
+        job: FitJob,
         parent: AcePotential | None,
         cache: FrameCache,
         report: Report,
     ):
-        self.values, self.parent, self.report = values, parent, report
-        self.elements, self.processes = values['elements'], values['processes']
-        self.scales = energy_scales(frames, self.elements)
-        frames, self.test = align_energies(frames, self.scales), align_energies(test, self.scales)
-        self.frames = get_condensed(frames)
-        settings = self.scales[0]['settings']
-        self.references, self.reference_kind = reference_energies(frames, self.elements, parent, settings)
+        self.job, self.parent, self.report = job, parent, report
+        self.elements, self.processes = job.elements, job.processes
+        self.data, self.scales = data, data.scales
+        self.frames, self.test = [frame.atoms for frame in data.frames], [frame.atoms for frame in data.test]
+        free_atoms = [frame.atoms for frame in data.free_atoms]
+        self.references, self.reference_kind = reference_energies(
+            [*free_atoms, *self.frames], self.elements, parent, self.scales[0]['settings']
+        )
         shortest = cache.shortest_distances(self.frames, self.processes)
-        self.baseline, self.baseline_kept = choose_baseline(values['baseline'], self.elements, shortest, parent)
+        self.baseline, self.baseline_kept = choose_baseline(job.baseline, self.elements, shortest, parent)
         self.evaluations = cache.baseline(self.frames, self.baseline, self.processes)
-        self.targets = make_targets(self.frames, self.references, self.evaluations)
-        self.core = core_dimers(self.baseline, values['core_weight'])
-        self.held = get_held(parent, values, len(self.frames))
-        report(f'{len(self.frames)} configurations, {sum(map(len, self.frames))} atoms, baseline {values["baseline"]}')
+        self.targets = make_targets(data.frames, self.references, self.evaluations)
+        self.core = core_dimers(self.baseline, job.core_weight)
+        self.held = get_held(parent, job, len(self.frames))
+        report(f'{len(self.frames)} configurations, {sum(map(len, self.frames))} atoms, baseline {job.baseline}')
 
-    def choose_basis(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def choose_basis(self) -> tuple[BasisSettings, list[dict[str, Any]]]:
         """Return what the basis is made with (what was asked for, the parent's, or what pays on the data), and what was
         tried for it."""
         if 'basis' in self.held:
-            return {key: value for key, value in self.held['basis'].items() if key != 'n_configurations'}, []
-        options = {key: self.values[key] for key in (*BASIS, 'min_functions', 'max_cost')}
+            held = {key: value for key, value in self.held['basis'].items() if key != 'n_configurations'}
+            return cast(BasisSettings, held), []
+        job = self.job
+        options = BasisOptions(job.cutoff, job.number_of_functions, job.min_functions, job.max_cost)
         inner = self.baseline.inner_cutoffs()
         choice = choose_basis(self.frames, self.targets, self.elements, inner, options, self.processes, self.report)
-        return choice.to_dict(), choice.pareto
+        return cast(BasisSettings, choice.to_dict()), choice.pareto
 
     def solve(self, store: RowStore) -> tuple[Solution, list[dict[str, Any]]]:
         """Fit the coefficients, with the parent's weights and regularisation while they are good enough; return the
         learning curve too."""
-        options = {key: self.values[key] for key in HYPERPARAMETERS}
+        options = self.job.model_dump(include=set(HYPERPARAMETERS))
         former = self.held.get('hyperparameters', {})
         options = {key: former.get(key) if value is None else value for key, value in options.items()}
         core = [(store.design.rows(dimer), weight) for dimer, weight in self.core]
@@ -200,13 +249,15 @@ class _Fit:
 
     def refine(self, basis: Any, solution: Solution, rows: Path, former: Path | None) -> Refinement:
         """Return what became of a nonlinear refinement of the linear potential."""
-        unseen = [atoms for atoms in self.test if not is_isolated_atom(atoms)]
-        evaluations = [self.baseline.evaluate(atoms) for atoms in unseen]
+        unseen = [frame for frame in self.data.test if not frame.is_free_atom]
+        evaluations = [self.baseline.evaluate(frame.atoms) for frame in unseen]
+        targets = make_targets(unseen, self.references, evaluations)
         parent = self.parent.basis if self.parent is not None and self.parent.basis.ndensitymax == 2 else None
-        options = {key: self.values[key] for key in ('max_iterations', 'max_cost', 'seed', 'processes')}
+        job = self.job
+        options = RefinementOptions(job.refine_seconds, job.max_iterations, job.max_cost, job.seed, job.processes)
         return refine(
-            basis, self.frames, self.targets, solution, {**options, 'max_seconds': self.values['refine_seconds']},
-            rows / 'refinement', (unseen, make_targets(unseen, self.references, evaluations)), self.core, parent,
+            basis, self.frames, self.targets, solution, options,
+            rows / 'refinement', ([frame.atoms for frame in unseen], targets), self.core, parent,
             former / 'refinement' if former is not None else None, self.report,
         )  # fmt: skip
 
@@ -219,7 +270,7 @@ class _Fit:
         self,
         out: Path,
         basis: Any,
-        chosen: dict[str, Any],
+        chosen: BasisSettings,
         solution: Solution,
         sets: dict[str, ActiveSet],
         posterior: Posterior | None,
@@ -242,21 +293,21 @@ class _Fit:
             'reference_kind': self.reference_kind,
             'settings': self.scales[0]['settings'],
             'energy_scales': self.scales,
-            'generation': int(self.values['generation']),
-            'parameters': self.values,
+            'generation': self.job.generation,
+            'parameters': self.job.model_dump(),
             'chosen': self.get_chosen(chosen, solution),
-            'seed': self.values['seed'],
-            'versions': versions(),
+            'seed': self.job.seed,
+            'versions': versions_of(PACKAGES, missing='unknown'),
             'fit': {},
         }
         AcePotential.write_metadata(out, metadata)
         return AcePotential(out)
 
-    def get_chosen(self, basis: dict[str, Any], solution: Solution) -> dict[str, Any]:
+    def get_chosen(self, basis: BasisSettings, solution: Solution) -> Chosen:
         """Return what repeats or continues the fit without a search, and for how many configurations it was chosen."""
         fresh = {'n_configurations': len(self.frames)}
         new = {'basis': {**basis, **fresh}, 'hyperparameters': {**solution.hyperparameters, **fresh}}
-        return {**new, **self.held}
+        return cast(Chosen, {**new, **self.held})
 
     def predict_training(self, store: RowStore, solution: Solution) -> list[Atoms]:
         """Return the training frames as the linear potential predicts them."""
@@ -301,41 +352,6 @@ class _Fit:
         return results
 
 
-def check_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters with defaults filled in.
-
-    :raises ValueError: naming the parameter that is unknown or out of range.
-    """
-    unknown = sorted(set(parameters) - set(DEFAULTS) - {'elements'})
-    if unknown:
-        raise ValueError(f'unknown training parameter {unknown[0]!r}: known are elements, {", ".join(DEFAULTS)}')
-    values = {**DEFAULTS, **parameters}
-    if not values.get('elements'):
-        raise ValueError('training parameter elements is missing: give the list of elements of the potential')
-    values['elements'] = sorted(set(values['elements']))
-    positive = (
-        'cutoff',
-        'number_of_functions',
-        'min_functions',
-        'max_cost',
-        'energy_weight',
-        'processes',
-        'max_iterations',
-        'max_rows_gb',
-    )
-    for name in positive:
-        if values[name] is not None and not values[name] > 0:
-            raise ValueError(f'training parameter {name} is {values[name]}: it must be positive')
-    if not isinstance(values['mix_settings'], bool):
-        raise ValueError(f'training parameter mix_settings is {values["mix_settings"]!r}: it must be true or false')
-    for name in ('ridge', 'core_weight', 'stress_weight', 'smoothness'):
-        if values[name] is not None and not values[name] >= 0:
-            raise ValueError(f'training parameter {name} is {values[name]}: it must not be negative')
-    if values['mode'] not in ('linear', 'nonlinear'):
-        raise ValueError(f'training parameter mode is {values["mode"]!r}: choose linear or nonlinear')
-    return values
-
-
 def choose_baseline(
     kind: str, elements: list[str], shortest: dict[tuple[str, str], float], parent: AcePotential | None
 ) -> tuple[Baseline, bool]:
@@ -346,21 +362,21 @@ def choose_baseline(
     return baseline_from_distances(kind, elements, shortest), False
 
 
-def get_held(parent: AcePotential | None, values: dict[str, Any], number: int) -> dict[str, dict[str, Any]]:
+def get_held(parent: AcePotential | None, job: FitJob, number: int) -> Chosen:
     """Return what was chosen for the parent and still holds for a number of configurations: `basis`,
     `hyperparameters`, both or none."""
     chosen = parent.metadata.get('chosen') if parent is not None else None
-    if not chosen or parent.elements != values['elements']:
+    if parent is None or not chosen or parent.elements != job.elements:
         return {}
-    if values['max_cost'] not in (None, parent.metadata['parameters'].get('max_cost')):
+    if job.max_cost not in (None, parent.metadata['parameters'].get('max_cost')):
         return {}
     basis, hyperparameters = chosen['basis'], chosen['hyperparameters']
     if number > CHOOSE_AGAIN * basis['n_configurations']:
         return {}
-    if any(values[key] not in (None, basis[key]) for key in BASIS):
+    if any(getattr(job, key) not in (None, basis[key]) for key in BASIS):
         return {}
-    held = {'basis': basis}
-    given = any(values[key] not in (None, hyperparameters.get(key)) for key in HYPERPARAMETERS)
+    held: Chosen = {'basis': basis}
+    given = any(getattr(job, key) not in (None, hyperparameters.get(key)) for key in HYPERPARAMETERS)
     growth = number / hyperparameters['n_configurations']
     if growth <= (SEARCH_AGAIN if number > FEW else 1.0) and not given:
         held['hyperparameters'] = hyperparameters
@@ -384,19 +400,7 @@ def core_dimers(baseline: Baseline, weight: float) -> list[tuple[Atoms, float]]:
     ]
 
 
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    names = ('aiida-pyacemaker', 'python-ace', 'numpy', 'ase')
-    found = {}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = 'unknown'
-    return found
-
-
-def summary(metrics: dict[str, Any]) -> str:
+def summary(metrics: ErrorMetrics) -> str:
     """One line about metrics, for people."""
     energy, forces = metrics['energy'], metrics['forces']
     parts = [f'{metrics["n_frames"]} configurations']
@@ -429,7 +433,7 @@ class Clock:
 
 
 @contextlib.contextmanager
-def _directory(given: str | os.PathLike | None) -> Iterator[Path]:
+def _directory(given: str | os.PathLike[str] | None) -> Iterator[Path]:
     """A directory for the rows: the one that was given, or one that is gone afterwards."""
     if given is not None:
         yield Path(given)

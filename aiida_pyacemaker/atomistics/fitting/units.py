@@ -11,16 +11,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms, units
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 
-from ..core.configurations import energy_counts, forces_count, group_name, is_isolated_atom, labels
-from ..labelling.settings import get_scale
+from ..core.frame import is_isolated_atom
+from ..core.neighbours import neighbour_pairs
 
-KCAL, KJ, RY_BOHR, HA_BOHR = units.kcal / units.mol, units.kJ / units.mol, units.Ry / units.Bohr, units.Ha / units.Bohr
+if TYPE_CHECKING:
+    from .training_set import LabelledFrame
+
+KCAL = units.kcal / units.mol
+KJ = units.kJ / units.mol
+RY_BOHR = units.Ry / units.Bohr
+HA_BOHR = units.Ha / units.Bohr
 #: Mistakes people make -> the factor by which energies then change, relative to the work of the forces.
 FORCE_MISTAKES = {
     'the energies look like Ry': 1 / units.Ry,
@@ -49,20 +55,27 @@ STRESS_MISTAKES = {
 }
 #: The shortest bond over the sum of the covalent radii is 0.8 to 1.3 in molecules, metals and salts; noble gases, whose
 #: radii say nothing, are not looked at. In bohr it would be 1.5 to 2.4, in nanometres 0.08 to 0.13.
-LONG, SHORT = 1.55, 0.45
+LONG = 1.55
+SHORT = 0.45
 NOBLE = (2, 10, 18, 36, 54, 86)
 #: Volume per atom (Å³) that no matter has: hydrogen at 500 GPa has 1.2.
 DENSE = 0.7
 #: Configurations whose bonds are looked at, and those whose energies are compared with others.
-SAMPLE, COMPARED = 30, 200
+SAMPLE = 30
+COMPARED = 200
 #: Two configurations are close if their atoms differ by this (Å, root mean square) and their cells by this strain.
 #: Each is compared with so many before it.
-NEAR, STRAIN, BEFORE = 0.4, 0.04, 3
+NEAR = 0.4
+STRAIN = 0.04
+BEFORE = 3
 #: Closer ones are enough by themselves if they are so many: the trapezoidal rule is better there.
-CLOSE, ENOUGH = 0.25, 10
+CLOSE = 0.25
+ENOUGH = 10
 #: A factor counts if it is known so well (relative), from so many pairs; and is wrong if it differs from 1 by more than
 #: this.
-CERTAIN, FEWEST, WRONG = 0.1, 6, 1.6
+CERTAIN = 0.1
+FEWEST = 6
+WRONG = 1.6
 #: A known mistake explains a factor that it meets within this (logarithm): anharmonic data give 0.8 to 1.2 for 1.
 MATCH = 0.3
 
@@ -84,13 +97,14 @@ def length_problem(frames: list[Atoms]) -> str | None:
     return None
 
 
-def label_problems(frames: list[Atoms]) -> tuple[list[str], list[str]]:
+def label_problems(frames: list[LabelledFrame]) -> tuple[list[str], list[str]]:
     """Return what is wrong with the units of labels: what is certain, as it is explained by a unit or a sign, and what
     is strange.
 
-    :param frames: with the energies, forces and stresses that count; lengths must be right.
+    :param frames: configurations whose lengths are right.
     """
-    certain, strange = [], []
+    certain: list[str] = []
+    strange: list[str] = []
     groups = _groups(frames)
     stride = max(1, sum(map(len, groups)) // COMPARED)
     pairs = [pair for group in groups for pair in _close_pairs(group, stride)]
@@ -125,7 +139,7 @@ def _bond(atoms: Atoms) -> tuple[float, float]:
         bond = float(np.cbrt(atoms.get_volume() / len(atoms)))
         return bond / (2 * radii.mean()), bond
     for reach in (0.3, 1.3, 6.0):  # the cell may be tiny
-        first, second, distance = neighbor_list('ijd', atoms, list(reach * radii))
+        first, second, distance = neighbour_pairs('ijd', atoms, list(reach * radii))
         if len(distance):
             ratios = distance / (radii[first] + radii[second])
             best = int(np.argmin(ratios))
@@ -133,47 +147,49 @@ def _bond(atoms: Atoms) -> tuple[float, float]:
     return np.nan, np.nan
 
 
-def _groups(frames: list[Atoms]) -> list[list[Atoms]]:
+def _groups(frames: list[LabelledFrame]) -> list[list[LabelledFrame]]:
     """Configurations of the same atoms in the same order, of one kind, of which everything counts.
 
     Those that a simulation of ours halted at, known by what was predicted of them, were labelled in our units; hot and
     in a row they would be taken for wrong ones.
     """
-    groups: dict[tuple, list[Atoms]] = defaultdict(list)
-    for atoms in frames:
+    groups: dict[tuple[str, bytes, bytes], list[LabelledFrame]] = defaultdict(list)
+    for frame in frames:
+        atoms = frame.atoms
         if 'predicted_forces' in atoms.arrays:
             continue
-        if energy_counts(atoms) and forces_count(atoms).all() and not is_isolated_atom(atoms):
-            groups[group_name(atoms), atoms.numbers.tobytes(), atoms.pbc.tobytes()].append(atoms)
+        if frame.energy is not None and frame.counting.all() and not frame.is_free_atom:
+            groups[frame.group, atoms.numbers.tobytes(), atoms.pbc.tobytes()].append(frame)
     return list(groups.values())
 
 
-def _close_pairs(group: list[Atoms], stride: int) -> Iterator[_Pair]:
+def _close_pairs(group: list[LabelledFrame], stride: int) -> Iterator[_Pair]:
     """Compare each configuration with the closest of those just before it."""
     for index in range(1, len(group), stride):
         pairs = [_compare(other, group[index]) for other in group[max(0, index - BEFORE) : index]]
         yield from sorted((pair for pair in pairs if pair is not None), key=lambda pair: pair.distance)[:1]
 
 
-def _compare(one: Atoms, other: Atoms) -> _Pair | None:
+def _compare(one: LabelledFrame, other: LabelledFrame) -> _Pair | None:
     """Work from one configuration to another; none where they are far apart, or equal, or where the cells differ and
     there is no stress."""
-    first, second = labels(one), labels(other)
-    displacement, strain = _difference(one, other)
+    if one.energy is None or other.energy is None:
+        return None
+    displacement, strain = _difference(one.atoms, other.atoms)
     distance = float(np.sqrt(np.square(displacement).sum(axis=1).mean()))
     strained = np.abs(strain).max() > 1e-6
-    if distance > NEAR or np.abs(strain).max() > STRAIN or get_scale(one) != get_scale(other):
+    if distance > NEAR or np.abs(strain).max() > STRAIN or one.settings != other.settings:
         return None
     if distance < 1e-4 and not strained:
         return None
     stress_work = 0.0
     if strained:
-        if 'stress' not in first or 'stress' not in second:
+        if one.stress is None or other.stress is None:
             return None
-        mean = (one.get_volume() * np.asarray(first['stress']) + other.get_volume() * np.asarray(second['stress'])) / 2
+        mean = (one.atoms.get_volume() * one.stress + other.atoms.get_volume() * other.stress) / 2
         stress_work = float(mean @ (strain[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] * [1, 1, 1, 2, 2, 2]))
-    force_work = -0.5 * float(np.sum((first['forces'] + second['forces']) * displacement))
-    return _Pair(group_name(one), distance, second['energy'] - first['energy'], force_work, stress_work)
+    force_work = -0.5 * float(np.sum((one.forces + other.forces) * displacement))
+    return _Pair(one.group, distance, other.energy - one.energy, force_work, stress_work)
 
 
 def _difference(one: Atoms, other: Atoms) -> tuple[np.ndarray, np.ndarray]:
@@ -232,5 +248,5 @@ def _factors(works: np.ndarray, changes: np.ndarray) -> tuple[np.ndarray, np.nda
 def _explanations(factor: float, mistakes: dict[str, float]) -> list[str]:
     """Mistakes that would give this factor, the most fitting first."""
     distances = {text: abs(np.log(factor / value)) for text, value in mistakes.items()}
-    found = [text for text in sorted(distances, key=distances.get) if distances[text] < MATCH]
+    found = [text for text in sorted(distances, key=lambda text: distances[text]) if distances[text] < MATCH]
     return [' or '.join(found)] if found else []

@@ -19,7 +19,7 @@ which configurations of trajectories or structures that were left out are predic
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -27,7 +27,10 @@ import numpy as np
 from scipy.spatial import ConvexHull
 
 #: Where the search starts, and what is taken where there is nothing to validate on.
-ENERGY_WEIGHT, STRESS_WEIGHT, RIDGE, SMOOTHNESS = 100.0, 100.0, 1e-9, 1.0
+ENERGY_WEIGHT = 100.0
+STRESS_WEIGHT = 100.0
+RIDGE = 1e-9
+SMOOTHNESS = 1.0
 #: Between the noise of independent labels (0) and one row per quantity (1/2).
 POWER = 0.25
 #: Weights are never chosen beyond these, however few labels there are.
@@ -37,7 +40,8 @@ RIDGE_BOUNDS = (-13.0, -2.0)
 #: Distance above the hull (eV/atom) from which on the weight falls as its inverse; the smallest weight. Silicon, 300
 #: functions, random tenths left out, for 0.2 / 0.4 / none: energies 2.46 / 2.24 / 1.99 meV/atom, forces 64 / 62 / 60
 #: meV/Å; below 0.1 eV/atom 0.48 / 0.53 / 0.62 and 21 / 24 / 28. The alloy and the salt go the same way, by less.
-HULL_SCALE, MIN_HULL_WEIGHT = 0.4, 0.05
+HULL_SCALE = 0.4
+MIN_HULL_WEIGHT = 0.05
 #: Weights by the hull are powers of two to this: a hull that moves a little changes few of them.
 HULL_STEP = 0.25
 #: Number of atoms of a cell whose energy and stress have the weight of their quantity.
@@ -74,7 +78,7 @@ class Hyperparameters:
 NAMES = tuple(Hyperparameters().to_dict())
 
 
-def given_hyperparameters(options: dict[str, Any]) -> tuple[Hyperparameters, list[str]]:
+def given_hyperparameters(options: Mapping[str, float | None]) -> tuple[Hyperparameters, list[str]]:
     """Return those given as numbers, completed by starting values, and the names of those to be chosen (`None`).
 
     :raises ValueError: naming what is not a number from zero on.

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from ..checks.overlap import closest_ratios
+from ..core.files import write_atomically
 from ..picking.descriptors import soap_features
 from ..subsets.farthest_point import farthest_point
 from .spread import spread
@@ -59,12 +60,8 @@ def write_overview(generation: Generation, path: Path, title: str) -> None:
         maps=[Markup(figure) for figure in drawn],
         views=[{'drawing': Markup(view(atoms, index)), 'caption': caption(atoms)} for index, atoms in enumerate(views)],
     )
-    part = path.with_name(f'.{path.name}.part')
-    try:
+    with write_atomically(path) as part:
         part.write_text(page, encoding='utf-8')
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _evened(vectors: np.ndarray) -> np.ndarray:

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from ..core.configurations import is_isolated_atom, labels, load_configurations, set_labels
+from ..core.configurations import load_configurations
+from ..core.errors import InputError
+from ..core.frame import get_trajectory, info, is_isolated_atom, labels, set_labels
 from .files import read_file
 
 #: Names under which data sets carry labels in extended xyz, the usual ones first.
@@ -28,25 +30,25 @@ def read_labelled(path: Path) -> list[Atoms]:
     directions becomes periodic in all, which is the same as long as its cell holds vacuum.
 
     :returns: frames with `family`, where the file does not tell it from `config_type` or else its stem.
-    :raises ValueError: naming the file, if it cannot be read, or naming the configuration that has no labels.
+    :raises ValueError: naming the file, if it cannot be read.
+    :raises InputError: naming the configuration that has no labels.
     """
     frames = load_configurations(path) if path.suffix == '.npz' else read_file(path, 'data')
     found = []
     for index, atoms in enumerate(frames):
         given = get_given(atoms)
         if 'energy' not in given and 'forces' not in given:
-            raise ValueError(
-                f'data: configuration {index} of {path} has neither energy nor forces: name them `energy` and `forces`'
-            )
+            problem = f'configuration {index} of {path} has neither energy nor forces'
+            raise InputError('data', problem, 'name them `energy` and `forces`')
         bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=bool(atoms.pbc.any()))
         for name in ('force_weights', 'oxidation_states', 'magnetic_moments'):
             if name in atoms.arrays:
                 bare.set_array(name, atoms.arrays[name])
         taken = {name for names in NAMES.values() for name in names}
         bare.info = {key: value for key, value in atoms.info.items() if key not in taken and is_plain(value)}
-        bare.info.setdefault('family', str(atoms.info.get('config_type', path.stem)))
+        info(bare).setdefault('family', str(info(atoms).get('config_type', path.stem)))
         if len(bare) == 1 and not bare.pbc.any():
-            bare.info['family'] = 'isolated_atom'
+            info(bare)['family'] = 'isolated_atom'
         found.append(set_labels(bare, **given))
     return found
 
@@ -83,15 +85,6 @@ def is_plain(value: object) -> bool:
     return isinstance(value, (str, bool, int, float, list, dict, np.ndarray, np.generic))
 
 
-def get_trajectory(atoms: Atoms) -> str | None:
-    """Return the name of the simulation that a frame is from: frames of one are correlated, and never told apart.
-
-    It is what the info `trajectory` says, or the `parent` of what our own simulations left.
-    """
-    name = atoms.info.get('trajectory', atoms.info.get('parent') if 'role' in atoms.info else None)
-    return None if name is None else f'trajectory {name}'
-
-
 #: What the parts of a data set are called in the info `split`.
 PARTS = ('train', 'validation', 'test')
 
@@ -107,13 +100,13 @@ def split(frames: list[Atoms], shares: Sequence[float], seed: int, order: str = 
     :param seed: of the draw.
     :param order: 'random', or 'time': the last are `test`, those before them `validation`, all in their order.
     :returns: the frames of `train`, `validation` (empty for one share) and `test`, each in their order.
-    :raises ValueError: if the shares leave nothing to train on, or there is no such order.
+    :raises InputError: if the shares leave nothing to train on, or there is no such order.
     """
     if not 1 <= len(shares) <= 2 or min(shares) < 0 or sum(shares) >= 1:
-        raise ValueError(f'split: {list(shares)} are no shares to hold back: one or two, their sum below 1')
+        raise InputError('split', f'{list(shares)} are no shares to hold back', 'give one or two, their sum below 1')
     if order not in ('random', 'time'):
-        raise ValueError(f'split: the order is `random` or `time`, not `{order}`')
-    names = [name if (name := atoms.info.get('split')) in PARTS[1:] else 'train' for atoms in frames]
+        raise InputError('split', f'there is no order `{order}`', 'it is `random` or `time`')
+    names = [name if (name := info(atoms).get('split')) in PARTS[1:] else 'train' for atoms in frames]
     if set(names) <= {'train'}:
         wanted = dict(zip(('test', 'validation'), reversed(shares), strict=False))
         names = _draw(frames, wanted, np.random.default_rng(seed) if order == 'random' else None)

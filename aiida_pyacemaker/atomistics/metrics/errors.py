@@ -3,18 +3,91 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
 from ase import Atoms
 
-from ..core.configurations import energy_counts, forces_count, group_name, is_isolated_atom, labels
+from ..core.frame import energy_counts, forces_count, group_name, is_isolated_atom, labels
 
 #: Half-width of the 95 % band in standard deviations of a normal distribution.
 BAND = 1.959964
 
 
-def statistics(differences: np.ndarray) -> dict[str, float] | None:
+class Statistics(TypedDict):
+    """Of absolute errors: root mean square, mean, largest, 95th percentile."""
+
+    rmse: float
+    mae: float
+    max: float
+    p95: float
+
+
+class FamilyErrors(TypedDict):
+    """Errors of one family; see :class:`ErrorMetrics`."""
+
+    energy: Statistics | None
+    forces: Statistics | None
+    stress: Statistics | None
+    n_frames: int
+
+
+class ErrorMetrics(TypedDict):
+    """Errors of energy (eV/atom), of force components (eV/Å) and of stress components (eV/Å³), None without data.
+
+    Of forces also by component (`x`, `y`, `z`), of their length, and of the components on the atoms of each element.
+    """
+
+    energy: Statistics | None
+    forces: Statistics | None
+    stress: Statistics | None
+    force_components: dict[str, Statistics | None]
+    force_magnitude: Statistics | None
+    by_element: dict[str, Statistics | None]
+    by_family: dict[str, FamilyErrors]
+    n_frames: int
+    n_atoms: int
+
+
+class Coverage(TypedDict):
+    """How good error bars are: part of the errors within 1.96 standard deviations, their number, and Spearman's rank
+    correlation of their size with `posterior` and `gamma` (None where there is nothing to rank)."""
+
+    coverage: float
+    n: int
+    rank_correlation: dict[str, float | None]
+
+
+class UncertaintyMetrics(TypedDict):
+    """Error bars of force components and of energies; `by_family`: coverage of the forces."""
+
+    forces: Coverage
+    energy: Coverage | None
+    by_family: dict[str, float]
+
+
+class Surprise(TypedDict):
+    """What new labels taught; see :func:`surprise`."""
+
+    forces: Statistics | None
+    energy: Statistics | None
+    rank_correlation: float | None
+    gamma_max: float | None
+    n_frames: int
+    n_atoms: int
+
+
+class GammaClass(TypedDict):
+    """Force errors (norm, eV/Å) of the atoms whose gamma is from `gamma_from` to `gamma_to` (None: no end)."""
+
+    gamma_from: float
+    gamma_to: float | None
+    n_atoms: int
+    rmse: float
+    max: float
+
+
+def statistics(differences: np.ndarray) -> Statistics | None:
     """Return rmse, mae, max and p95 (95th percentile) of the absolute differences, `None` if there are none."""
     if differences.size == 0:
         return None
@@ -27,16 +100,12 @@ def statistics(differences: np.ndarray) -> dict[str, float] | None:
     }
 
 
-def error_metrics(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, Any]:
+def error_metrics(frames: list[Atoms], predictions: list[Atoms]) -> ErrorMetrics:
     """Compare labelled frames with the same frames predicted.
 
     Single isolated atoms are left out (their energy is the reference), and so are labels of weight zero: energies and
     stresses with `info['energy_weight'] == 0`, forces on atoms with `force_weights == 0`.
 
-    :returns: `energy` (eV/atom), `forces` (eV/Å, per component), `stress` (eV/Å³, per component), `force_magnitude`
-        (of the length of a force, eV/Å), each with rmse, mae, max, p95 or `None` without data; `force_components`
-        (the same for `x`, `y`, `z`), `by_element` (of the force components on atoms of each), `by_family` (energy,
-        forces and stress per family), `n_frames`, `n_atoms`.
     :raises ValueError: if the two lists do not belong together.
     """
     if len(frames) != len(predictions):
@@ -49,13 +118,14 @@ def error_metrics(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, An
         by_family[family] = {**_compare(_gather(chosen)), 'n_frames': len(chosen)}
     n_atoms = sum(len(frame) for frame, _ in pairs)
     found = _gather(pairs)
-    return {
+    metrics = {
         **_compare(found),
         **_compare_forces(found),
         'by_family': by_family,
         'n_frames': len(pairs),
         'n_atoms': n_atoms,
     }
+    return cast(ErrorMetrics, metrics)
 
 
 def _gather(pairs: list[tuple[Atoms, Atoms]]) -> dict[str, Any]:
@@ -100,7 +170,8 @@ def _compare_forces(found: dict[str, Any]) -> dict[str, Any]:
 
 
 #: Points of a parity plot at most, and how many of them are the worst.
-MAX_POINTS, WORST = 2000, 200
+MAX_POINTS = 2000
+WORST = 200
 #: Parts of the labels at which the distribution of the errors is told: every hundredth, the last one finer.
 LEVELS = np.concatenate([np.linspace(0, 0.99, 100), np.linspace(0.991, 1, 10)])
 
@@ -156,14 +227,11 @@ def _thin(errors: np.ndarray) -> np.ndarray:
     return np.sort(order[np.concatenate([np.arange(WORST), rest])])
 
 
-def uncertainty_metrics(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, Any] | None:
+def uncertainty_metrics(frames: list[Atoms], predictions: list[Atoms]) -> UncertaintyMetrics | None:
     """Compare the errors with what the predictions say of their own uncertainty. Labels of weight zero are left out.
 
     :param predictions: the frames predicted, with `force_std` (and `gamma`) per atom and the info `energy_std`.
-    :returns: None without `force_std`; else `forces` and `energy` (None without it), each with `coverage` (part of the
-        errors within +-1.96 standard deviations: 0.95 at best), `n` and `rank_correlation` (Spearman, of the norm of an
-        atom's force error or of the energy error per atom) with `posterior` and `gamma` (None where there is nothing to
-        rank); and `by_family`: coverage of the forces.
+    :returns: None without `force_std`. Ranked are the norm of an atom's force error and the energy error per atom.
     """
     pairs = [
         (frame, predicted)
@@ -192,7 +260,7 @@ def force_errors(frame: Atoms, predicted: Atoms) -> np.ndarray:
     return np.column_stack([errors, predicted.arrays['force_std'][counting], gamma])
 
 
-def surprise(frames: list[Atoms]) -> dict[str, Any] | None:
+def surprise(frames: list[Atoms]) -> Surprise | None:
     """Compare new labels with what the potential that chose the frames said of them; what has no weight is left out.
 
     :param frames: labelled, with the array `predicted_forces` (eV/Å) and the info `predicted_energy` (eV); those
@@ -236,7 +304,7 @@ def rank_correlation(left: np.ndarray, right: np.ndarray) -> float | None:
     return float(spearmanr(left, right).statistic)
 
 
-def _energy_uncertainty(pairs: list[tuple[Atoms, Atoms]]) -> dict[str, Any] | None:
+def _energy_uncertainty(pairs: list[tuple[Atoms, Atoms]]) -> Coverage | None:
     rows = []
     for frame, predicted in pairs:
         true, guess = labels(frame), labels(predicted)
@@ -255,14 +323,13 @@ def _energy_uncertainty(pairs: list[tuple[Atoms, Atoms]]) -> dict[str, Any] | No
 GAMMA_EDGES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0, np.inf)
 
 
-def gamma_against_error(frames: list[Atoms], predictions: list[Atoms]) -> list[dict[str, float | int | None]]:
+def gamma_against_error(frames: list[Atoms], predictions: list[Atoms]) -> list[GammaClass]:
     """Force error of the atoms by classes of gamma: what a threshold for gamma is worth. Masked atoms are left out.
 
-    :returns: per class `gamma_from`, `gamma_to` (None: no end), `n_atoms`, `rmse` and `max` of the force error's norm
-        (eV/Å); classes without atoms are left out.
+    :returns: the classes that have atoms.
     """
     grades, errors = gamma_and_error(frames, predictions)
-    table = []
+    table: list[GammaClass] = []
     for low, high in itertools.pairwise(GAMMA_EDGES):
         inside = (grades >= low) & (grades < high)
         if inside.any():

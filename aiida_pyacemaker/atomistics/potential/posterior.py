@@ -67,15 +67,16 @@ class Posterior:
         noise = np.random.default_rng(seed).standard_normal((size, self.factor.shape[1]))
         return self.coefficients + self.inflation * noise @ self.factor.T
 
-    def save(self, directory: str | os.PathLike) -> None:
+    def save(self, directory: str | os.PathLike[str]) -> None:
         """Write `posterior.npz` into the directory of the potential."""
         models = {'energy': self.energy, 'forces': self.forces}
         arrays = {key: np.append(model.factors, model.scale) for key, model in models.items() if model is not None}
         with open(Path(directory, POSTERIOR), 'wb') as handle:
-            np.savez(handle, coefficients=self.coefficients, factor=self.factor, inflation=self.inflation, **arrays)
+            own = {'coefficients': self.coefficients, 'factor': self.factor, 'inflation': np.array(self.inflation)}
+            np.savez(handle, **own, **arrays)  # type: ignore[arg-type]
 
     @classmethod
-    def load(cls, directory: str | os.PathLike) -> Posterior:
+    def load(cls, directory: str | os.PathLike[str]) -> Posterior:
         """Read `posterior.npz` of the directory of a potential.
 
         :raises ValueError: if it is not such a file.

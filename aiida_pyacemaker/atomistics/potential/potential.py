@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,10 @@ from .posterior import POSTERIOR
 if TYPE_CHECKING:
     from .posterior import Posterior
 
-YAML, YACE, ASI, METADATA = 'potential.yaml', 'potential.yace', 'potential.asi', 'metadata.json'
+YAML = 'potential.yaml'
+YACE = 'potential.yace'
+ASI = 'potential.asi'
+METADATA = 'metadata.json'
 
 
 class AcePotential:
@@ -31,9 +35,8 @@ class AcePotential:
     """
 
     FILES = (YAML, YACE, ASI, METADATA)
-    OPTIONAL_FILES = (POSTERIOR,)
 
-    def __init__(self, directory: str | os.PathLike):
+    def __init__(self, directory: str | os.PathLike[str]):
         """:raises ValueError: if a file of the potential is missing or broken."""
         self.directory = Path(directory)
         for name in self.FILES:
@@ -48,7 +51,7 @@ class AcePotential:
             raise ValueError(f'{METADATA} of {self.directory} is broken: {exception!r}') from exception
 
     @staticmethod
-    def write_metadata(directory: str | os.PathLike, metadata: dict[str, Any]) -> None:
+    def write_metadata(directory: str | os.PathLike[str], metadata: dict[str, Any]) -> None:
         """Write `metadata.json`, always the same bytes for the same content."""
         text = json.dumps(metadata, indent=2, sort_keys=True, allow_nan=False)
         Path(directory, METADATA).write_text(text + '\n')
@@ -112,7 +115,7 @@ class AceCalculator(Calculator):
     def __init__(
         self, potential: AcePotential, coefficients: np.ndarray | None = None, gamma: bool = True, **kwargs: Any
     ):
-        super().__init__(**kwargs)
+        super().__init__(**kwargs)  # type: ignore[no-untyped-call]
         self.potential, self.gamma = potential, gamma
         from pyace import PyACECalculator
 
@@ -126,12 +129,20 @@ class AceCalculator(Calculator):
         if gamma:
             self.ace.set_active_set(str(potential.directory / ASI))
 
-    def calculate(self, atoms: Atoms | None = None, properties=('energy',), system_changes=all_changes) -> None:
-        super().calculate(atoms, properties, system_changes)
-        self.potential.check_elements([self.atoms])
-        self.ace.calculate(right_handed(self.atoms))
-        energy, forces, stress = self.potential.baseline.evaluate(self.atoms)
-        energy += sum(self.potential.reference_energies[symbol] for symbol in self.atoms.get_chemical_symbols())
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ('energy',),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        assert self.atoms is not None
+        frame = self.atoms
+        self.potential.check_elements([frame])
+        self.ace.calculate(right_handed(frame))
+        energy, forces, stress = self.potential.baseline.evaluate(frame)
+        references = self.potential.reference_energies
+        energy += sum(references[symbol] for symbol in frame.get_chemical_symbols())
         energy += self.ace.results['energy']
         self.results = {
             'energy': energy,
@@ -148,7 +159,7 @@ def right_handed(atoms: Atoms) -> Atoms:
     """Return the same lattice, with two cell vectors exchanged if it is left-handed, which python-ace refuses."""
     if atoms.cell.handedness >= 0:
         return atoms
-    same = atoms.copy()
+    same: Atoms = atoms.copy()
     same.set_cell(atoms.cell.array[[1, 0, 2]])
     same.pbc = atoms.pbc[[1, 0, 2]]
     return same

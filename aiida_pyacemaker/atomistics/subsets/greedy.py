@@ -49,7 +49,7 @@ class Table:
 
     @property
     def width(self) -> int:
-        return self._rows.shape[1]
+        return int(self._rows.shape[1])
 
     def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
         rows = np.asarray(self._rows[index], dtype=float)

@@ -6,7 +6,6 @@ The potential is a description and not a calculator, so that each process makes 
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
 import platform
 from collections import Counter
@@ -27,6 +26,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, LBFGS
 
 from ..core.processes import follow_parent
+from ..core.versions import version_of
 from ..labelling.teachers import describe, get_settings, label_frame, make_teacher, read_teacher
 from ..potential.potential import AcePotential
 
@@ -291,11 +291,3 @@ def identify(description: Description | Calculator) -> dict[str, Any]:
     kept = ('elements', 'cutoff', 'number_of_functions', 'generation', 'baseline')
     known = {key: potential.metadata[key] for key in kept if key in potential.metadata}
     return {'name': Path(description).resolve().name, 'kind': 'ace', **known, 'versions': versions}
-
-
-def version_of(package: str) -> str | None:
-    """Return the version of a distribution, None where it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -11,6 +11,7 @@ from typing import Any
 from ase import units
 from markupsafe import Markup
 
+from ..core.files import write_atomically
 from . import figures
 from .gate import Check, Verdict
 from .parameters import Gate
@@ -68,12 +69,8 @@ def write_report(
         keys of :data:`CITATIONS` and :data:`PROGRAMS`, or references as they are.
     """
     page = format_report(content, verdict, references or {}, errors_arrays or {}, provenance or {})
-    part = path.with_name(f'.{path.name}.part')
-    try:
+    with write_atomically(path) as part:
         part.write_text(page, encoding='utf-8')
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def format_report(

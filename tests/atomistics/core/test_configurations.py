@@ -10,13 +10,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 
-from aiida_pyacemaker.atomistics.core.configurations import (
-    check_labelled,
-    labels,
-    load_configurations,
-    save_configurations,
-    set_labels,
-)
+from aiida_pyacemaker.atomistics.core.configurations import check_labelled, load_configurations, save_configurations
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 
 
 def frames() -> list[Atoms]:

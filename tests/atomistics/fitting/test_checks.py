@@ -10,8 +10,9 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.tip3p import TIP3P
 
 from aiida_pyacemaker.atomistics.ace.active_set import active_set
-from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
-from aiida_pyacemaker.atomistics.fitting.checks import check_data, check_support, get_condensed
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
+from aiida_pyacemaker.atomistics.fitting.checks import check_support
+from aiida_pyacemaker.atomistics.fitting.training_set import TrainingSet, read_frames
 
 from ..conftest import label
 
@@ -47,7 +48,7 @@ def changed(frames, energy=1.0, forces=1.0, stress=1.0, length=1.0) -> list[Atom
 
 
 def check(frames, test=(), elements=('Al',), mix_settings=False) -> list[str]:
-    return check_data(list(frames), list(test), list(elements), mix_settings)
+    return TrainingSet.read(frames, elements, test, mix_settings).warnings
 
 
 def test_sound_data(training, testing, melt):
@@ -208,7 +209,7 @@ def test_nothing_to_fit(training):
     for frames in ([], free):
         with pytest.raises(ValueError, match='no configuration with more than a free atom'):
             check(frames)
-    assert get_condensed(free) == []
+    assert not any(frame.is_fitted for frame in read_frames(free))
 
 
 def test_a_single_configuration(melt):

@@ -12,7 +12,7 @@ from ase.build import bulk, molecule
 from aiida_pyacemaker.atomistics.ace.basis import Order, build_basis, columns
 from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
 from aiida_pyacemaker.atomistics.baselines import baseline_from_data
-from aiida_pyacemaker.atomistics.core.configurations import labels
+from aiida_pyacemaker.atomistics.core.frame import labels
 from aiida_pyacemaker.atomistics.fitting import ladder
 from aiida_pyacemaker.atomistics.fitting.equations import Target, accumulate, solve_sums
 from aiida_pyacemaker.atomistics.fitting.weights import degrees
@@ -44,7 +44,7 @@ def data():
 @pytest.fixture(scope='module')
 def choice(data):
     frames, targets, inner_cutoffs = data
-    return ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, {}, 1, quiet)
+    return ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, ladder.BasisOptions(), 1, quiet)
 
 
 def test_chosen_is_what_pays(choice, data):
@@ -69,7 +69,7 @@ def test_choice_as_json_builds_the_basis(choice, data):
 def test_same_choice_on_a_slower_machine(choice, data, monkeypatch):
     frames, targets, inner_cutoffs = data
     monkeypatch.setattr(ladder, 'measure_cost', lambda basis, atoms: 1e4)
-    again = ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, {}, 2, quiet)
+    again = ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, ladder.BasisOptions(), 2, quiet)
     assert again.to_dict() == choice.to_dict()
     assert [r['force_rmse'] for r in again.pareto] == [r['force_rmse'] for r in choice.pareto]
 
@@ -78,32 +78,38 @@ def test_cap_of_the_cost(data, monkeypatch):
     frames, targets, inner_cutoffs = data
     # the speed of a busy machine differs from one moment to the next
     monkeypatch.setattr(ladder, 'measure_cost', lambda basis, atoms: 50.0)
-    free = ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, {}, 1, quiet)
+    free = ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, ladder.BasisOptions(), 1, quiet)
     cap = 1.1 * min(rung['cost_us'] for rung in free.pareto)
-    capped = ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, {'max_cost': cap}, 1, quiet)
+    capped = ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, ladder.BasisOptions(max_cost=cap), 1, quiet)
     assert capped.cost_us <= cap
     with pytest.raises(ValueError, match=r'max_cost is 0.001 µs/atom/step, but the cheapest basis here costs'):
-        ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, {'max_cost': 1e-3, 'cutoff': 4.0}, 1, quiet)
+        ladder.choose_basis(
+            frames, targets, ELEMENTS, inner_cutoffs, ladder.BasisOptions(max_cost=1e-3, cutoff=4.0), 1, quiet
+        )
 
 
 def test_what_is_given_is_taken(data):
     frames, targets, inner_cutoffs = data
-    options = {'cutoff': 4.4, 'number_of_functions': 45}
+    options = ladder.BasisOptions(cutoff=4.4, number_of_functions=45)
     found = ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, options, 1, quiet)
     assert (found.cutoff, found.number_of_functions, found.pareto) == (4.4, 45, [])
-    found = ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, {'cutoff': 4.4}, 1, quiet)
+    found = ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, ladder.BasisOptions(cutoff=4.4), 1, quiet)
     assert {rung['cutoff'] for rung in found.pareto} == {4.4}
-    least = {'cutoff': 4.4, 'min_functions': 45}
+    least = ladder.BasisOptions(cutoff=4.4, min_functions=45)
     found = ladder.choose_basis(frames, targets, ELEMENTS, inner_cutoffs, least, 1, quiet)
     assert min(rung['number_of_functions'] for rung in found.pareto) == 50
 
 
 def test_a_single_configuration_and_no_forces(data):
     frames, targets, inner_cutoffs = data
-    found = ladder.choose_basis(frames[:1], targets[:1], ELEMENTS, inner_cutoffs, {'cutoff': 4.4}, 1, quiet)
+    found = ladder.choose_basis(
+        frames[:1], targets[:1], ELEMENTS, inner_cutoffs, ladder.BasisOptions(cutoff=4.4), 1, quiet
+    )
     assert found.number_of_functions == ladder.RUNGS[0]
     energies = [replace(target, forces=None, stress=None) for target in targets[:8]]
-    found = ladder.choose_basis(frames[:8], energies, ELEMENTS, inner_cutoffs, {'cutoff': 4.4}, 1, quiet)
+    found = ladder.choose_basis(
+        frames[:8], energies, ELEMENTS, inner_cutoffs, ladder.BasisOptions(cutoff=4.4), 1, quiet
+    )
     assert found.pareto[0]['force_rmse'] is None and found.pareto[0]['energy_rmse'] > 0
 
 

@@ -237,8 +237,8 @@ def test_a_file_is_no_proof(tmp_path, program, message):
 def test_nothing_to_validate_on(basis, frames, targets, fitted, tmp_path):
     if importlib.util.find_spec('tensorpotential') is None:
         with pytest.raises(MissingEngineError, match=r'install the extra aiida-pyacemaker\[nonlinear\]'):
-            nonlinear.refine(basis, frames, targets, fitted[0], {}, tmp_path)
+            nonlinear.refine(basis, frames, targets, fitted[0], nonlinear.RefinementOptions(), tmp_path)
     else:
         solution = Solution(**{**vars(fitted[0]), 'folds': []})
-        found = nonlinear.refine(basis, frames, targets, solution, {}, tmp_path)
+        found = nonlinear.refine(basis, frames, targets, solution, nonlinear.RefinementOptions(), tmp_path)
         assert found.basis is basis and not found.kept and 'nothing to validate on' in found.why

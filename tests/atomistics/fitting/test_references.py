@@ -6,18 +6,21 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from aiida_pyacemaker.atomistics.core.configurations import is_isolated_atom, labels, save_configurations, set_labels
+from aiida_pyacemaker.atomistics.core.configurations import save_configurations
+from aiida_pyacemaker.atomistics.core.frame import is_isolated_atom, labels, set_labels
+from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.references import align_energies, energy_scales
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
-from aiida_pyacemaker.worker.main import run_evaluate
+from aiida_pyacemaker.worker.tasks import evaluate
 
 from ..conftest import quiet
 
 QE, TEACHER = {'oracle': 'qe', 'ecutwfc': 40.0}, {'oracle': 'teacher', 'calculator': 'emt'}
 #: Energy of the inner electrons (eV per atom), which the teacher does not have.
 INNER = -537.0
-SMALL = {'elements': ['Al'], 'number_of_functions': 30, 'cutoff': 5.0, 'processes': 1}
+SMALL = FitJob(elements=['Al'], number_of_functions=30, cutoff=5.0, processes=1)
+MIXED = SMALL.model_copy(update={'mix_settings': True})
 
 
 def mixed(frames: list[Atoms], free: tuple[str, ...] = ('qe', 'teacher')) -> list[Atoms]:
@@ -96,7 +99,7 @@ def test_mixture_in_a_fit(training, testing, tmp_path):
     frames, test = mixed(training), mixed(testing)
     with pytest.raises(ValueError, match=r'labelled by qe against teacher emt.*`label\.mix_settings: true`'):
         train(frames, SMALL, tmp_path / 'refused', report=quiet)
-    results = train(frames, {**SMALL, 'mix_settings': True}, tmp_path / 'mixed', test=test, report=quiet)
+    results = train(frames, MIXED, tmp_path / 'mixed', test=test, report=quiet)
     reference = train(training, SMALL, tmp_path / 'one', test=testing, report=quiet)
     one, other = AcePotential(tmp_path / 'mixed'), AcePotential(tmp_path / 'one')
     np.testing.assert_allclose(one.basis.basis_coeffs, other.basis.basis_coeffs, atol=1e-5)
@@ -106,13 +109,13 @@ def test_mixture_in_a_fit(training, testing, tmp_path):
     # the worker measures it on the same scale
     (tmp_path / 'potential').symlink_to(tmp_path / 'mixed')
     save_configurations(tmp_path / 'configurations.npz', test)
-    assert run_evaluate(tmp_path, {})['metrics']['energy'] == pytest.approx(results['test']['energy'])
+    assert evaluate.run(tmp_path, {})['metrics']['energy'] == pytest.approx(results['test']['energy'])
 
     alien = testing[0].copy()
     alien.info['settings'] = {'oracle': 'vasp'}
     set_labels(alien, **labels(testing[0]))
     with pytest.raises(ValueError, match=r'configuration 0 .*labelled by qe against vasp.*cannot be compared'):
-        train(frames, {**SMALL, 'mix_settings': True}, tmp_path / 'alien', test=[alien], report=quiet)
+        train(frames, MIXED, tmp_path / 'alien', test=[alien], report=quiet)
 
 
 def test_parent_of_other_settings_is_no_reference(training, tmp_path):

@@ -10,9 +10,11 @@ from ase.build import bulk
 from aiida_pyacemaker.atomistics.ace.active_set import active_set
 from aiida_pyacemaker.atomistics.ace.basis import build_basis
 from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
-from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
 from aiida_pyacemaker.atomistics.core.errors import MissingEngineError
-from aiida_pyacemaker.atomistics.fitting.train import check_parameters, get_held, train
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
+from aiida_pyacemaker.atomistics.core.validation import read_section
+from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
+from aiida_pyacemaker.atomistics.fitting.train import get_held, train
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 
 from ..conftest import label, quiet
@@ -21,7 +23,7 @@ SMALL = {'elements': ['Al'], 'number_of_functions': 30, 'cutoff': 5.0, 'processe
 
 
 def fit(frames, directory, parameters=None, **kwargs) -> tuple[AcePotential, dict]:
-    results = train(frames, {**SMALL, **(parameters or {})}, directory, report=quiet, **kwargs)
+    results = train(frames, read_section(FitJob, {**SMALL, **(parameters or {})}), directory, report=quiet, **kwargs)
     return AcePotential(directory), results
 
 
@@ -59,7 +61,7 @@ def test_errors_on_unseen_cells(trained):
 def test_same_seed_same_bytes(trained, training, testing, tmp_path):
     potential, _ = trained
     parameters = {'elements': ['Al'], 'number_of_functions': 100, 'processes': 1}
-    train(training, parameters, tmp_path, test=testing, report=quiet)
+    train(training, FitJob(**parameters), tmp_path, test=testing, report=quiet)
     for name in ('potential.yaml', 'potential.yace', 'potential.asi'):
         assert (tmp_path / name).read_bytes() == (potential.directory / name).read_bytes()
 
@@ -244,12 +246,12 @@ def test_element_without_data(training, tmp_path):
 @pytest.mark.parametrize(
     ('parameters', 'message'),
     [
-        ({'elements': []}, 'elements is missing'),
-        ({'cutoff': -1.0}, 'cutoff is -1.0'),
-        ({'ridge': -1.0}, 'ridge is -1.0'),
-        ({'mode': 'magic'}, 'choose linear or nonlinear'),
-        ({'baseline': 'morse'}, 'choose one of lj, zbl'),
-        ({'cutof': 5.0}, "unknown training parameter 'cutof'"),
+        ({'elements': []}, 'elements: is empty'),
+        ({'cutoff': -1.0}, 'cutoff: -1.0 is wrong, it must be at least 2'),
+        ({'ridge': -1.0}, 'ridge: -1.0 is wrong, it must be at least 0'),
+        ({'mode': 'magic'}, "mode: 'magic' is not one of linear, nonlinear"),
+        ({'baseline': 'morse'}, "baseline: 'morse' is not one of zbl, lj"),
+        ({'cutof': 5.0}, r'cutof: unknown key; did you mean `cutoff`\?'),
     ],
 )
 def test_bad_parameters(parameters, message, training, tmp_path):
@@ -283,9 +285,9 @@ def test_nonlinear_without_tensorflow(training, tmp_path):
     import importlib.util
 
     if importlib.util.find_spec('tensorpotential') is not None:
-        results = fit(training, tmp_path / 'out', {'mode': 'nonlinear', 'number_of_functions': 5, 'max_iterations': 5})[
-            1
-        ]
+        results = fit(
+            training, tmp_path / 'out', {'mode': 'nonlinear', 'number_of_functions': 10, 'max_iterations': 5}
+        )[1]
         assert results['train_gamma_max'] <= 1.01
     else:
         with pytest.raises(MissingEngineError, match=r'install the extra aiida-pyacemaker\[nonlinear\]'):
@@ -295,21 +297,21 @@ def test_nonlinear_without_tensorflow(training, tmp_path):
 def test_what_a_continued_fit_keeps(training, tmp_path):
     """Basis and weights of the parent, until the data have grown or something else is asked for."""
     given = {'elements': ['Al'], 'processes': 1, 'number_of_functions': 30, 'cutoff': 5.0}
-    results = train(training[:20], given, tmp_path / 'parent', report=quiet)
+    results = train(training[:20], FitJob(**given), tmp_path / 'parent', report=quiet)
     parent = AcePotential(tmp_path / 'parent')
     number = results['chosen']['basis']['n_configurations']
-    values = check_parameters({'elements': ['Al']})
-    assert get_held(parent, values, number) == results['chosen']
+    job = FitJob(elements=['Al'])
+    assert get_held(parent, job, number) == results['chosen']
     # of few data the weights are chosen anew with each configuration, of many once they have grown by a fifth
-    assert set(get_held(parent, values, number + 1)) == {'basis'}
+    assert set(get_held(parent, job, number + 1)) == {'basis'}
     for chosen in parent.metadata['chosen'].values():
         chosen['n_configurations'] = 1000
-    assert get_held(parent, values, 1100) == parent.metadata['chosen']
-    assert set(get_held(parent, values, 1500)) == {'basis'}
+    assert get_held(parent, job, 1100) == parent.metadata['chosen']
+    assert set(get_held(parent, job, 1500)) == {'basis'}
     for chosen in parent.metadata['chosen'].values():
         chosen['n_configurations'] = number
-    assert get_held(parent, values, 3 * number) == {}
+    assert get_held(parent, job, 3 * number) == {}
     for asked in ({'cutoff': 6.0}, {'number_of_functions': 40}, {'max_cost': 20.0}, {'elements': ['Al', 'Cu']}):
-        assert get_held(parent, {**values, **asked}, number) == {}
-    assert set(get_held(parent, {**values, 'ridge': 1e-3}, number)) == {'basis'}
-    assert get_held(None, values, number) == {}
+        assert get_held(parent, job.model_copy(update=asked), number) == {}
+    assert set(get_held(parent, job.model_copy(update={'ridge': 1e-3}), number)) == {'basis'}
+    assert get_held(None, job, number) == {}

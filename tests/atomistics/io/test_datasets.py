@@ -9,7 +9,8 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
 
-from aiida_pyacemaker.atomistics.core.configurations import labels, save_configurations, set_labels
+from aiida_pyacemaker.atomistics.core.configurations import save_configurations
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 from aiida_pyacemaker.atomistics.io.datasets import read_labelled, split, voigt
 
 
@@ -67,7 +68,7 @@ def test_free_atom_and_molecule(tmp_path):
 
 def test_without_labels(tmp_path):
     write(tmp_path / 'bare.extxyz', bulk('Al'))
-    with pytest.raises(ValueError, match=r'configuration 0 of .*bare\.extxyz has neither energy nor forces: name them'):
+    with pytest.raises(ValueError, match=r'configuration 0 of .*bare\.extxyz has neither energy nor forces; name them'):
         read_labelled(tmp_path / 'bare.extxyz')
 
 

@@ -10,7 +10,8 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.frame import set_labels
+from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.lammps.files import pair_lines
 from aiida_pyacemaker.atomistics.potential.potential import YACE, AcePotential
@@ -39,7 +40,7 @@ def alloys(number: int, seed: int) -> list[Atoms]:
 def potential(tmp_path_factory) -> AcePotential:
     directory = tmp_path_factory.mktemp('three') / 'potential'
     parameters = {'elements': ELEMENTS, 'number_of_functions': 40, 'cutoff': 5.0}
-    train(alloys(24, seed=1), parameters, directory, report=lambda message: None)
+    train(alloys(24, seed=1), FitJob(**parameters), directory, report=lambda message: None)
     return AcePotential(directory)
 
 

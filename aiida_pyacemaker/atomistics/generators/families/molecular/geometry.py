@@ -203,7 +203,7 @@ def _intact(atoms: Atoms, molecule: Atoms) -> bool:
     pairs = bonded_pairs(molecule)
     lengths = [np.linalg.norm(a.positions[pairs[:, 0]] - a.positions[pairs[:, 1]], axis=1) for a in (atoms, molecule)]
     ratios = lengths[0] / lengths[1]
-    if len(pairs) and not (SHORTEST_BOND < ratios.min() and ratios.max() < LONGEST_BOND):
+    if len(pairs) and not (ratios.min() > SHORTEST_BOND and ratios.max() < LONGEST_BOND):
         return False
     distances, before = atoms.get_all_distances(), molecule.get_all_distances()
     limit = INNER_CONTACT * (van_der_waals_radii(atoms.numbers)[:, None] + van_der_waals_radii(atoms.numbers)[None, :])

@@ -1,0 +1,22 @@
+"""Look at crystals: `configurations.npz`, `potential/` -> `crystals.npz`, the same ones relaxed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...atomistics.core.configurations import save_configurations
+from ...atomistics.validation.suite import crystals_of, read_suite, run_suite
+from ..files import CONFIGURATIONS, read_frames, read_potential, say
+
+
+def run(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return what :func:`~...suite.run_suite` returns."""
+    suite = read_suite(parameters)
+    potential = read_potential(directory)
+    frames = read_frames(directory / CONFIGURATIONS)
+    content = run_suite(potential.directory, frames, suite, suite.processes, report=say)
+    # the folder of a job says nothing
+    content['potential']['name'] = f'ACE of {"-".join(potential.elements)}'
+    save_configurations(directory / 'crystals.npz', crystals_of(content))
+    return content
