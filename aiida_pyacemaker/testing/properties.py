@@ -16,14 +16,26 @@ from ase.calculators.emt import EMT
 
 from aiida_pyacemaker.atomistics.core.parameters import Section
 from aiida_pyacemaker.atomistics.core.plain import plain
-from aiida_pyacemaker.atomistics.validation.crystals import equilibrate
+from aiida_pyacemaker.atomistics.validation.crystals import Description, equilibrate
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
 from aiida_pyacemaker.atomistics.validation.property import Case, Chapter, Criterion, Finding, Property
 from aiida_pyacemaker.atomistics.validation.requests import find_cures, prepare
-from aiida_pyacemaker.atomistics.validation.suite import attempt
+from aiida_pyacemaker.atomistics.validation.suite import GIVEN_INFO, attempt
 
 #: Limits that nothing meets, so that every finding says what it asks for.
 UNREACHABLE = {'limit': float('nan'), 'fail': float('nan'), 'reason': 'a test'}
+
+#: Keys of the results besides the properties.
+TAKEN = {
+    *Description.__annotations__,
+    *GIVEN_INFO,
+    'equilibrium',
+    'crystals',
+    'errors',
+    'seconds',
+    'potential',
+    'total',
+}
 
 
 def check_property(
@@ -68,6 +80,7 @@ def check_declaration(kind: type[Property]) -> None:
     """Hold what a class says of itself against the contract."""
     assert issubclass(kind, Property), 'it is no subclass of Property'
     assert kind.name.isidentifier() and kind.title, 'it needs a name, which becomes a key, and a title'
+    assert kind.name not in TAKEN, f'{kind.name} is another key of the results'
     kind.Parameters()  # every key has a default
     assert kind.Parameters.__doc__ and kind.Criteria.__doc__, 'a section needs a docstring, which becomes its reference'
     for name, field in kind.Criteria.model_fields.items():
