@@ -111,7 +111,7 @@ def two_processes(quick: bool) -> list[float]:
 
 def start_up() -> dict[str, float]:
     """Return CPU times (s) in new processes: imports without and with numba, compiled code loaded, compiled anew."""
-    kernel = 'from aiida_pyacemaker.atomistics.fitting import kernel'
+    kernel = 'from aiida_pyacemaker.atomistics.ace import kernel'
     cases = {
         'imports without numba': 'import numpy, ase, aiida_pyacemaker.atomistics.ace.rows',
         'with numba': f'import numpy, ase, aiida_pyacemaker.atomistics.ace.rows; {kernel}',

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from ase import Atoms
@@ -72,14 +72,34 @@ class BasisOptions:
     order: Order | None = None
 
 
+class LabelErrors(TypedDict):
+    """Cross-validated root mean square errors of energies (eV/atom), forces (eV/Å) and stresses (eV/Å³), None without
+    labels, on so many configurations."""
+
+    n_configurations: int
+    energy_rmse: float | None
+    force_rmse: float | None
+    stress_rmse: float | None
+
+
+class Rung(LabelErrors):
+    """A basis that was tried: cutoff (Å), factor (of the order), functions per element, cost (µs/atom/step), score, and
+    whether it was chosen."""
+
+    cutoff: float
+    factor: float
+    number_of_functions: int
+    cost_us: float
+    score: float
+    chosen: bool
+
+
 @dataclass
 class BasisChoice:
     """What pays.
 
     `cost_us` is in µs per atom and step of a simulation on one core of this machine (None: not asked for). `pareto`
-    lists all that was tried: cutoff (Å), factor (of the order), number_of_functions (per element), cost_us, energy_rmse
-    (eV/atom), force_rmse (eV/Å), stress_rmse (eV/Å³), all by cross-validation on n_configurations of the data, score,
-    and whether it was chosen; those that were tried last are of the chosen cutoff and order, on the most data.
+    lists all that was tried; those that were tried last are of the chosen cutoff and order, on the most data.
     """
 
     cutoff: float
@@ -87,7 +107,7 @@ class BasisChoice:
     radial: Radial
     order: Order
     cost_us: float | None
-    pareto: list[dict[str, Any]] = field(default_factory=list)
+    pareto: list[Rung] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what :func:`~.basis.build_basis` needs beside elements and inner cutoffs, JSON-able."""
@@ -173,7 +193,7 @@ class _Ladder:
         self.radial = options.radial or Radial()
         self.options, self.processes, self.report = options, processes, report
         self.max_cost = float(options.max_cost or np.inf)
-        self.tried: dict[tuple[float, float, int, int], list[dict[str, Any]]] = {}
+        self.tried: dict[tuple[float, float, int, int], list[Rung]] = {}
         self._speed: float | None = None
 
     def numbers(self, targets: list[Target], max_columns: int) -> list[int]:
@@ -208,7 +228,7 @@ class _Ladder:
     def build(self, cutoff: float, order: Order, number: int) -> Any:
         return build_basis(self.elements, cutoff, number, self.inner_cutoffs, radial=self.radial, order=order)
 
-    def climb(self, cutoff: float, factor: float, stage: tuple[int, int]) -> list[dict[str, Any]]:
+    def climb(self, cutoff: float, factor: float, stage: tuple[int, int]) -> list[Rung]:
         """Return the rungs of a cutoff and an order, validated, up to where they no longer get better.
 
         :param stage: `SEARCH` or `FINAL`.
@@ -236,16 +256,16 @@ class _Ladder:
         self.tried[place] = rungs
         return rungs
 
-    def pareto(self) -> list[dict[str, Any]]:
+    def pareto(self) -> list[Rung]:
         """Return all that was tried, the final stage last."""
         places = sorted(self.tried, key=lambda place: (place[2:], place[:2]))
         return [rung for place in places for rung in self.tried[place]]
 
-    def value(self, rung: dict[str, Any]) -> float:
+    def value(self, rung: Rung) -> float:
         """Return the score; what is too expensive comes after all that is not, and the cheaper the better."""
         return rung['score'] if rung['cost_us'] <= self.max_cost else 1e3 + float(np.log(rung['cost_us']))
 
-    def best(self, cutoff: float, factor: float, stage: tuple[int, int]) -> dict[str, Any]:
+    def best(self, cutoff: float, factor: float, stage: tuple[int, int]) -> Rung:
         return min(self.climb(cutoff, factor, stage), key=self.value)
 
     def speed(self, basis: Any) -> float:
@@ -271,7 +291,7 @@ class _RowsOnDemand:
         return compute()
 
 
-def _rung(cutoff: float, factor: float, number: int, cost: float, found: Validation, n: int) -> dict[str, Any]:
+def _rung(cutoff: float, factor: float, number: int, cost: float, found: Validation, n: int) -> Rung:
     return {
         'cutoff': cutoff,
         'factor': factor,
@@ -286,17 +306,20 @@ def _rung(cutoff: float, factor: float, number: int, cost: float, found: Validat
     }
 
 
-def _flat(rungs: list[dict[str, Any]]) -> bool:
+def _flat(rungs: list[Rung]) -> bool:
     """Return whether the last rungs were all worse than one before them."""
     scores = [rung['score'] for rung in rungs]
     return len(scores) - 1 - int(np.argmin(scores)) >= PATIENCE
 
 
-def _describe(rung: dict[str, Any]) -> str:
+def _describe(rung: Rung) -> str:
     parts = [f'{rung["number_of_functions"]} functions per element']
-    for key, name, unit in (('energy_rmse', 'energy', 'meV/atom'), ('force_rmse', 'forces', 'meV/Å')):
-        if rung[key] is not None:
-            parts.append(f'{name} {1e3 * rung[key]:.3g} {unit}')
+    for error, name, unit in (
+        (rung['energy_rmse'], 'energy', 'meV/atom'),
+        (rung['force_rmse'], 'forces', 'meV/Å'),
+    ):
+        if error is not None:
+            parts.append(f'{name} {1e3 * error:.3g} {unit}')
     return ', '.join([*parts, f'{rung["cost_us"]:.0f} µs/atom/step'])
 
 
@@ -446,19 +469,18 @@ def measure_cost(basis: Any, atoms: Atoms, repeats: int = 5) -> float:
 
 def learning_curve(
     sums: Sums, degree: np.ndarray, hyperparameters: dict[str, float], n_configurations: int
-) -> list[dict[str, float]]:
+) -> list[LabelErrors]:
     """Return the error against the number of configurations, from normal equations that are there anyway.
 
     With K folds, k of them (k = 1 to K - 1) are fitted and the others predicted, for every cyclic choice.
 
     :param degree: see :func:`~.weights.degrees`.
     :param hyperparameters: those of the fit.
-    :returns: n_configurations, energy_rmse (eV/atom), force_rmse (eV/Å), stress_rmse (eV/Å³; None without labels).
     """
     hyper = Hyperparameters(**{name: hyperparameters[name] for name in asdict(Hyperparameters())})
     n_folds = len(sums.members)
     problem = Problem(sums, degree, 1)
-    curve = []
+    curve: list[LabelErrors] = []
     for size in range(1, n_folds):
         squares = {name: [0.0, 0.0] for name in sums.moments}
         for shift in range(n_folds):

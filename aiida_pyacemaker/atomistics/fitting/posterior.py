@@ -191,11 +191,11 @@ def add_uncertainty(
     posterior = potential.posterior
     if posterior is None:
         return
-    rows = rows or DesignMatrix(potential.basis).rows
+    get_rows = rows or DesignMatrix(potential.basis).rows
     bare = [Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc) for atoms in frames]
 
     def predict(atoms: Atoms) -> Prediction:
-        found = rows(atoms)
+        found = get_rows(atoms)
         return posterior.predict(found.energy, found.forces)
 
     predictions = forked_map(predict, bare, processes)

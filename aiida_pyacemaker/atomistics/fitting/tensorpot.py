@@ -330,7 +330,12 @@ class Refiner:
 
     def _write_checkpoint(self) -> None:
         state = json.dumps({**self.state, 'seconds': self._seconds(), 'digest': self.options['digest']})
-        arrays = {'x': self.x, 'best': self.best, 'best_score': self.best_score, 'state': np.array(state)}
+        arrays: dict[str, Any] = {
+            'x': self.x,
+            'best': self.best,
+            'best_score': self.best_score,
+            'state': np.array(state),
+        }
         save_arrays(self.directory / 'checkpoint.npz', arrays)
 
     def _read_checkpoint(self) -> None:

@@ -25,7 +25,7 @@ from ..potential.posterior import POSTERIOR, Posterior
 from ..potential.potential import ASI, YACE, YAML, AcePotential
 from .checks import check_support
 from .equations import Solution, accumulate, solve_sums
-from .ladder import BasisOptions, choose_basis, learning_curve
+from .ladder import BasisOptions, LabelErrors, Rung, choose_basis, learning_curve
 from .nonlinear import Refinement, RefinementOptions, check_nonlinear, refine
 from .parameters import FitJob
 from .posterior import add_uncertainty, calibrate
@@ -110,8 +110,8 @@ class FitResult(TypedDict):
     condition: float
     warnings: list[str]
     validation: dict[str, float] | None
-    pareto: list[dict[str, Any]]
-    learning_curve: list[dict[str, Any]]
+    pareto: list[Rung]
+    learning_curve: list[LabelErrors]
     refinement: dict[str, Any] | None
     timings: dict[str, float]
 
@@ -223,7 +223,7 @@ class _Fit:
         self.held = get_held(parent, job, len(self.frames))
         report(f'{len(self.frames)} configurations, {sum(map(len, self.frames))} atoms, baseline {job.baseline}')
 
-    def choose_basis(self) -> tuple[BasisSettings, list[dict[str, Any]]]:
+    def choose_basis(self) -> tuple[BasisSettings, list[Rung]]:
         """Return what the basis is made with (what was asked for, the parent's, or what pays on the data), and what was
         tried for it."""
         if 'basis' in self.held:
@@ -235,7 +235,7 @@ class _Fit:
         choice = choose_basis(self.frames, self.targets, self.elements, inner, options, self.processes, self.report)
         return cast(BasisSettings, choice.to_dict()), choice.pareto
 
-    def solve(self, store: RowStore) -> tuple[Solution, list[dict[str, Any]]]:
+    def solve(self, store: RowStore) -> tuple[Solution, list[LabelErrors]]:
         """Fit the coefficients, with the parent's weights and regularisation while they are good enough; return the
         learning curve too."""
         options = self.job.model_dump(include=set(HYPERPARAMETERS))

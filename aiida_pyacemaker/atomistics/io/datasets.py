@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
 
 from ..core.configurations import load_configurations
 from ..core.errors import InputError
-from ..core.frame import get_trajectory, info, is_isolated_atom, labels, set_labels
+from ..core.frame import Labels, get_trajectory, info, is_isolated_atom, labels, set_labels
 from .files import read_file
 
 #: Names under which data sets carry labels in extended xyz, the usual ones first.
@@ -53,9 +54,9 @@ def read_labelled(path: Path) -> list[Atoms]:
     return found
 
 
-def get_given(atoms: Atoms) -> dict:
+def get_given(atoms: Atoms) -> Labels:
     """Return the labels that a frame of a file carries, wherever they are."""
-    given = labels(atoms)
+    given: dict[str, Any] = {**labels(atoms)}
     n = len(atoms)
     for key, holder, shape in (
         ('energy', atoms.info, ()),
@@ -69,7 +70,7 @@ def get_given(atoms: Atoms) -> dict:
     virial = next((name for name in NAMES['virial'] if name in atoms.info), None)
     if 'stress' not in given and virial is not None and atoms.pbc.all():
         given['stress'] = -voigt(np.asarray(atoms.info[virial], dtype=float)) / atoms.get_volume()
-    return given
+    return cast(Labels, given)
 
 
 def voigt(tensor: np.ndarray) -> np.ndarray:

@@ -223,7 +223,7 @@ def test_compiled_once() -> None:
         'import sys\n'
         'import aiida_pyacemaker.atomistics.ace.rows\n'
         "assert 'numba' not in sys.modules\n"
-        'from aiida_pyacemaker.atomistics.fitting import kernel\n'
+        'from aiida_pyacemaker.atomistics.ace import kernel\n'
         'kernel.warm_up()\n'
         'assert sum(kernel.evaluate.stats.cache_misses.values()) == 0\n'
     )

@@ -127,5 +127,5 @@ def test_split_refused(frames):
     for shares in ([1.0], [0.5, 0.5], [-0.1], []):
         with pytest.raises(ValueError, match='no shares to hold back'):
             split(frames, shares, seed=0)
-    with pytest.raises(ValueError, match='`random` or `time`, not `size`'):
+    with pytest.raises(ValueError, match='no order `size`; it is `random` or `time`'):
         split(frames, [0.1], seed=0, order='size')
