@@ -8,6 +8,7 @@ from aiida.common.links import LinkType
 from aiida.engine import ToContext, WorkChain, if_, while_
 from aiida.plugins import DataFactory, WorkflowFactory
 
+from aiida_pyacemaker.atomistics.core.plugins import ORACLES, load_plugin
 from aiida_pyacemaker.atomistics.explorers.plan import starting_sizes
 from aiida_pyacemaker.atomistics.fitting.parameters import Fit
 from aiida_pyacemaker.atomistics.labelling.settings import check_consistent
@@ -24,7 +25,6 @@ from .oracles import load_oracle
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 AcePotentialData = DataFactory('pyacemaker.potential')
-LabelWorkChain = WorkflowFactory('pyacemaker.label')
 TrainWorkChain = WorkflowFactory('pyacemaker.train')
 ExploreWorkChain = WorkflowFactory('pyacemaker.explore')
 EmbedWorkChain = WorkflowFactory('pyacemaker.embed')
@@ -235,7 +235,7 @@ class ActiveLearningWorkChain(WorkChain):
         :raises ValueError: if something of these is not there, or of no use.
         """
         parameters, codes = runfile.to_dict(), runfile.needed_codes()
-        parameters['label'] = complete_label(parameters['label'], parameters['system']['elements'])
+        parameters['label'] = load_oracle(runfile.label).complete(runfile.system.elements).model_dump(mode='json')
 
         builder = cls.get_builder()
         builder.codes = {name: orm.load_code(label) for name, label in codes.items()}
@@ -351,16 +351,8 @@ class ActiveLearningWorkChain(WorkChain):
 
     def run_label(self):
         """Label the configurations at hand."""
-        label, options = self.ctx.parameters['label'], self.ctx.parameters['options']
-        if label['oracle'] == 'tiered':
-            builder = WorkflowFactory('pyacemaker.label_tiered').get_builder_from_protocol(
-                dict(self.inputs.codes), self.ctx.to_label, label, options=options
-            )
-        else:
-            code = load_oracle(label).CODE
-            builder = LabelWorkChain.get_builder_from_protocol(
-                self.inputs.codes[code], self.ctx.to_label, label, options=options[code]
-            )
+        oracle = load_oracle(self.ctx.parameters['label'])
+        builder = oracle.get_batch_builder(dict(self.inputs.codes), self.ctx.to_label, self.ctx.parameters['options'])
         number = len(self.ctx.to_label)
         waits_for = f'{number} {"label" if number == 1 else "labels"}'
         return ToContext(label=self.submit_step(builder, 'label', waits_for))
@@ -416,7 +408,7 @@ class ActiveLearningWorkChain(WorkChain):
     def may_mix(self) -> bool:
         """Return whether labels of different settings may meet: the user asked for it, or for tiers."""
         label = self.ctx.parameters['label']
-        return label.get('mix_settings', False) or label.get('oracle') == 'tiered'
+        return label['mix_settings'] or load_plugin(ORACLES, label['oracle'], 'label.oracle').mixes_settings
 
     def should_train(self) -> bool:
         """Return whether there are labels that no potential has seen, or the basis is to grow."""
@@ -834,12 +826,6 @@ class ActiveLearningWorkChain(WorkChain):
         self.attach_outputs()
 
 
-def complete_label(label: dict, elements: list[str]) -> dict:
-    """Return the section ``label`` of a run file with what DFT needs to know of the whole system."""
-    name = label['tiers']['expensive'] if label['oracle'] == 'tiered' else label['oracle']
-    return {**load_oracle({**label, 'oracle': name}).complete(elements), 'oracle': label['oracle']}
-
-
 def load_labels(identifier, parameters: dict) -> tuple[orm.Data, str]:
     """Return a node of labelled configurations, and the data set that it belongs to: ``dataset`` or ``test_set``.
 
@@ -862,7 +848,8 @@ def load_labels(identifier, parameters: dict) -> tuple[orm.Data, str]:
         raise ValueError(f'labels: node {node.pk} holds training and held-out configurations; give a node for each')
     label = parameters['label']
     others = [name for name in node.base.attributes.get('oracles', []) if name.split()[0] != label['oracle']]
-    if others and label['oracle'] != 'tiered' and not label['mix_settings']:
+    mixes = label['mix_settings'] or load_plugin(ORACLES, label['oracle'], 'label.oracle').mixes_settings
+    if others and not mixes:
         raise ValueError(
             f'labels: node {node.pk} was labelled by {", ".join(others)}, the run labels by {label["oracle"]}: such '
             'energies are not comparable; set label.mix_settings to true if you mean it'

@@ -13,7 +13,6 @@ from aiida_pyacemaker.calculations.functions.analyse_reference import analyse_re
 from aiida_pyacemaker.calculations.functions.plan_reference import plan_reference
 
 from .adopt import adopt_child
-from .label_tiered import split_parameters
 from .oracles import load_oracle
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -84,9 +83,8 @@ class ReferenceWorkChain(WorkChain):
         :param options: mapping of the names of codes to overrides of ``metadata.options``.
         :raises ValueError: naming the key that is missing or wrong.
         """
-        if label.get('oracle') == 'tiered':
-            label = split_parameters(label)['expensive']
-        name = load_oracle(label).CODE
+        label = load_oracle(label).get_reference()
+        name = load_oracle(label).code
         if name not in codes:
             raise ValueError(f'`codes.{name}` is missing: the references are found by the oracle of the labels')
         builder = cls.get_builder()

@@ -28,7 +28,7 @@ def setup(app) -> dict[str, Any]:
 def write_all(folder: Path) -> None:
     """Write all generated pages into a folder."""
     folder.mkdir(exist_ok=True)
-    pages = {'run_file': run_file, 'exit_codes': exit_codes, 'ports': ports, 'cli': command_line}
+    pages = {'run_file': run_file, 'exit_codes': exit_codes, 'ports': ports, 'cli': command_line, 'ladder': ladder}
     for name, lines in pages.items():
         (folder / f'{name}.md').write_text('\n'.join(lines()) + '\n', encoding='utf-8')
 
@@ -126,6 +126,16 @@ def exit_codes() -> Iterator[str]:
             if status >= 200 and 'deprecated' not in message:
                 yield f'| {status} | `{label}` | {cell(message)} |'
         yield ''
+
+
+def ladder() -> Iterator[str]:
+    """Yield the rungs of the ladder that heals an SCF, in their order."""
+    from aiida_pyacemaker.workflows.healing.ladder import LADDER
+
+    yield '| rung | what changes | starts from | why here |'
+    yield '|---|---|---|---|'
+    for rung in LADDER:
+        yield f'| `{rung.name}` | {cell(rung.changes)} | {cell(rung.start)} | {cell(rung.why)} |'
 
 
 def ports() -> Iterator[str]:

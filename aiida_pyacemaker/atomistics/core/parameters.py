@@ -6,17 +6,36 @@ The run file is made of these sections, and its reference documentation is gener
 from __future__ import annotations
 
 import importlib
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from .errors import MissingLibraryError
+from .errors import InputError, MissingLibraryError
 
 
 class Section(BaseModel):
     """A group of keys: no unknown keys, no silent conversion of types, no NaN."""
 
     model_config = ConfigDict(extra='forbid', strict=True, frozen=True, allow_inf_nan=False, serialize_by_alias=True)
+
+
+SectionType = TypeVar('SectionType', bound=Section)
+
+
+def read_section(section: type[SectionType], content: Any, key: str) -> SectionType:
+    """Return a section from plain values, as a node or a file holds them.
+
+    :param key: of the section, such as `label.teacher`, for the message.
+    :raises InputError: naming the first key that is wrong.
+    """
+    try:
+        return section.model_validate(content)
+    except ValidationError as exception:
+        error = exception.errors()[0]
+        cause = error.get('ctx', {}).get('error')
+        if not isinstance(cause, InputError):
+            cause = InputError('', error['msg'].removeprefix('Value error, '))
+        raise cause.under('.'.join((key, *map(str, error['loc'])))) from None
 
 
 def parameter(description: str, unit: str | None = None, **constraints: Any) -> Any:

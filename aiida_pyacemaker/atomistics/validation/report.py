@@ -66,8 +66,6 @@ CITATIONS = (
     ('melting', 'LAMMPS: A. P. Thompson et al., Comput. Phys. Commun. 271, 108171 (2022)'),
     ('aiida', 'AiiDA: S. P. Huber et al., Sci. Data 7, 300 (2020); M. Uhrin et al., Comput. Mater. Sci. 187, 110086 '
      '(2021)'),
-    ('qe', 'Quantum ESPRESSO: P. Giannozzi et al., J. Phys.: Condens. Matter 29, 465901 (2017)'),
-    ('vasp', 'VASP: G. Kresse and J. Furthmüller, Phys. Rev. B 54, 11169 (1996)'),
 )  # fmt: skip
 
 
@@ -87,7 +85,7 @@ def write_report(
         by the names that they shall have, each a list with an entry, or None, for each crystal.
     :param errors_arrays: what :func:`.errors.error_arrays` returns.
     :param provenance: tables by their titles, each a dictionary or a list of lines; and in `cite` what else was used,
-        keys of :data:`CITATIONS`.
+        keys of :data:`CITATIONS`, or what to cite itself.
     """
     page = format_report(content, verdict, references or {}, errors_arrays or {}, provenance or {})
     part = path.with_name(f'.{path.name}.part')
@@ -415,11 +413,13 @@ def describe_provenance(content: dict[str, Any], provenance: dict[str, Any]) -> 
 
 def cite(content: dict[str, Any], arrays: dict[str, Any], provenance: dict[str, Any]) -> list[str]:
     """Return what to cite for what is in the report."""
-    used = {'ase', 'spglib', *(provenance.get('cite') or [])}
+    asked = list(provenance.get('cite') or [])
+    used = {'ase', 'spglib', *asked}
     used |= {name for crystal in content.get('crystals') or [] for name in crystal if crystal[name]}
     used |= {'gamma', 'ace'} if (arrays.get('gamma') or {}).get('gamma') else set()
     used |= {'melting'} if content.get('melting') else set()
-    return [text for key, text in CITATIONS if key in used]
+    known = dict(CITATIONS)
+    return [*(text for key, text in CITATIONS if key in used), *(text for text in asked if text not in known)]
 
 
 def _finite(value: Any) -> Any:

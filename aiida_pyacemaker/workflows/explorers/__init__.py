@@ -1,0 +1,1 @@
+"""Explorers: the engines that explore, exchangeable by the entry point group ``pyacemaker.explorers``."""
