@@ -75,7 +75,7 @@ def run(runfile: RunFile) -> Generation:
 
     own = runfile.read_structures()
     if runfile.structures.nodes:
-        from aiida_pyacemaker.calculations.functions.structures import find_structure_nodes, get_frames
+        from aiida_pyacemaker.data.structures import find_structure_nodes, get_frames
 
         load_profile()
         nodes = find_structure_nodes(runfile.structures.nodes)

@@ -56,7 +56,7 @@ def check_structures(runfile: RunFile) -> Generation:
     from aiida_pyacemaker.atomistics.embedding.box import least_atoms
     from aiida_pyacemaker.atomistics.explorers.plan import plan_walkers, starting_sizes
     from aiida_pyacemaker.atomistics.generators.generate import generate, starting_cells
-    from aiida_pyacemaker.calculations.functions.structures import find_structure_nodes, get_frames
+    from aiida_pyacemaker.data.structures import find_structure_nodes, get_frames
 
     nodes = find_structure_nodes(runfile.structures.nodes)
     own = [*runfile.read_structures(), *get_frames({f'node_{node.pk}': node for node in nodes})]

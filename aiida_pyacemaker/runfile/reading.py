@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 
+from aiida_pyacemaker.atomistics.core.validation import nearest
 from aiida_pyacemaker.atomistics.generators.plan import FAMILIES
 
 from .errors import RunFileError
-from .explain import _explain, _nearest, _nullable_sections
+from .explain import explain, nullable_sections
 from .sections import RunFile
+
+#: Nested sections as YAML gives them.
+Content = dict[str, Any]
 
 PROTOCOL_FILE = Path(__file__).with_name('protocols.yaml')
 
@@ -56,7 +58,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> Content:
     """Load the user's file.
 
     :raises RunFileError: if it is missing, not YAML, or not a mapping.
@@ -85,12 +87,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_protocols() -> dict[str, Any]:
+def load_protocols() -> Content:
     """Return the content of the protocol file."""
     return yaml.safe_load(PROTOCOL_FILE.read_text(encoding='utf-8'))
 
 
-def protocol_defaults(name: str | None = None) -> dict[str, Any]:
+def protocol_defaults(name: str | None = None) -> Content:
     """Return the defaults of a protocol, section by section.
 
     :param name: the protocol; None for the default one.
@@ -102,11 +104,11 @@ def protocol_defaults(name: str | None = None) -> dict[str, Any]:
     return {'protocol': name, **_merge(content['default_inputs'], changes)}
 
 
-def _merge(left: dict[str, Any], right: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+def _merge(left: Content, right: Content, prefix: str = '') -> Content:
     """Merge ``right`` over ``left``; a section that ``right`` leaves empty stays as it is, unless it may be null."""
     merged = copy.deepcopy(left)
     for key, value in right.items():
-        empty = value is None and f'{prefix}{key}' not in _nullable_sections()
+        empty = value is None and f'{prefix}{key}' not in nullable_sections()
         if isinstance(merged.get(key), dict) and (isinstance(value, dict) or empty):
             merged[key] = _merge(merged[key], value or {}, f'{prefix}{key}.')
         else:
@@ -114,7 +116,7 @@ def _merge(left: dict[str, Any], right: dict[str, Any], prefix: str = '') -> dic
     return merged
 
 
-def _apply_overrides(content: dict[str, Any], overrides: list[str], source: str) -> dict[str, Any]:
+def _apply_overrides(content: Content, overrides: list[str], source: str) -> Content:
     """Apply ``key.sub=value`` overrides as Hydra does; values are YAML, list items are addressed by number."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -153,7 +155,7 @@ def default_codes() -> dict[str, str]:
     return protocol_defaults()['codes']
 
 
-def read_fit_parameters(overrides: list[str]) -> dict[str, Any]:
+def read_fit_parameters(overrides: list[str]) -> Content:
     """Return what ``key=value`` strings set of a fit that no run file describes: only what was given.
 
     :param overrides: keys of the section ``train`` of a run file, and ``seed``.
@@ -179,7 +181,7 @@ def load_runfile(path: str | Path, overrides: list[str] | None = None) -> RunFil
 
 
 def resolve_runfile(
-    content: dict[str, Any],
+    content: Content,
     overrides: list[str] | None = None,
     source: str = 'run file',
     directory: Path | None = None,
@@ -199,17 +201,17 @@ def resolve_runfile(
     protocols = load_protocols()['protocols']
     name = written.get('protocol')
     if name is not None and (not isinstance(name, str) or name not in protocols):
-        near = _nearest(str(name), list(protocols))
+        near = nearest(str(name), list(protocols))
         raise RunFileError(source, [('protocol', f'{name!r} is not a protocol ({", ".join(protocols)}){near}')])
     merged = _merge(protocol_defaults(name), {**written, 'protocol': name} if name else _without(written, 'protocol'))
     merged = _apply_overrides(merged, overrides or [], source)
     try:
         return RunFile.model_validate(merged, context={'directory': directory or Path.cwd()})
     except ValidationError as exception:
-        raise RunFileError(source, [_explain(error) for error in exception.errors()]) from None
+        raise RunFileError(source, [(error.key, error.explanation) for error in explain(exception)]) from None
 
 
-def _open_families(content: dict[str, Any]) -> dict[str, Any]:
+def _open_families(content: Content) -> Content:
     """Let a family that is named, with nothing below it, stand for the family as it is by default."""
     structures = content.get('structures')
     if not isinstance(structures, dict):
@@ -218,5 +220,5 @@ def _open_families(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, 'structures': {**structures, **named}}
 
 
-def _without(mapping: dict[str, Any], key: str) -> dict[str, Any]:
+def _without(mapping: Content, key: str) -> Content:
     return {name: value for name, value in mapping.items() if name != key}

@@ -48,17 +48,17 @@ class System(Section):
     @classmethod
     def _check_elements(cls, value: Any) -> Any:
         if not isinstance(value, list) or not value:
-            raise PydanticCustomError('elements', 'a list of chemical symbols is needed, for example [Al]')
+            raise InputError('elements', 'a list of chemical symbols is needed', 'for example [Al]')
         for element in value:
             if element is False:  # YAML 1.1 reads No as a boolean
-                raise PydanticCustomError('elements', "YAML reads No as `false`; write nobelium in quotes, 'No'")
+                raise InputError('elements', 'YAML reads No as `false`', "write nobelium in quotes, 'No'")
             if not isinstance(element, str) or element not in _symbols():
                 near = nearest_element(element) if isinstance(element, str) else None
                 remedy = f'did you mean {near}?' if near else 'use symbols of the periodic table, for example [Al]'
-                raise PydanticCustomError('elements', f'{element!r} is not a chemical element; {remedy}')
+                raise InputError('elements', f'{element!r} is not a chemical element', remedy)
         twice = sorted({element for element in value if value.count(element) > 1})
         if twice:
-            raise PydanticCustomError('elements', f'{twice[0]} is listed more than once; list each element once')
+            raise InputError('elements', f'{twice[0]} is listed more than once', 'list each element once')
         return value
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aiida import orm
 
-#: Where they are: `pyacemaker/production/Al-Cu`.
-GROUP = 'pyacemaker/production/{elements}'
+#: Label of the group of a system: `pyacemaker/production/Al-Cu`.
+GROUP_LABEL = 'pyacemaker/production/{elements}'
 #: Extra of a potential: `version` (a number), `name` (such as Al-v3), `verdict` and `summary`.
-EXTRA = 'production'
+EXTRA_PRODUCTION = 'production'
 
 
 def deploy(potential: orm.Data, verdict: dict) -> str:
@@ -19,20 +19,16 @@ def deploy(potential: orm.Data, verdict: dict) -> str:
     :returns: the name of the version, such as ``Al-v3``.
     """
     elements = '-'.join(sorted(potential.elements))
-    group, _ = orm.Group.collection.get_or_create(label=GROUP.format(elements=elements))
+    group, _ = orm.Group.collection.get_or_create(label=GROUP_LABEL.format(elements=elements))
     checksums = potential.get_checksums()
-    versions = [(node.base.extras.get(EXTRA)['version'], node) for node in group.nodes]
+    versions = [(node.base.extras.get(EXTRA_PRODUCTION)['version'], node) for node in group.nodes]
     same = [version for version, node in versions if node.get_checksums() == checksums]
     version = same[0] if same else max((version for version, _ in versions), default=0) + 1
     name = f'{elements}-v{version}'
     potential.base.extras.set(
-        EXTRA, {'version': version, 'name': name, 'verdict': verdict['verdict'], 'summary': verdict['summary']}
+        EXTRA_PRODUCTION,
+        {'version': version, 'name': name, 'verdict': verdict['verdict'], 'summary': verdict['summary']},
     )
     potential.label = name
     group.add_nodes([potential])
     return name
-
-
-def find_version(potential: orm.Data) -> str | None:
-    """Return the name of the version of a potential, None if it is not in production."""
-    return (potential.base.extras.get(EXTRA, None) or {}).get('name')

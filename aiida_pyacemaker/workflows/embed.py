@@ -7,7 +7,7 @@ from aiida.plugins import CalculationFactory, DataFactory
 
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 
-from .restart import WorkerBaseWorkChain, get_options
+from .worker_base import WorkerBaseWorkChain, get_options
 
 PaceSelectCalculation = CalculationFactory('pyacemaker.pace_select')
 

@@ -7,7 +7,7 @@ from aiida.plugins import CalculationFactory
 
 from aiida_pyacemaker.calculations.functions.judge_errors import judge_errors
 
-from .restart import WorkerBaseWorkChain, get_options
+from .worker_base import WorkerBaseWorkChain, get_options
 
 PaceEvaluateCalculation = CalculationFactory('pyacemaker.pace_evaluate')
 

@@ -11,8 +11,8 @@ from aiida_pyacemaker.atomistics.explorers.plan import plan_walkers
 from aiida_pyacemaker.calculations.functions.collect_snapshots import collect_snapshots
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure
 
-from .adopt import adopt_child
-from .restart import get_options
+from .reuse_children import find_child
+from .worker_base import get_options
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 AcePotentialData = DataFactory('pyacemaker.potential')
@@ -134,7 +134,7 @@ class ExploreWorkChain(WorkChain):
         """Submit one simulation, fresh or from its restart file."""
         name = f'walker_{index:02d}'
         label = name if self.ctx.attempt == 1 else f'{name}_again'
-        submitted = adopt_child(self, label)
+        submitted = find_child(self, label)
         if submitted is not None:
             return submitted
         walker = self.ctx.plan[index]

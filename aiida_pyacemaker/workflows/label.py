@@ -16,9 +16,10 @@ from aiida_pyacemaker.atomistics.core.cost import EXPONENT
 from aiida_pyacemaker.calculations.functions.collect_labels import SPLITS, SUSPECT, collect_labels, read_job
 from aiida_pyacemaker.calculations.functions.get_structure import get_structures
 
-from .adopt import adopt_child
 from .lean import Lean, WaitForAny
+from .links import LabelLink
 from .oracles import EngineOracle, load_oracle
+from .reuse_children import find_child
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 
@@ -238,7 +239,7 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
             and not self.quota_is_exceeded()
         ):
             index = self.queue[self.ctx.submitted]
-            child = adopt_child(self, f'label_{index:04d}') if index in self.former else None
+            child = find_child(self, LabelLink(index).label) if index in self.former else None
             self.ctx.running[index] = (child or self.submit_job(index)).pk
             self.ctx.submitted += 1
         ended = self.ctx.submitted - len(self.ctx.running)
@@ -252,7 +253,7 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
         builder = self.oracle.get_builder(self.inputs.code, self.inputs.configurations, indices, structure, options)
         what = f'{len(indices)} configurations' if structure is None else structure.get_formula()
         builder.metadata.label = f'{what} #{index}'
-        builder.metadata.call_link_label = f'label_{index:04d}'
+        builder.metadata.call_link_label = LabelLink(index).label
         child = self.submit(builder)
         atoms = sum(len(self.frames[k]) for k in indices)
         child.base.extras.set_many({'configurations': len(indices), 'atoms': atoms, 'work': self.work[index]})
@@ -261,8 +262,8 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
     def get_children(self) -> dict[int, orm.ProcessNode]:
         """Return the process of each job, the newest if there are several."""
         links = self.node.base.links.get_outgoing(link_type=(LinkType.CALL_WORK, LinkType.CALL_CALC)).all()
-        found = sorted(links, key=lambda link: link.node.pk)
-        return {int(link.link_label[6:]): link.node for link in found if link.link_label.startswith('label_')}
+        found = [(LabelLink.parse(link.link_label), link.node) for link in sorted(links, key=lambda link: link.node.pk)]
+        return {link.index: node for link, node in found if link is not None}
 
     def results(self):
         """Collect the labels, whatever else failed, and compare the failures with the quota."""

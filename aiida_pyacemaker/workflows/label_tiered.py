@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ToContext, WorkChain, if_
+from aiida.engine import ProcessBuilder, ToContext, WorkChain, if_
 from aiida.plugins import DataFactory, WorkflowFactory
 
 from aiida_pyacemaker.atomistics.labelling.tiers import TIERED, held_out_errors, is_expensive, key, saved_core_hours
@@ -15,10 +15,10 @@ from aiida_pyacemaker.calculations.functions.choose_calibration import choose_ca
 from aiida_pyacemaker.calculations.functions.decide_tiers import decide_tiers
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 
-from .adopt import adopt_child
 from .label import COSTS, SPLITS, TOO_MANY_FAILURES
 from .oracles import load_oracle
 from .oracles.tiered import EXPENSIVE, TieredOracle
+from .reuse_children import submit_once
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 LabelWorkChain = WorkflowFactory('pyacemaker.label')
@@ -208,18 +208,18 @@ class TieredLabelWorkChain(WorkChain):
 
     def submit_batch(self, name: str, configurations: orm.Data) -> orm.ProcessNode:
         """Submit a batch, or find it again after an interruption."""
-        child = adopt_child(self, name)
-        if child is not None:
-            return child
+        return submit_once(self, name, lambda: self.get_batch_builder(name, configurations))
+
+    def get_batch_builder(self, name: str, configurations: orm.Data) -> ProcessBuilder:
+        """Return the builder of a batch."""
         part = EXPENSIVE if name in BATCHES else name
         code = self.oracle.parts[part].code
         options = self.inputs.options[code].get_dict() if code in self.inputs.get('options', {}) else None
         builder = LabelWorkChain.get_builder_from_protocol(
             self.inputs.codes[code], configurations, self.oracle.get_parameters(part), options
         )
-        builder.metadata.call_link_label = name
         builder.metadata.label = name
-        return self.submit(builder)
+        return builder
 
     # Results ----------------------------------------------------------------------------------------------------------
 

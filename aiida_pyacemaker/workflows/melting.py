@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import WorkChain, while_
+from aiida.engine import ProcessBuilder, WorkChain, while_
 from aiida.plugins import CalculationFactory, DataFactory
 
 from aiida_pyacemaker.atomistics.validation.melting import Search
 from aiida_pyacemaker.atomistics.validation.melting_script import NotApplicableError, Run
 
-from .adopt import adopt_child
-from .restart import get_options
+from .reuse_children import submit_once
+from .worker_base import get_options
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 AcePotentialData = DataFactory('pyacemaker.potential')
@@ -114,23 +114,24 @@ class MeltingWorkChain(WorkChain):
     def run_simulation(self):
         """Submit a simulation."""
         self.ctx.attempt += 1
-        run, number = self.ctx.run, len(self.ctx.search['runs'])
+        number = len(self.ctx.search['runs'])
         label = f'simulation_{number:02d}' + ('_again' if self.ctx.attempt > 1 else '')
-        node = adopt_child(self, label)
-        if node is None:
-            builder = LammpsMeltingCalculation.get_builder()
-            builder.code = self.inputs.code
-            builder.potential = self.inputs.potential
-            builder.crystal = self.inputs.crystal
-            builder.parameters = orm.Dict(run)
-            if run['program'] == 'extend':
-                builder.restart = orm.load_node(self.ctx.last).outputs.restart
-            builder.metadata.options = get_options(self.inputs.options.get_dict() if 'options' in self.inputs else None)
-            formula = self.inputs.crystal.get_frames()[0].get_chemical_formula(empirical=True)
-            builder.metadata.label = f'{formula} {run["program"]} at {run["temperature"]:.0f} K'
-            builder.metadata.call_link_label = label
-            node = self.submit(builder)
-        self.to_context(simulation=node)
+        self.to_context(simulation=submit_once(self, label, self.get_simulation_builder))
+
+    def get_simulation_builder(self) -> ProcessBuilder:
+        """Return the builder of the next simulation."""
+        run = self.ctx.run
+        builder = LammpsMeltingCalculation.get_builder()
+        builder.code = self.inputs.code
+        builder.potential = self.inputs.potential
+        builder.crystal = self.inputs.crystal
+        builder.parameters = orm.Dict(run)
+        if run['program'] == 'extend':
+            builder.restart = orm.load_node(self.ctx.last).outputs.restart
+        builder.metadata.options = get_options(self.inputs.options.get_dict() if 'options' in self.inputs else None)
+        formula = self.inputs.crystal.get_frames()[0].get_chemical_formula(empirical=True)
+        builder.metadata.label = f'{formula} {run["program"]} at {run["temperature"]:.0f} K'
+        return builder
 
     def inspect_simulation(self):
         """Tell the search how the simulation ended."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ToContext, WorkChain, if_
+from aiida.engine import ProcessBuilder, ToContext, WorkChain, if_
 from aiida.plugins import DataFactory, WorkflowFactory
 
 from aiida_pyacemaker.atomistics.validation import from_labels
 from aiida_pyacemaker.calculations.functions.analyse_reference import analyse_reference
 from aiida_pyacemaker.calculations.functions.plan_reference import plan_reference
 
-from .adopt import adopt_child
 from .oracles import load_oracle
+from .reuse_children import submit_once
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 LabelWorkChain = WorkflowFactory('pyacemaker.label')
@@ -142,18 +142,18 @@ class ReferenceWorkChain(WorkChain):
 
     def submit_labels(self, name: str, **known: orm.Dict) -> orm.ProcessNode:
         """Submit the labels of a property."""
-        former = adopt_child(self, name)
-        if former is not None:
-            return former
+        return submit_once(self, name, lambda: self.get_label_builder(name, known))
+
+    def get_label_builder(self, name: str, known: dict[str, orm.Dict]) -> ProcessBuilder:
+        """Return the builder of the labels of a property, and make what is to be labelled."""
         planned = plan_reference(
             self.inputs.crystals, self.get_parameters(name), **known, metadata={'call_link_label': f'{name}_planned'}
         )
         builder = LabelWorkChain.get_builder_from_protocol(self.inputs.code, planned, self.inputs.label.get_dict())
         if 'options' in self.inputs:
             builder.options = self.inputs.options
-        builder.metadata.call_link_label = name
         self.report(f'{len(planned)} labels for {name}')
-        return self.submit(builder)
+        return builder
 
     def get_parameters(self, name: str) -> orm.Dict:
         """Return the parameters of the functions."""

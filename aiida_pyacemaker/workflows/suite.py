@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiida import orm
 from aiida.plugins import CalculationFactory
 
-from .restart import WorkerBaseWorkChain, get_options
+from .worker_base import WorkerBaseWorkChain, get_options
 
 PaceValidateCalculation = CalculationFactory('pyacemaker.pace_validate')
 

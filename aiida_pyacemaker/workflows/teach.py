@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiida.plugins import CalculationFactory
 
-from .restart import WorkerBaseWorkChain
+from .worker_base import WorkerBaseWorkChain
 
 TeacherCalculation = CalculationFactory('pyacemaker.teacher')
 

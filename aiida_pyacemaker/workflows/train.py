@@ -6,7 +6,7 @@ from aiida import orm
 from aiida.engine import ProcessHandlerReport, process_handler
 from aiida.plugins import CalculationFactory
 
-from .restart import WorkerBaseWorkChain, get_options
+from .worker_base import WorkerBaseWorkChain, get_options
 
 PaceTrainCalculation = CalculationFactory('pyacemaker.pace_train')
 

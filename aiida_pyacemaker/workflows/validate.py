@@ -13,8 +13,8 @@ from aiida_pyacemaker.calculations.functions.make_requested import make_requeste
 from aiida_pyacemaker.calculations.functions.validation_report import validation_report
 
 from ..runfile.sections import read_label
-from .adopt import adopt_child
 from .deploy import deploy
+from .reuse_children import submit_once
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 AcePotentialData = DataFactory('pyacemaker.potential')
@@ -261,8 +261,7 @@ class ValidateWorkChain(WorkChain):
 
     def submit_step(self, builder, name: str):
         """Submit a step, unless a worker that was killed has submitted it."""
-        builder.metadata.call_link_label = name
-        return adopt_child(self, name) or self.submit(builder)
+        return submit_once(self, name, lambda: builder)
 
 
 def get_citations(label: dict[str, Any]) -> list[str]:

@@ -9,15 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-WORK_CHAINS = (
-    'active_learning', 'label', 'label_tiered', 'pw_base', 'teach', 'train', 'explore', 'embed', 'evaluate',
-    'validate', 'suite', 'reference', 'melting',
-)  # fmt: skip
-CALCULATIONS = (
-    'pace_train', 'pace_select', 'pace_evaluate', 'pace_validate', 'lammps_pace', 'lammps_melting', 'teacher'
-)  # fmt: skip
-COMMANDS = ('doctor', 'setup', 'generate', 'fit', 'launch', 'status', 'validate', 'export', 'lineage')
-
 
 def setup(app) -> dict[str, Any]:
     """Register with Sphinx."""
@@ -78,15 +69,15 @@ def run_file() -> Iterator[str]:
 
 def describe(field: Any) -> str:
     """Return meaning, unit, choices and limits of a key."""
-    from aiida_pyacemaker.runfile.explain import _choices
+    from aiida_pyacemaker.atomistics.core.validation import choices
 
     parts = [field.description]
     unit = (field.json_schema_extra or {}).get('unit')
     if unit:
         parts.append(f'In {unit}.')
-    choices = _choices(field.annotation)
-    if choices:
-        parts.append(f'One of {", ".join(f"`{choice}`" for choice in choices)}.')
+    known = choices(field.annotation)
+    if known:
+        parts.append(f'One of {", ".join(f"`{choice}`" for choice in known)}.')
     return ' '.join(parts)
 
 
@@ -107,12 +98,12 @@ def default(defaults: dict[str, Any], key: str, field: Any) -> str:
 
 def process_classes() -> Iterator[tuple[str, Any]]:
     """Yield the entry points and classes of all processes."""
-    from aiida.plugins import CalculationFactory, WorkflowFactory
+    from importlib.metadata import distribution
 
-    for name in WORK_CHAINS:
-        yield f'pyacemaker.{name}', WorkflowFactory(f'pyacemaker.{name}')
-    for name in CALCULATIONS:
-        yield f'pyacemaker.{name}', CalculationFactory(f'pyacemaker.{name}')
+    ours = distribution('aiida-pyacemaker').entry_points
+    for group in ('aiida.workflows', 'aiida.calculations'):
+        for entry_point in ours.select(group=group):
+            yield entry_point.name, entry_point.load()
 
 
 def exit_codes() -> Iterator[str]:
@@ -176,7 +167,7 @@ def command_line() -> Iterator[str]:
     """Yield the help of each command."""
     import click
 
-    from aiida_pyacemaker.cli import cmd_root
+    from aiida_pyacemaker.cli import COMMANDS, cmd_root
 
     root = click.Context(cmd_root, info_name='aiida-pyacemaker')
     for name in COMMANDS:

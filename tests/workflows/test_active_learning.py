@@ -12,8 +12,8 @@ from aiida.engine import run_get_node
 from aiida.plugins import CalculationFactory, DataFactory, WorkflowFactory
 
 from aiida_pyacemaker.atomistics.loop.progress import Progress
-from aiida_pyacemaker.workflows.active_learning import get_restart_inputs
-from aiida_pyacemaker.workflows.deploy import find_version
+from aiida_pyacemaker.workflows.active_learning.restart import get_restart_inputs
+from aiida_pyacemaker.workflows.deploy import EXTRA_PRODUCTION
 
 ActiveLearningWorkChain = WorkflowFactory('pyacemaker.active_learning')
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -32,7 +32,11 @@ def test_tiny_loop(aiida_profile_clean, tiny_runfile):
     verdict = outputs['validation'].get_dict()
     assert report['validation']['verdict'] == verdict['verdict']
     passed = report['state'] == 'converged'
-    assert (find_version(outputs['potential']) is not None) == passed == (report['validation']['deployed'] is not None)
+    assert (
+        (EXTRA_PRODUCTION in outputs['potential'].base.extras.all)
+        == passed
+        == (report['validation']['deployed'] is not None)
+    )
     assert verdict['verdict'] in outputs['validation_report'].get_content()
 
     # It halted, learned from that, and resumed from the restart file with the new generation.
@@ -115,8 +119,14 @@ def loop(tiny_runfile, generate_workchain, al_potential, al_frames):
     progress.trained({'train': errors, 'test': errors, 'chosen': {'basis': {'number_of_functions': 20}}})
     progress.validated(errors)
     process.keep(progress)
-    assert process.should_iterate()
+    assert iterates(process)
     return process
+
+
+def iterates(process):
+    """Close the iteration, and return whether there is another one."""
+    process.close_iteration()
+    return process.should_iterate()
 
 
 def ended(ok=True, **outputs):
@@ -149,7 +159,7 @@ def test_halted_walkers_resume(loop):
     assert list(loop.ctx.restarts) == ['walker_00']
     assert loop.should_embed()
     assert loop.node.base.extras.get('progress')['history'][-1]['ended'] == {'gamma': 1}
-    assert loop.should_iterate()
+    assert iterates(loop)
     assert loop.progress.resuming == [0]
     loop.ctx.explore = explored(walker('volume', 300))
     loop.inspect_explore()
@@ -165,7 +175,7 @@ def test_nothing_to_label(loop):
     assert loop.inspect_embed() is None
     assert not loop.should_label()
     assert not loop.should_train()
-    assert loop.should_iterate()
+    assert iterates(loop)
 
 
 def test_the_context_can_be_kept(loop):
@@ -185,14 +195,14 @@ def test_stalled_and_out_of_budget(loop):
     progress.state, progress.reason = 'stalled', 'raise `explore.gamma_halt`'
     loop.keep(progress)
     assert not loop.should_embed()
-    assert not loop.should_iterate()
+    assert not iterates(loop)
     exit_code = loop.results()
     assert exit_code.status == loop.exit_codes.ERROR_STALLED.status
     assert 'explore.gamma_halt' in exit_code.message
     progress.state = 'running'
     progress.iteration = loop.ctx.parameters['budget']['max_iterations']
     loop.keep(progress)
-    assert not loop.should_iterate()
+    assert not iterates(loop)
     assert loop.should_produce()
     exit_code = loop.results()
     assert exit_code.status == loop.exit_codes.ERROR_BUDGET_EXHAUSTED.status
@@ -200,17 +210,17 @@ def test_stalled_and_out_of_budget(loop):
 
 
 def test_production_fit_that_fails(loop, al_potential):
-    """The production fit and its proof can only make the result better: their failures don't end the loop."""
+    """The production fit and its trial can only make the result better: their failures don't end the loop."""
     loop.ctx.fit = ended(ok=False)
     assert loop.inspect_production() is None
-    assert not loop.should_prove()
+    assert not loop.should_run_trial()
     good = {'energy': {'rmse': 0.01}, 'forces': {'rmse': 0.1}}
     results = {'train': good, 'test': good, 'chosen': {'basis': {'number_of_functions': 60}}}
     loop.ctx.fit = ended(results=orm.Dict(results), potential=al_potential)
     loop.inspect_production()
-    assert loop.should_prove()
-    loop.ctx.proof = ended(ok=False)
-    loop.inspect_proof()
+    assert loop.should_run_trial()
+    loop.ctx.trial = ended(ok=False)
+    loop.inspect_trial()
     assert loop.ctx.production is None
     loop.attach_outputs()
     assert 'exploring_potential' not in loop.outputs
@@ -246,7 +256,7 @@ def test_the_gate_asks_and_the_loop_follows(at_the_gate, al_potential, al_frames
     loop.ctx.validate = judged(loop, 'FAIL', al_potential, requested=requested)
     loop.inspect_validate()
     assert not loop.should_validate()
-    assert loop.should_iterate()
+    assert iterates(loop)
     assert not loop.should_explore() and not loop.should_embed()
     assert loop.should_label() and loop.ctx.to_label.uuid == requested.uuid
     assert 'gate' in loop.node.base.extras.get('progress')['history'][-1]['why']
@@ -257,7 +267,7 @@ def test_the_gate_fails_for_good(at_the_gate, al_potential):
     loop = at_the_gate
     loop.ctx.validate = judged(loop, 'FAIL', al_potential)
     loop.inspect_validate()
-    assert not loop.should_iterate()
+    assert not iterates(loop)
     exit_code = loop.results()
     assert exit_code.status == loop.exit_codes.ERROR_GATE_FAILED.status == 502
     assert 'a hole' in exit_code.message
@@ -296,6 +306,56 @@ def test_corrupt_potential(loop):
     finally:
         path.write_bytes(content)
     assert 'potential.asi' in loop.outputs['report']['reason']
+
+
+def test_overrides_reach_the_steps(loop, tiny_runfile, generate_workchain, monkeypatch):
+    """What the user gives for a step replaces what the loop has built for it, and nothing else is filled in."""
+    builder = ActiveLearningWorkChain.get_builder_from_runfile(tiny_runfile())
+    builder.explore.options = orm.Dict({'withmpi': True})
+    builder.train.max_iterations = orm.Int(7)
+    builder.train.job.metadata.options.max_wallclock_seconds = 4321
+    process = generate_workchain(ActiveLearningWorkChain, builder)
+    process.setup()
+    process.ctx.update({key: loop.ctx[key] for key in ('potential', 'dataset', 'progress', 'entry')})
+    submitted = {}
+
+    def submit(builder):
+        submitted[builder.process_class.__name__] = builder
+        return builder
+
+    monkeypatch.setattr(process, 'submit', submit)
+    process.run_explore()
+    process.run_train()
+    explore, train = submitted['ExploreWorkChain'], submitted['TrainWorkChain']
+    assert explore.options.get_dict() == {'withmpi': True}
+    assert explore.potential.uuid == loop.ctx.potential.uuid
+    assert train.max_iterations == 7
+    options = train.job.metadata.options
+    assert (options.max_wallclock_seconds, options.withmpi) == (4321, False)
+    assert train.job.parameters['number_of_functions'] == 20
+    assert 'on_unhandled_failure' not in train._inputs(prune=True)
+
+
+def test_what_the_loop_decides_cannot_be_overridden(tiny_runfile):
+    """Potential and data of a step are what the loop is about."""
+    builder = ActiveLearningWorkChain.get_builder_from_runfile(tiny_runfile())
+    for namespace, name in (('explore', 'potential'), ('label', 'configurations'), ('validate', 'crystals')):
+        with pytest.raises(AttributeError, match='Unknown builder parameter'):
+            setattr(builder[namespace], name, orm.Dict())
+
+
+def test_a_missing_code_is_named(tiny_runfile, generate_workchain):
+    """The oracle says which code it runs."""
+    builder = ActiveLearningWorkChain.get_builder_from_runfile(tiny_runfile())
+    del builder.codes['pw']
+    with pytest.raises(ValueError, match=r"codes: .*oracle 'qe' needs pw"):
+        generate_workchain(ActiveLearningWorkChain, builder)
+
+
+def test_exit_codes_are_sorted():
+    """People read them in order."""
+    own = [code.status for code in ActiveLearningWorkChain.exit_codes.values() if code.status >= 200]
+    assert own == sorted(own)
 
 
 def test_restart_from_another_process(aiida_profile):

@@ -11,7 +11,7 @@ from aiida.plugins import DataFactory, WorkflowFactory
 from ase.build import bulk
 
 from aiida_pyacemaker.runfile import resolve_runfile
-from aiida_pyacemaker.workflows.deploy import deploy, find_version
+from aiida_pyacemaker.workflows.deploy import EXTRA_PRODUCTION, deploy
 
 AcePotentialData = DataFactory('pyacemaker.potential')
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -50,7 +50,7 @@ def test_judgement(aiida_profile_clean, worker_code, al_potential, al_frames, pa
     outputs, verdict = judge(worker_code, al_potential, al_frames, parameters)
     assert {'energy_rmse', 'force_rmse', 'eos_kinks'} <= {check['name'] for check in verdict['checks']}
     assert verdict['verdict'] == 'PASS', verdict['summary']
-    assert outputs['deployed'].value == find_version(al_potential) == 'Al-v1'
+    assert outputs['deployed'].value == al_potential.base.extras.get(EXTRA_PRODUCTION)['name'] == 'Al-v1'
     assert 'PASS' in outputs['report'].get_content()
     assert outputs['content']['crystals'][0]['eos']['status'] == 'ok'
     assert len(outputs['predictions']) == 4

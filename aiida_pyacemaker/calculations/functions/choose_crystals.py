@@ -6,8 +6,7 @@ from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_pyacemaker.data.configurations import ConfigurationsData
-
-from .structures import get_frames
+from aiida_pyacemaker.data.structures import get_frames
 
 
 @calcfunction

@@ -134,7 +134,7 @@ class QuantumEspressoOracle(EngineOracle):
         from aiida import orm
         from aiida.plugins import WorkflowFactory
 
-        from ..restart import get_options
+        from ..worker_base import get_options
 
         complete = self.complete(configurations.elements)
         system = {

@@ -57,7 +57,7 @@ class TeacherOracle(EngineOracle):
         from aiida import orm
         from aiida.plugins import WorkflowFactory
 
-        from ..restart import get_options
+        from ..worker_base import get_options
 
         builder = WorkflowFactory('pyacemaker.teach').get_builder()
         builder.clean_workdir = orm.Bool(self.label.clean_workdir)

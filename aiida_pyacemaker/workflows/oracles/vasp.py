@@ -54,7 +54,7 @@ class VaspOracle(EngineOracle):
 
         from aiida_pyacemaker.calculations.readers.vasp import SETTINGS_KEY
 
-        from ..restart import get_options
+        from ..worker_base import get_options
 
         label = self.label
         atoms = configurations.get_structure_ase(indices[0])

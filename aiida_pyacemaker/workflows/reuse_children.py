@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import ProcessState, WorkChain
+from aiida.engine import ProcessBuilder, ProcessState, WorkChain
 
 
-def adopt_child(process: WorkChain, label: str) -> orm.ProcessNode | None:
+def find_child(process: WorkChain, label: str) -> orm.ProcessNode | None:
     """Return the child that an interrupted run of the current step has submitted under this call link label, if any.
 
     When the daemon's worker is killed in the middle of a step, the WorkChain goes on from the checkpoint before it and
@@ -25,4 +27,17 @@ def adopt_child(process: WorkChain, label: str) -> orm.ProcessNode | None:
     if child.process_state in (None, ProcessState.CREATED) and process.runner.controller is not None:
         # The worker may have been killed before it sent the task; a task that comes twice is ignored.
         process.runner.controller.continue_process(child.pk, nowait=False, no_reply=True)
+    return child
+
+
+def submit_once(process: WorkChain, label: str, get_builder: Callable[[], ProcessBuilder]) -> orm.ProcessNode:
+    """Return the child of this call link label: what an interrupted run of the step has submitted, or a new one.
+
+    :param get_builder: makes the inputs; not called if the child is there, as this may store nodes.
+    """
+    child = find_child(process, label)
+    if child is None:
+        builder = get_builder()
+        builder.metadata.call_link_label = label
+        child = process.submit(builder)
     return child

@@ -8,7 +8,7 @@ from aiida.engine import ProcessState
 from aiida.plugins import DataFactory, WorkflowFactory
 from ase.build import bulk
 
-from aiida_pyacemaker.workflows.adopt import adopt_child
+from aiida_pyacemaker.workflows.reuse_children import find_child
 
 LabelWorkChain = WorkflowFactory('pyacemaker.label')
 
@@ -21,8 +21,8 @@ def add_child(process, label, state):
     return child.store()
 
 
-def test_adopt_child(generate_workchain, pw_code, label_parameters):
-    """A child that runs or has ended is adopted and not submitted again; one that was killed is submitted anew."""
+def test_find_child(generate_workchain, pw_code, label_parameters):
+    """A child that runs or has ended is found and not submitted again; one that was killed is submitted anew."""
     cells = DataFactory('pyacemaker.configurations')([bulk('Al'), bulk('Al', a=4.1)])
     process = generate_workchain(
         LabelWorkChain, LabelWorkChain.get_builder_from_protocol(pw_code, cells, label_parameters)
@@ -31,9 +31,9 @@ def test_adopt_child(generate_workchain, pw_code, label_parameters):
     waiting = add_child(process, 'label_0000', ProcessState.WAITING)
     add_child(process, 'label_0001', ProcessState.KILLED)
 
-    assert adopt_child(process, 'label_0000').pk == waiting.pk
-    assert adopt_child(process, 'label_0001') is None
-    assert adopt_child(process, 'label_0002') is None
+    assert find_child(process, 'label_0000').pk == waiting.pk
+    assert find_child(process, 'label_0001') is None
+    assert find_child(process, 'label_0002') is None
 
     process.run_next()
     assert process.ctx.running[0] == waiting.pk

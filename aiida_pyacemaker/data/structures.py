@@ -5,9 +5,12 @@ from __future__ import annotations
 from aiida import orm
 from ase import Atoms
 
+from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.io.files import own_structure
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
+#: Where a run file names nodes.
+KEY = 'structures.nodes'
 #: Node types that hold structures.
 STRUCTURE_TYPES = (orm.StructureData, orm.TrajectoryData, ConfigurationsData)
 
@@ -23,7 +26,7 @@ def get_frames(nodes: dict[str, orm.Data]) -> list[Atoms]:
     for name in sorted(nodes):
         node = nodes[name]
         for index, atoms in enumerate(_frames(node)):
-            own = own_structure(atoms, f'structures.nodes: structure {index} of node {node.pk}')
+            own = own_structure(atoms, f'{KEY}: structure {index} of node {node.pk}')
             own.info.update(
                 family='user',
                 phase=atoms.info.get('phase', atoms.get_chemical_formula(empirical=True)),
@@ -48,7 +51,7 @@ def find_structure_nodes(identifiers: list[str | int]) -> list[orm.Data]:
     """Return the nodes that a run file names.
 
     :param identifiers: pk or uuid of a node, or label of a group, of which all structures are taken.
-    :raises ValueError: naming what is not there, or holds no structures.
+    :raises InputError: naming what is not there, or holds no structures.
     """
     nodes = [node for identifier in identifiers for node in _find(identifier)]
     return list({node.pk: node for node in nodes}.values())
@@ -60,19 +63,18 @@ def _find(identifier: str | int) -> list[orm.Data]:
     try:
         node = orm.load_node(identifier)
     except MultipleObjectsError:
-        message = f'structures.nodes: `{identifier}` is the beginning of several uuids; give more of it'
-        raise ValueError(message) from None
+        raise InputError(KEY, f'`{identifier}` is the beginning of several uuids', 'give more of it') from None
     except (NotExistent, ValueError):
         group = orm.QueryBuilder().append(orm.Group, filters={'label': str(identifier)}).first(flat=True)
         if group is None:
-            raise ValueError(
-                f'structures.nodes: there is no node and no group `{identifier}`; see `verdi group list -A`'
+            raise InputError(
+                KEY, f'there is no node and no group `{identifier}`', 'see `verdi group list -A`'
             ) from None
         found = sorted((node for node in group.nodes if isinstance(node, STRUCTURE_TYPES)), key=lambda node: node.pk)
         if not found:
-            raise ValueError(f'structures.nodes: the group `{identifier}` has no structures in it') from None
+            raise InputError(KEY, f'the group `{identifier}` has no structures in it') from None
         return found
     if not isinstance(node, STRUCTURE_TYPES):
         kinds = ', '.join(kind.__name__ for kind in STRUCTURE_TYPES)
-        raise ValueError(f'structures.nodes: node {identifier} is a {type(node).__name__}; known are {kinds}')
+        raise InputError(KEY, f'node {identifier} is a {type(node).__name__}', f'known are {kinds}')
     return [node]

@@ -12,8 +12,8 @@ from aiida_pyacemaker.atomistics.generators.generate import generate
 from aiida_pyacemaker.atomistics.generators.plan import Structures
 from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
-from aiida_pyacemaker.calculations.functions.structures import find_structure_nodes, get_frames
 from aiida_pyacemaker.data.configurations import ConfigurationsData
+from aiida_pyacemaker.data.structures import find_structure_nodes, get_frames
 
 pytestmark = pytest.mark.usefixtures('aiida_profile')
 

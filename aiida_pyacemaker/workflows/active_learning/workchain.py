@@ -2,40 +2,83 @@
 
 from __future__ import annotations
 
-from aiida import orm
-from aiida.common.exceptions import MultipleObjectsError, NotExistent
-from aiida.common.links import LinkType
-from aiida.engine import ToContext, WorkChain, if_, while_
-from aiida.plugins import DataFactory, WorkflowFactory
+from typing import TYPE_CHECKING, Any
 
-from aiida_pyacemaker.atomistics.core.plugins import ORACLES, load_plugin
+from aiida import orm
+from aiida.engine import ProcessBuilder, ToContext, WorkChain, if_, while_
+from aiida.plugins import DataFactory
+
+from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.explorers.plan import starting_sizes
-from aiida_pyacemaker.atomistics.fitting.parameters import Fit
 from aiida_pyacemaker.atomistics.labelling.settings import check_consistent
-from aiida_pyacemaker.atomistics.loop.progress import Progress, forget_failures
+from aiida_pyacemaker.atomistics.loop.progress import Progress
 from aiida_pyacemaker.atomistics.metrics.errors import surprise
 from aiida_pyacemaker.calculations.functions.choose_crystals import choose_crystals
 from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
-from aiida_pyacemaker.calculations.functions.structures import STRUCTURE_TYPES, find_structure_nodes
+from aiida_pyacemaker.data.structures import STRUCTURE_TYPES, find_structure_nodes
 
-from .adopt import adopt_child
-from .oracles import load_oracle
+from ..links import IterationLink, WalkerLink, iteration_name
+from ..oracles import load_oracle
+from ..reuse_children import submit_once
+from . import builders
+from .restart import (
+    CHECKPOINTS,
+    GIVEN_LABELS,
+    checkpoint_name,
+    get_batches,
+    get_restart_inputs,
+    load_labels,
+)
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 AcePotentialData = DataFactory('pyacemaker.potential')
-TrainWorkChain = WorkflowFactory('pyacemaker.train')
-ExploreWorkChain = WorkflowFactory('pyacemaker.explore')
-EmbedWorkChain = WorkflowFactory('pyacemaker.embed')
-EvaluateWorkChain = WorkflowFactory('pyacemaker.evaluate')
-ValidateWorkChain = WorkflowFactory('pyacemaker.validate')
 
-
-#: Batches of labels that were given to a run rather than made for it are called this and their PK.
-GIVEN = 'labels_'
 #: What is told of each simulation of an iteration.
 WALKER_KEYS = ('index', 'program', 'reason', 'start_step', 'step', 'steps', 'gamma_max', 'diagnosis')
+
+
+if TYPE_CHECKING:
+    from aiida.common import AttributeDict
+
+    class Context(AttributeDict):
+        """What the loop carries on from step to step; AiiDA keeps it as text, so nodes and plain content only."""
+
+        #: The resolved run file, and the state of the loop, see `Progress.to_dict`.
+        parameters: dict[str, Any]
+        progress: dict[str, Any]
+        #: The potential that explores, and the one that was made for production, if it is (still) the better one.
+        potential: AcePotentialData | None
+        production: AcePotentialData | None
+        #: Every batch of labels by name, of the data set and of the test set, and all of each in one node.
+        batches: dict[str, dict[str, ConfigurationsData]]
+        dataset: ConfigurationsData | None
+        test_set: ConfigurationsData | None
+        #: What is labelled next.
+        to_label: ConfigurationsData | None
+        #: Restart files of the walkers that resume, by `walker_NN`; cells in which walkers start, by their sizes.
+        restarts: dict[str, orm.SinglefileData]
+        starting: dict[str, ConfigurationsData]
+        #: Snapshots of the clean rounds in a row, by round.
+        trajectories: dict[str, ConfigurationsData]
+        #: The crystals that the potential is judged on, and the process that has judged last.
+        crystals: ConfigurationsData | None
+        judged: orm.WorkChainNode | None
+        #: Whether the potential or the test set is new, so that the errors are not known.
+        new_test: bool
+        #: What is told of the present iteration, and of those before it.
+        entry: dict[str, Any]
+        history: list[dict[str, Any]]
+        #: The process of the last step of each kind.
+        label: orm.WorkChainNode
+        train: orm.WorkChainNode
+        evaluate: orm.WorkChainNode
+        explore: orm.WorkChainNode
+        embed: orm.WorkChainNode
+        fit: orm.WorkChainNode
+        trial: orm.WorkChainNode
+        validate: orm.WorkChainNode
 
 
 class ActiveLearningWorkChain(WorkChain):
@@ -45,16 +88,20 @@ class ActiveLearningWorkChain(WorkChain):
     decided by :class:`~aiida_pyacemaker.atomistics.loop.progress.Progress`; here are the steps.
     """
 
+    if TYPE_CHECKING:
+        ctx: Context
+
     @classmethod
     def define(cls, spec):
         """Define the process specification."""
         super().define(spec)
-        spec.input_namespace('codes', help='The engines.')
-        for name, engine in (('pw', 'Quantum ESPRESSO `pw.x`'), ('vasp', 'VASP'), ('teacher', 'The teacher potential')):
-            what = f'{engine}, if `label.oracle` needs it.'
-            spec.input(f'codes.{name}', valid_type=orm.AbstractCode, required=False, help=what)
-        spec.input('codes.lammps', valid_type=orm.AbstractCode, help='LAMMPS with ML-PACE.')
-        spec.input('codes.worker', valid_type=orm.AbstractCode, help='`pyacemaker-worker`.')
+        spec.input_namespace(
+            'codes',
+            valid_type=orm.AbstractCode,
+            dynamic=True,
+            help='The engines, by their keys in the section `codes` of the run file: `lammps`, `worker` '
+            '(`pyacemaker-worker`), and those of the oracle.',
+        )
         spec.input('parameters', valid_type=orm.Dict, help='The resolved run file: every section with every value.')
         spec.input_namespace(
             'structures',
@@ -97,14 +144,18 @@ class ActiveLearningWorkChain(WorkChain):
             required=False,
             help='How far the former run had come after its last fit.',
         )
+        builders.expose_overrides(spec)
+        spec.inputs.validator = builders.validate_inputs
+        # What is done with a result. It stands in the outline twice: in the loop, as what the gate asks for has the
+        # loop go on, and after it for a run whose budget has ended it before the loop came to a result.
         production = (
             if_(cls.should_produce)(
                 cls.run_production,
                 cls.inspect_production,
             ),
-            if_(cls.should_prove)(
-                cls.run_proof,
-                cls.inspect_proof,
+            if_(cls.should_run_trial)(
+                cls.run_trial,
+                cls.inspect_trial,
             ),
             if_(cls.should_validate)(
                 cls.run_validate,
@@ -126,6 +177,7 @@ class ActiveLearningWorkChain(WorkChain):
                 cls.run_evaluate,
                 cls.inspect_evaluate,
             ),
+            cls.close_iteration,
             while_(cls.should_iterate)(
                 cls.check_potential,
                 if_(cls.should_explore)(
@@ -149,6 +201,7 @@ class ActiveLearningWorkChain(WorkChain):
                     cls.inspect_evaluate,
                 ),
                 *production,
+                cls.close_iteration,
             ),
             *production,
             cls.results,
@@ -201,8 +254,8 @@ class ActiveLearningWorkChain(WorkChain):
             message='Not converged: {budget} is used up. The last potential is in the outputs; raise the budget and '
             'continue with `restart_from`.',
         )
-        spec.exit_code(502, 'ERROR_GATE_FAILED', message='Converged, but not deployed: {reason}')
         spec.exit_code(501, 'ERROR_STALLED', message='Not converged, and no longer getting better: {reason}.')
+        spec.exit_code(502, 'ERROR_GATE_FAILED', message='Converged, but not deployed: {reason}')
 
     # Builders ---------------------------------------------------------------------------------------------------------
 
@@ -216,7 +269,7 @@ class ActiveLearningWorkChain(WorkChain):
         :param codes: mapping of ``pw``, ``lammps``, ``worker``... to ``label@computer``.
         :param restart_from: pk, uuid or node of a former run to continue.
         """
-        from ..runfile import resolve_runfile
+        from aiida_pyacemaker.runfile import resolve_runfile
 
         content = {**(overrides or {}), 'system': {'elements': list(elements)}}
         if protocol is not None:
@@ -232,7 +285,7 @@ class ActiveLearningWorkChain(WorkChain):
         :param runfile: a run file as :func:`~aiida_pyacemaker.runfile.load_runfile` returns it.
         :param restart_from: pk, uuid or node of a former run to continue.
         :param labels: pks, uuids or nodes of further labelled configurations, which join the data set.
-        :raises ValueError: if something of these is not there, or of no use.
+        :raises InputError: if something of these is not there, or of no use.
         """
         parameters, codes = runfile.to_dict(), runfile.needed_codes()
         parameters['label'] = load_oracle(runfile.label).complete(runfile.system.elements).model_dump(mode='json')
@@ -249,13 +302,14 @@ class ActiveLearningWorkChain(WorkChain):
             for name, value in get_restart_inputs(restart_from).items():
                 builder[name] = value
         if restart_from is not None and labels and builder.potential is None:
-            raise ValueError(
-                'labels: the former run has no finished fit, and these labels would stand for its whole data set; '
-                'continue it without them first'
+            raise InputError(
+                'labels',
+                'the former run has no finished fit, and these labels would stand for its whole data set',
+                'continue it without them first',
             )
         for identifier in labels:
             node, name = load_labels(identifier, parameters)
-            builder[name][f'{GIVEN}{node.pk}'] = node
+            builder[name][f'{GIVEN_LABELS}{node.pk}'] = node
         return builder
 
     # Outline ----------------------------------------------------------------------------------------------------------
@@ -288,7 +342,7 @@ class ActiveLearningWorkChain(WorkChain):
         else:
             first = self.inputs.first_iteration.value
             progress = Progress(self.ctx.parameters, iteration=first, first=first)
-        progress.resuming = sorted(int(name.removeprefix('walker_')) for name in self.ctx.restarts)
+        progress.resuming = sorted(WalkerLink.parse(name).index for name in self.ctx.restarts)
         progress.fit_due = self.has_unseen_labels()
         return progress
 
@@ -351,11 +405,11 @@ class ActiveLearningWorkChain(WorkChain):
 
     def run_label(self):
         """Label the configurations at hand."""
-        oracle = load_oracle(self.ctx.parameters['label'])
-        builder = oracle.get_batch_builder(dict(self.inputs.codes), self.ctx.to_label, self.ctx.parameters['options'])
+        builder = builders.build_label(self.inputs.codes, self.ctx.parameters, self.ctx.to_label)
+        name = builders.find_overrides(builder)
         number = len(self.ctx.to_label)
         waits_for = f'{number} {"label" if number == 1 else "labels"}'
-        return ToContext(label=self.submit_step(builder, 'label', waits_for))
+        return ToContext(label=self.submit_step('label', builder, waits_for, overrides=name))
 
     def inspect_label(self):
         """Add the labels to the data sets, also those of a batch in which too much failed."""
@@ -364,7 +418,7 @@ class ActiveLearningWorkChain(WorkChain):
         for split, name in (('train', 'dataset'), ('test', 'test_set')):
             if split not in node.outputs:
                 continue
-            self.ctx.batches[name][f'iteration_{self.ctx.progress["iteration"]:02d}'] = node.outputs[split]
+            self.ctx.batches[name][iteration_name(self.ctx.progress['iteration'])] = node.outputs[split]
             number[split] = self.ctx.entry[f'labels_{split}'] = len(node.outputs[split])
             frames += node.outputs[split].get_frames()
         if 'results' in node.outputs:
@@ -387,7 +441,7 @@ class ActiveLearningWorkChain(WorkChain):
 
         :returns: an exit code if labels of different settings meet, which ``label.mix_settings`` would allow.
         """
-        mix = self.may_mix()
+        mix = builders.may_mix(self.ctx.parameters)
         batches = [batch for name in ('dataset', 'test_set') for batch in self.ctx.batches[name].values()]
         try:
             if not mix:
@@ -396,19 +450,14 @@ class ActiveLearningWorkChain(WorkChain):
             self.fail(str(exception))
             return self.exit_codes.ERROR_MIXED_SETTINGS.format(message=str(exception))
         for name in ('dataset', 'test_set'):
-            present = f'iteration_{self.ctx.progress["iteration"]:02d}'
+            present = iteration_name(self.ctx.progress['iteration'])
             if self.ctx.batches[name] and (self.ctx[name] is None or present in self.ctx.batches[name]):
-                label = f'{present}_{name}'
                 allowed = {'mix_settings': orm.Bool(True)} if mix else {}
+                link = IterationLink(name, self.ctx.progress['iteration'])
                 self.ctx[name] = merge_configurations(
-                    **self.ctx.batches[name], **allowed, metadata={'call_link_label': label}
+                    **self.ctx.batches[name], **allowed, metadata={'call_link_label': link.label}
                 )
         return None
-
-    def may_mix(self) -> bool:
-        """Return whether labels of different settings may meet: the user asked for it, or for tiers."""
-        label = self.ctx.parameters['label']
-        return label['mix_settings'] or load_plugin(ORACLES, label['oracle'], 'label.oracle').mixes_settings
 
     def should_train(self) -> bool:
         """Return whether there are labels that no potential has seen, or the basis is to grow."""
@@ -419,29 +468,19 @@ class ActiveLearningWorkChain(WorkChain):
         generation = 0 if self.ctx.potential is None else self.ctx.potential.generation + 1
         n_atoms = sum(len(atoms) for atoms in self.ctx.dataset.get_frames())
         changes = {**self.progress.fit_parameters(n_atoms), 'generation': generation}
-        builder = self.get_fit(changes, self.ctx.potential)
-        return ToContext(train=self.submit_step(builder, 'train', f'the fit of {len(self.ctx.dataset)} configurations'))
+        waits_for = f'the fit of {len(self.ctx.dataset)} configurations'
+        return ToContext(train=self.submit_fit('train', changes, self.ctx.potential, waits_for))
 
-    def get_fit(self, changes: dict, potential):
-        """Return the builder of a fit to all labels.
+    def submit_fit(self, step: str, changes: dict, potential, waits_for: str):
+        """Submit a fit to all labels.
 
         :param changes: what is other than in the section `train` of the run file.
         :param potential: the potential to continue from, None for none.
         """
-        section = {key: self.ctx.parameters['train'][key] for key in Fit.model_fields}
-        own = {
-            'elements': self.ctx.parameters['system']['elements'],
-            'seed': self.ctx.parameters['seed'],
-            'mix_settings': self.may_mix(),
-        }
-        return TrainWorkChain.get_builder_from_protocol(
-            self.inputs.codes.worker,
-            self.ctx.dataset,
-            {**section, **own, **changes},
-            test=self.ctx.test_set,
-            potential=potential,
-            options=self.ctx.parameters['options']['worker'],
+        builder = builders.build_train(
+            self.inputs.codes, self.ctx.parameters, self.ctx.dataset, self.ctx.test_set, potential, changes
         )
+        return self.submit_step(step, builder, waits_for, overrides='train')
 
     def inspect_train(self):
         """Take the new potential over, and say so if its training set is degenerate."""
@@ -469,9 +508,9 @@ class ActiveLearningWorkChain(WorkChain):
 
     def keep_checkpoint(self):
         """Leave with the node what a continued run needs to go on from this fit."""
-        checkpoints = self.node.base.extras.get('checkpoints', {})
-        name = f'{self.ctx.progress["iteration"]:02d}'
-        self.node.base.extras.set('checkpoints', {**checkpoints, name: self.ctx.progress})
+        checkpoints = self.node.base.extras.get(CHECKPOINTS, {})
+        name = checkpoint_name(self.ctx.progress['iteration'])
+        self.node.base.extras.set(CHECKPOINTS, {**checkpoints, name: self.ctx.progress})
 
     def should_evaluate(self) -> bool:
         """Return whether the potential or the held-out set is new."""
@@ -479,15 +518,9 @@ class ActiveLearningWorkChain(WorkChain):
 
     def run_evaluate(self):
         """Measure the potential on the held-out set."""
-        builder = EvaluateWorkChain.get_builder_from_protocol(
-            self.inputs.codes.worker,
-            self.ctx.potential,
-            self.ctx.test_set,
-            self.ctx.parameters['validate'],
-            options=self.ctx.parameters['options']['worker'],
-        )
+        builder = builders.build_evaluate(self.inputs.codes, self.ctx.parameters, self.ctx.potential, self.ctx.test_set)
         waits_for = f'the errors on {len(self.ctx.test_set)} held-out configurations'
-        return ToContext(evaluate=self.submit_step(builder, 'evaluate', waits_for))
+        return ToContext(evaluate=self.submit_step('evaluate', builder, waits_for))
 
     def inspect_evaluate(self):
         """Note the errors and whether they meet the criteria."""
@@ -506,8 +539,8 @@ class ActiveLearningWorkChain(WorkChain):
             f'{results["forces"]["rmse"] * 1e3:.1f} meV/Å on {len(self.ctx.test_set)} held-out configurations'
         )
 
-    def should_iterate(self) -> bool:
-        """Close the last iteration's entry, and return whether there is another one to do."""
+    def close_iteration(self):
+        """Decide what the iteration that ends here meant, and begin the next, unless the loop has ended."""
         progress = self.progress
         self.ctx.entry['clean_rounds'] = progress.clean_rounds
         goes_on = progress.advance(self.number_of_labels())
@@ -524,12 +557,15 @@ class ActiveLearningWorkChain(WorkChain):
             }
             self.report(f'iteration {progress.iteration}, stage {progress.stage_name}: {progress.why}')
         self.keep(progress)
-        return goes_on
+
+    def should_iterate(self) -> bool:
+        """Return whether there is another iteration to do."""
+        return self.progress.state == 'running'
 
     def number_of_labels(self) -> int:
         """Return how many configurations were labelled for this run, not counting the labels that it was given."""
         batches = [item for batches in self.ctx.batches.values() for item in batches.items()]
-        return sum(len(node) for name, node in batches if not name.startswith(GIVEN))
+        return sum(len(node) for name, node in batches if not name.startswith(GIVEN_LABELS))
 
     def check_potential(self):
         """Stop before a potential is used whose files the disk has lost or changed."""
@@ -548,26 +584,28 @@ class ActiveLearningWorkChain(WorkChain):
         """Resume the walkers that halted, or else start a new round."""
         progress = self.progress
         parameters = {**self.ctx.parameters['explore'], 'walker_indices': progress.walkers_to_run()}
-        builder = self.get_exploration(parameters, progress.stage, self.ctx.potential, self.ctx.restarts)
-        number = len(parameters['walker_indices'])
-        return ToContext(explore=self.submit_step(builder, 'explore', f'{number} simulations'))
+        waits_for = f'{len(parameters["walker_indices"])} simulations'
+        node = self.submit_exploration(
+            'explore', parameters, progress.stage, self.ctx.potential, waits_for, restarts=self.ctx.restarts
+        )
+        return ToContext(explore=node)
 
-    def get_exploration(self, explore: dict, stage: int, potential, restarts=None):
-        """Return the builder of the simulations of a round.
+    def submit_exploration(self, step: str, explore: dict, stage: int, potential, waits_for: str, restarts=None):
+        """Submit the simulations of a round.
 
         :param explore: the section `explore`, and `walker_indices` if only some are to run.
         :param stage: that of the section.
         :param restarts: restart files of walkers that resume, by `walker_NN`.
         """
-        # The seed depends on numbers that a continued run finds again, so that what it repeats comes from the cache.
-        return ExploreWorkChain.get_builder_from_protocol(
-            self.inputs.codes.lammps,
-            potential,
-            self.get_starting_configurations(starting_sizes(explore, stage, self.ctx.parameters['embed']['max_atoms'])),
-            {**explore, 'stage': stage, 'seed': self.progress.seed},
-            restarts=restarts,
-            options=self.ctx.parameters['options']['lammps'],
+        cells = self.get_starting_configurations(
+            starting_sizes(explore, stage, self.ctx.parameters['embed']['max_atoms'])
         )
+        # The seed depends on numbers that a continued run finds again, so that what it repeats comes from the cache.
+        section = {**explore, 'stage': stage, 'seed': self.progress.seed}
+        builder = builders.build_explore(
+            self.inputs.codes, self.ctx.parameters, potential, cells, section, restarts=restarts
+        )
+        return self.submit_step(step, builder, waits_for, overrides='explore')
 
     def get_starting_configurations(self, sizes: dict):
         """Return the cells in which the walkers of a stage start.
@@ -590,7 +628,7 @@ class ActiveLearningWorkChain(WorkChain):
             return self.abort(self.exit_codes.ERROR_EXPLORE_FAILED, node)
         results, progress = node.outputs.results.get_dict(), self.progress
         progress.explored(results['walkers'], results.get('failed', []))
-        names = [f'walker_{index:02d}' for index in progress.resuming]
+        names = [WalkerLink(index).name for index in progress.resuming]
         self.ctx.restarts = {name: node.outputs.restarts[name] for name in names}
         self.ctx.entry.update(
             number_halted=results['number_halted'],
@@ -620,19 +658,15 @@ class ActiveLearningWorkChain(WorkChain):
     def run_embed(self):
         """Choose what to label: around the halts, or from simulations that passed without any."""
         progress = self.progress
-        builder = EmbedWorkChain.get_builder_from_protocol(
-            self.inputs.codes.worker,
+        builder = builders.build_embed(
+            self.inputs.codes,
+            self.ctx.parameters,
             self.ctx.potential,
             self.get_snapshots(),
-            {
-                **self.ctx.parameters['embed'],
-                **progress.selection(),
-                'gamma_select': self.ctx.parameters['explore']['gamma_select'],
-                'seed': self.ctx.parameters['seed'] * 100 + progress.iteration,
-            },
-            options=self.ctx.parameters['options']['worker'],
+            progress.selection(),
+            seed=self.ctx.parameters['seed'] * 100 + progress.iteration,
         )
-        return ToContext(embed=self.submit_step(builder, 'embed', 'the choice of what to label'))
+        return ToContext(embed=self.submit_step('embed', builder, 'the choice of what to label'))
 
     def inspect_embed(self):
         """Take the selection over as what to label next; it may be empty."""
@@ -654,8 +688,7 @@ class ActiveLearningWorkChain(WorkChain):
     def run_production(self):
         """Fit all labels from scratch, with the basis that pays on them."""
         changes = {**self.progress.production_parameters(), 'generation': self.ctx.potential.generation}
-        builder = self.get_fit(changes, None)
-        return ToContext(fit=self.submit_step(builder, 'production', 'the production fit'))
+        return ToContext(fit=self.submit_fit('production', changes, None, 'the production fit'))
 
     def inspect_production(self):
         """Note whether the production potential is the better one; a fit that failed costs nothing but itself."""
@@ -671,18 +704,19 @@ class ActiveLearningWorkChain(WorkChain):
         self.keep(progress)
         self.report(f'production fit: {progress.production["why"]}')
 
-    def should_prove(self) -> bool:
+    def should_run_trial(self) -> bool:
         """Return whether the production potential has still to show that simulations with it are stable."""
         return self.progress.proof_due
 
-    def run_proof(self):
+    def run_trial(self):
         """Run the simulations of the last stage with the production potential, without heed of gamma."""
-        builder = self.get_exploration(self.progress.proof(), 0, self.ctx.production)
-        return ToContext(proof=self.submit_step(builder, 'proof', 'simulations with the production potential'))
+        waits_for = 'simulations with the production potential'
+        node = self.submit_exploration('proof', self.progress.proof(), 0, self.ctx.production, waits_for)
+        return ToContext(trial=node)
 
-    def inspect_proof(self):
+    def inspect_trial(self):
         """Keep the production potential if all simulations came to their end."""
-        node, progress = self.ctx.proof, self.progress
+        node, progress = self.ctx.trial, self.progress
         results = node.outputs.results.get_dict() if 'results' in node.outputs else {'walkers': []}
         if not progress.proven(results['walkers'], results.get('failed', [])):
             self.ctx.production = None
@@ -696,19 +730,19 @@ class ActiveLearningWorkChain(WorkChain):
 
     def run_validate(self):
         """Judge the physics of the result; it is deployed if it passes and the simulations have passed, too."""
-        builder = ValidateWorkChain.get_builder_from_protocol(
-            dict(self.inputs.codes),
+        # one structure at least may be asked for, so that it is the budget that ends the loop
+        left = self.ctx.parameters['budget']['max_labels'] - self.number_of_labels()
+        builder = builders.build_validate(
+            self.inputs.codes,
+            self.ctx.parameters,
             self.get_best(),
             self.get_crystals(),
-            self.ctx.parameters,
-            test_set=self.ctx.test_set,
-            dataset=self.ctx.dataset,
+            self.ctx.dataset,
+            self.ctx.test_set,
             deploy=self.progress.may_deploy,
+            max_requested=max(left, 1),
         )
-        # one at least, so that it is the budget that ends the loop
-        left = self.ctx.parameters['budget']['max_labels'] - self.number_of_labels()
-        builder.max_requested = orm.Int(max(left, 1))
-        return ToContext(validate=self.submit_step(builder, 'validate', 'the verdict on the physics of the potential'))
+        return ToContext(validate=self.submit_step('validate', builder, 'the verdict on the physics of the potential'))
 
     def get_best(self):
         """Return the potential for production, or the one that explored."""
@@ -758,16 +792,17 @@ class ActiveLearningWorkChain(WorkChain):
 
     # Helpers ----------------------------------------------------------------------------------------------------------
 
-    def submit_step(self, builder, step: str, waits_for: str):
+    def submit_step(self, step: str, builder: ProcessBuilder, waits_for: str, overrides: str = ''):
         """Submit a step of this iteration under a label that says what and when it is.
 
         :param waits_for: what it is, for people.
+        :param overrides: the namespace in which the user may have given inputs of it; empty: that of the step's name.
         """
-        name = f'iteration_{self.ctx.progress["iteration"]:02d}_{step}'
-        builder.metadata.call_link_label = name
-        builder.metadata.label = name
+        label = IterationLink(step, self.ctx.progress['iteration']).label
+        builders.override(builder, self.inputs.get(overrides or step))
+        builder.metadata.label = label
         self.keep(self.progress, waits_for)
-        return adopt_child(self, name) or self.submit(builder)
+        return submit_once(self, label, lambda: builder)
 
     def attach_outputs(self):
         """Attach the best and the last potential, the data sets and the report."""
@@ -824,90 +859,3 @@ class ActiveLearningWorkChain(WorkChain):
         self.keep(progress)
         self.ctx.history.append(self.ctx.entry)
         self.attach_outputs()
-
-
-def load_labels(identifier, parameters: dict) -> tuple[orm.Data, str]:
-    """Return a node of labelled configurations, and the data set that it belongs to: ``dataset`` or ``test_set``.
-
-    :param parameters: the resolved run file that they are for.
-    :raises ValueError: if there is no such node, or its labels cannot be used with the run file.
-    """
-    try:
-        node = identifier if isinstance(identifier, orm.Node) else orm.load_node(identifier)
-    except (NotExistent, MultipleObjectsError, ValueError) as exception:
-        raise ValueError(f'labels: {exception}') from None
-    if not isinstance(node, ConfigurationsData):
-        raise ValueError(f'labels: node {identifier} is a {type(node).__name__}; name a ConfigurationsData')
-    if min(node.labels['energy'], node.labels['forces']) < len(node):
-        raise ValueError(f'labels: some of the {len(node)} configurations of node {node.pk} have no energy or forces')
-    foreign = sorted(set(node.elements) - set(parameters['system']['elements']))
-    if foreign:
-        raise ValueError(f'labels: node {node.pk} holds {", ".join(foreign)}; add it to system.elements')
-    splits = {atoms.info.get('split', 'train') for atoms in node.get_frames()}
-    if len(splits) > 1:
-        raise ValueError(f'labels: node {node.pk} holds training and held-out configurations; give a node for each')
-    label = parameters['label']
-    others = [name for name in node.base.attributes.get('oracles', []) if name.split()[0] != label['oracle']]
-    mixes = label['mix_settings'] or load_plugin(ORACLES, label['oracle'], 'label.oracle').mixes_settings
-    if others and not mixes:
-        raise ValueError(
-            f'labels: node {node.pk} was labelled by {", ".join(others)}, the run labels by {label["oracle"]}: such '
-            'energies are not comparable; set label.mix_settings to true if you mean it'
-        )
-    return node, 'test_set' if splits == {'test'} else 'dataset'
-
-
-def get_batches(dataset: orm.Data) -> dict[str, orm.Data]:
-    """Return the batches of labels that a data set was merged from, by name."""
-    merge = dataset.creator
-    inputs = {} if merge is None else {key: merge.inputs[key] for key in merge.inputs}
-    return {name: node for name, node in inputs.items() if isinstance(node, ConfigurationsData)}
-
-
-def get_restart_inputs(restart_from) -> dict:
-    """Return the inputs that continue a former run from its last finished potential and data.
-
-    The walkers that had halted resume from their restart files. What was labelled after the last fit is not an input,
-    but the continued run submits the same calculations and finds them in the cache.
-
-    :param restart_from: pk, uuid or node of an ``ActiveLearningWorkChain``, in whatever state.
-    :raises ValueError: if it is no such node.
-    """
-    node = restart_from if isinstance(restart_from, orm.Node) else orm.load_node(restart_from)
-    if node.process_type != ActiveLearningWorkChain.build_process_type():
-        raise ValueError(f'restart_from: node {node.pk} is a {node.process_label}, not an ActiveLearningWorkChain')
-
-    children = {entry.link_label: entry.node for entry in node.base.links.get_outgoing(link_type=LinkType.CALL_WORK)}
-    names = sorted(name for name, child in children.items() if name.endswith('_train') and child.is_finished_ok)
-    fits = [name for name in names if is_sound(children[name].outputs.potential)]
-    if not fits:
-        return {name: node.inputs[name] for name in ('dataset', 'test_set', 'potential') if name in node.inputs}
-
-    last, iteration = children[fits[-1]], int(fits[-1].split('_')[1])
-    inputs = {'potential': last.outputs.potential, 'first_iteration': orm.Int(iteration)}
-    checkpoint = node.base.extras.get('checkpoints', {}).get(f'{iteration:02d}')
-    if checkpoint is not None:
-        stalled = node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_STALLED.status
-        content = forget_failures(checkpoint) if stalled else checkpoint
-        if 'validation' in node.outputs:  # what the gate has asked the next fit to weigh more
-            content = {**content, 'weights': node.outputs.validation['weights']}
-        inputs['progress'] = orm.Dict(content)
-    for name, port in (('dataset', 'configurations'), ('test_set', 'test')):
-        if port in last.inputs.job:
-            inputs[name] = get_batches(last.inputs.job[port])
-    explore = children.get(f'iteration_{iteration:02d}_explore')
-    if explore is not None:
-        halted = [walker['index'] for walker in explore.outputs.results['walkers'] if walker['reason'] == 'gamma']
-        halted = halted if checkpoint is None else checkpoint['resuming']
-        names = [f'walker_{index:02d}' for index in halted]
-        inputs['restarts'] = {name: explore.outputs.restarts[name] for name in names}
-    return inputs
-
-
-def is_sound(potential) -> bool:
-    """Return whether the files of a potential are what was stored; if not, keep the cache from bringing it back."""
-    if not potential.find_corrupt():
-        return True
-    if potential.creator is not None:
-        potential.creator.base.caching.is_valid_cache = False
-    return False

@@ -1,0 +1,236 @@
+"""The steps of the loop as processes: what each is given of the run file, and what the user may override of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ProcessBuilder
+from aiida.engine.processes.ports import PortNamespace
+from aiida.engine.processes.process_spec import ProcessSpec
+from aiida.plugins import DataFactory, WorkflowFactory
+from plumpy.ports import UNSPECIFIED
+
+from aiida_pyacemaker.atomistics.core.plugins import EXPLORERS, ORACLES, load_plugin
+from aiida_pyacemaker.atomistics.fitting.parameters import Fit
+
+from ...runfile.sections import read_label
+from ..oracles import load_oracle
+
+AcePotentialData = DataFactory('pyacemaker.potential')
+ConfigurationsData = DataFactory('pyacemaker.configurations')
+LabelWorkChain = WorkflowFactory('pyacemaker.label')
+TieredLabelWorkChain = WorkflowFactory('pyacemaker.label_tiered')
+TrainWorkChain = WorkflowFactory('pyacemaker.train')
+ExploreWorkChain = WorkflowFactory('pyacemaker.explore')
+EmbedWorkChain = WorkflowFactory('pyacemaker.embed')
+EvaluateWorkChain = WorkflowFactory('pyacemaker.evaluate')
+ValidateWorkChain = WorkflowFactory('pyacemaker.validate')
+
+#: The resolved run file as plain content.
+Parameters = Mapping[str, Any]
+Codes = Mapping[str, orm.AbstractCode]
+
+#: The processes whose inputs the user may override, by namespace, and of each what the loop alone decides.
+OVERRIDABLE = {
+    'label': (LabelWorkChain, ('code', 'configurations', 'parameters')),
+    'label_tiered': (TieredLabelWorkChain, ('codes', 'configurations', 'parameters')),
+    'train': (
+        TrainWorkChain,
+        ('job.code', 'job.configurations', 'job.test', 'job.potential', 'job.parameters'),
+    ),
+    'explore': (ExploreWorkChain, ('code', 'codes', 'potential', 'structures', 'restarts', 'parameters')),
+    'embed': (EmbedWorkChain, ('snapshots', 'job.code', 'job.potential', 'job.parameters')),
+    'evaluate': (EvaluateWorkChain, ('job.code', 'job.potential', 'job.configurations', 'job.parameters')),
+    'validate': (ValidateWorkChain, ('codes', 'potential', 'crystals', 'test_set', 'dataset', 'parameters')),
+}
+
+
+# Overrides ------------------------------------------------------------------------------------------------------------
+
+
+def expose_overrides(spec: ProcessSpec) -> None:
+    """Let the user give any input of a step that the loop does not decide alone, in a namespace of its name."""
+    for name, (process_class, decided) in OVERRIDABLE.items():
+        spec.expose_inputs(
+            process_class,
+            namespace=name,
+            exclude=('metadata', *decided),
+            namespace_options={'help': f'Inputs of every `{process_class.__name__}` that replace those of the loop.'},
+        )
+        _make_optional(spec.inputs[name])
+        for namespace in (spec.inputs[name], spec.inputs[name].get('job', None)):
+            if namespace is not None:
+                namespace.dynamic = False  # as every process is; here it would hide a mistyped name
+
+
+def _make_optional(namespace: PortNamespace) -> None:
+    """Require nothing below a namespace and fill nothing in: what is left out is as the loop or the step has it."""
+    namespace.required, namespace.populate_defaults, namespace.validator = False, False, None
+    for port in namespace.values():
+        if isinstance(port, PortNamespace):
+            _make_optional(port)
+        else:
+            port.required = False
+            port.default = UNSPECIFIED
+
+
+def override(builder: ProcessBuilder, given: Mapping[str, Any] | None) -> ProcessBuilder:
+    """Put what the user has given for a step over what the loop has built: namespaces are merged, nodes replaced."""
+    builder._merge(given or {})
+    return builder
+
+
+# Codes ----------------------------------------------------------------------------------------------------------------
+
+
+def needed_codes(parameters: Parameters) -> Iterator[str]:
+    """Yield the keys of the codes that a run starts."""
+    for engine in read_label(parameters['label']).get_engines().values():
+        yield from engine.codes
+    explorer = load_plugin(EXPLORERS, parameters['explore'].get('explorer', 'lammps'), 'explore.explorer')
+    yield from (*explorer.codes, 'worker')
+
+
+def validate_inputs(inputs: Mapping[str, Any], _) -> str | None:
+    """Return what is missing among the codes; None if nothing is."""
+    if 'parameters' not in inputs or 'codes' not in inputs:
+        return None  # the ports themselves say so
+    parameters = inputs['parameters'].get_dict()
+    try:
+        missing = [key for key in needed_codes(parameters) if key not in inputs['codes']]
+    except (KeyError, ValueError) as exception:
+        return f'parameters: not a resolved run file: {exception}'
+    if missing:
+        oracle = parameters['label']['oracle']
+        return f'codes: a run with the oracle {oracle!r} needs {", ".join(missing)}, too'
+    return None
+
+
+# Steps ----------------------------------------------------------------------------------------------------------------
+
+
+def build_label(codes: Codes, parameters: Parameters, configurations: ConfigurationsData) -> ProcessBuilder:
+    """Return the builder of the WorkChain by which the oracle labels some configurations."""
+    return load_oracle(parameters['label']).get_batch_builder(dict(codes), configurations, parameters['options'])
+
+
+def find_overrides(builder: ProcessBuilder) -> str:
+    """Return the namespace with which the user may override the inputs of a step, empty where there is none."""
+    found = (name for name, (process_class, _) in OVERRIDABLE.items() if process_class is builder.process_class)
+    return next(found, '')
+
+
+def build_train(
+    codes: Codes,
+    parameters: Parameters,
+    dataset: ConfigurationsData,
+    test_set: ConfigurationsData | None,
+    potential: AcePotentialData | None,
+    changes: Mapping[str, Any],
+) -> ProcessBuilder:
+    """Return the builder of a fit to all labels.
+
+    :param potential: the potential to continue from, None for none.
+    :param changes: what is other than in the section `train` of the run file.
+    """
+    section = {key: parameters['train'][key] for key in Fit.model_fields}
+    own = {
+        'elements': parameters['system']['elements'],
+        'seed': parameters['seed'],
+        'mix_settings': may_mix(parameters),
+    }
+    return TrainWorkChain.get_builder_from_protocol(
+        codes['worker'],
+        dataset,
+        {**section, **own, **changes},
+        test=test_set,
+        potential=potential,
+        options=parameters['options']['worker'],
+    )
+
+
+def may_mix(parameters: Parameters) -> bool:
+    """Return whether labels of different settings may meet: the user asked for it, or for tiers."""
+    label = parameters['label']
+    return label['mix_settings'] or load_plugin(ORACLES, label['oracle'], 'label.oracle').mixes_settings
+
+
+def build_evaluate(
+    codes: Codes, parameters: Parameters, potential: AcePotentialData, test_set: ConfigurationsData
+) -> ProcessBuilder:
+    """Return the builder of the errors of a potential on the held-out set."""
+    return EvaluateWorkChain.get_builder_from_protocol(
+        codes['worker'], potential, test_set, parameters['validate'], options=parameters['options']['worker']
+    )
+
+
+def build_explore(
+    codes: Codes,
+    parameters: Parameters,
+    potential: AcePotentialData,
+    structures: ConfigurationsData,
+    section: Mapping[str, Any],
+    restarts: Mapping[str, orm.SinglefileData] | None = None,
+) -> ProcessBuilder:
+    """Return the builder of the simulations of a round.
+
+    :param structures: the cells in which walkers start.
+    :param section: the section `explore`, `stage` and `seed`, and `walker_indices` if only some are to run.
+    :param restarts: restart files of walkers that resume, by `walker_NN`.
+    """
+    return ExploreWorkChain.get_builder_from_protocol(
+        codes['lammps'],
+        potential,
+        structures,
+        dict(section),
+        restarts=restarts,
+        options=parameters['options']['lammps'],
+    )
+
+
+def build_embed(
+    codes: Codes,
+    parameters: Parameters,
+    potential: AcePotentialData,
+    snapshots: Mapping[str, ConfigurationsData],
+    selection: Mapping[str, int],
+    seed: int,
+) -> ProcessBuilder:
+    """Return the builder of the choice of what to label.
+
+    :param snapshots: frames of the simulations.
+    :param selection: how many of the trajectories are to be learned and to be held out.
+    """
+    section = {
+        **parameters['embed'],
+        **selection,
+        'gamma_select': parameters['explore']['gamma_select'],
+        'seed': seed,
+    }
+    return EmbedWorkChain.get_builder_from_protocol(
+        codes['worker'], potential, snapshots, section, options=parameters['options']['worker']
+    )
+
+
+def build_validate(
+    codes: Codes,
+    parameters: Parameters,
+    potential: AcePotentialData,
+    crystals: ConfigurationsData,
+    dataset: ConfigurationsData | None,
+    test_set: ConfigurationsData | None,
+    deploy: bool,
+    max_requested: int,
+) -> ProcessBuilder:
+    """Return the builder of the verdict on the physics of a potential.
+
+    :param deploy: whether it goes into production if it passes.
+    :param max_requested: most structures that the gate may ask for.
+    """
+    builder = ValidateWorkChain.get_builder_from_protocol(
+        dict(codes), potential, crystals, dict(parameters), test_set=test_set, dataset=dataset, deploy=deploy
+    )
+    builder.max_requested = orm.Int(max_requested)
+    return builder
