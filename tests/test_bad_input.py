@@ -23,7 +23,6 @@ from aiida_pyacemaker.cli.launch import cmd_launch
 from aiida_pyacemaker.cli.preflight import (
     check_code,
     check_oracle,
-    check_pseudopotentials,
     check_structures,
     find_problems,
 )
@@ -218,20 +217,20 @@ def test_computer_not_configured(aiida_computer):
 def test_no_pseudopotentials():
     """A profile without any family."""
     with pytest.raises(ValueError, match='aiida-pyacemaker setup pseudos'):
-        check_pseudopotentials(aluminium())
+        check_oracle(aluminium())
     with pytest.raises(ValueError, match=r'label.pseudo_family: there is no .* `SSSP/9`; run'):
-        check_pseudopotentials(aluminium(label={'pseudo_family': 'SSSP/9'}))
+        check_oracle(aluminium(label={'pseudo_family': 'SSSP/9'}))
 
 
 def test_pseudopotential_of_an_element(pseudo_family):
     """A family that lacks an element of the run file, named or by default."""
-    assert check_pseudopotentials(aluminium()) == pseudo_family
+    assert check_oracle(aluminium()) is None
     for label in (None, pseudo_family):
         runfile = resolve_runfile({'system': {'elements': ['Al', 'Zr']}, 'label': {'pseudo_family': label}})
         with pytest.raises(ValueError, match='Zr'):
-            check_pseudopotentials(runfile)
+            check_oracle(runfile)
     with pytest.raises(ValueError, match=f'there is no pseudopotential family `SSSP/9`; installed are {pseudo_family}'):
-        check_pseudopotentials(aluminium(label={'pseudo_family': 'SSSP/9'}))
+        check_oracle(aluminium(label={'pseudo_family': 'SSSP/9'}))
 
 
 # Oracles and embedding ------------------------------------------------------------------------------------------------
@@ -328,7 +327,7 @@ def test_no_daemon(tmp_path):
         ('emt -s none.cif', '--structures: structure file none.cif does not exist'),
         ('emt --elements Cu --properties fly', '--properties: there is no property fly; known are eos, elasticity'),
         ('emt --elements Cu --protocol quick', '--protocol: there is no protocol quick; known are balanced'),
-        ('broken.yaml --elements Cu', "`label.teacher.calculator`: 'emmt' cannot be a teacher"),
+        ('broken.yaml --elements Cu', "label.teacher.calculator: 'emmt' cannot be a teacher"),
     ],
 )
 def test_validate(tmp_path, monkeypatch, arguments, message):

@@ -34,7 +34,6 @@ def find_problems(runfile: RunFile, probe_engines: bool = True, need_daemon: boo
     """
     checks: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
         (check_structures, (runfile,)),
-        (check_pseudopotentials, (runfile,)),
         (check_oracle, (runfile,)),
         *((check_code, (name, label, probe_engines)) for name, label in runfile.needed_codes().items()),
     ]
@@ -93,40 +92,14 @@ def check_structures(runfile: RunFile) -> Generation:
     return generation
 
 
-def check_pseudopotentials(runfile: RunFile) -> str | None:
-    """Check that the pseudopotential family covers the elements, and has cutoffs if the run file has none.
-
-    :returns: the label of the family; nothing if Quantum ESPRESSO is not needed.
-    :raises ValueError: naming the key and the remedy.
-    """
-    from aiida_pyacemaker.data.pseudos import check_family, default_pseudo_family, get_cutoffs
-
-    if 'pw' not in runfile.needed_codes():
-        return None
-    elements = runfile.system.elements
-    label = runfile.label.pseudo_family
-    if label is None:
-        return default_pseudo_family(elements)
-    if runfile.label.ecutwfc is None:
-        get_cutoffs(label, elements)
-    else:
-        check_family(label, elements)
-    return label
-
-
 def check_oracle(runfile: RunFile) -> None:
-    """Check that what the oracle needs is there: files, potentials, libraries of this Python.
+    """Check that what the oracle needs is there: pseudopotentials, files, libraries of this Python.
 
     :raises ValueError: naming the key and the remedy.
     """
     from ..workflows.oracles import load_oracle
 
-    label = runfile.to_dict()['label']
-    names = ['teacher', label['tiers']['expensive']] if label['oracle'] == 'tiered' else [label['oracle']]
-    for name in names:
-        # families of pseudopotentials have a check of their own
-        if name != 'qe':
-            load_oracle({**label, 'oracle': name}).complete(runfile.system.elements)
+    load_oracle(runfile.label).check(runfile.system.elements)
 
 
 # Engines --------------------------------------------------------------------------------------------------------------

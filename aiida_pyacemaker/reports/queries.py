@@ -18,6 +18,7 @@ from aiida.common.links import LinkType
 from aiida.plugins import DataFactory, WorkflowFactory
 from sqlalchemy.exc import OperationalError
 
+from aiida_pyacemaker.atomistics.core.plugins import ORACLES, load_plugins
 from aiida_pyacemaker.workflows.explorers import process_types
 from aiida_pyacemaker.workflows.links import IterationLink, LabelLink
 
@@ -397,23 +398,23 @@ def add_linked(processes: dict[int, Json], kind: type, label: str, link: str, co
 
 
 def get_dft(pks: list[int]) -> list[Json]:
-    """Return the calculations that labelled, among some nodes.
+    """Return the calculations that labelled, among some nodes: those of all oracles.
 
     :returns: of each one of DFT ``formula`` and ``energy`` (eV), of each job of a teacher the number of
-        ``configurations``; the other keys are None.
+        ``configurations``; what the outputs of an oracle do not say is None.
     """
-    processes = get_calculations(pks, 'aiida.calculations:quantumespresso.pw')
-    processes |= get_calculations(pks, 'aiida.calculations:vasp.vasp')
+    processes: dict[int, dict[str, Any]] = {}
+    for oracle in load_plugins(ORACLES).values():
+        for process_type in oracle.process_types:
+            processes |= get_calculations(pks, process_type)
     add_linked(processes, orm.Dict, 'output_parameters', 'with_incoming', {'energy': 'attributes.energy'})
     add_linked(processes, orm.StructureData, 'structure', 'with_outgoing', {'formula': 'attributes.sites'})
+    number = {'configurations': 'attributes.number_of_configurations'}
+    add_linked(processes, orm.Data, 'labelled', 'with_incoming', number)
     for process in processes.values():
         names = [site['kind_name'].rstrip('0123456789') for site in process['formula'] or []]
         process['formula'] = ''.join(f'{name}{names.count(name)}' for name in sorted(set(names))) or None
-        process['configurations'] = None
-    teachers = get_calculations(pks, 'aiida.calculations:pyacemaker.teacher')
-    number = {'configurations': 'attributes.number_of_configurations'}
-    add_linked(teachers, orm.Data, 'labelled', 'with_incoming', number)
-    return [*processes.values(), *(process | {'energy': None, 'formula': None} for process in teachers.values())]
+    return list(processes.values())
 
 
 def get_simulations(pks: list[int]) -> list[Json]:

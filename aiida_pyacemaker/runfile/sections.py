@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +20,19 @@ from pydantic_core import PydanticCustomError
 
 from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.core.parameters import Count, Positive, Section, parameter
-from aiida_pyacemaker.atomistics.core.plugins import EXPLORERS, load_plugins
+from aiida_pyacemaker.atomistics.core.plugins import (
+    EXPLORERS,
+    ORACLES,
+    CodePort,
+    find_plugins,
+    load_plugin,
+    load_plugins,
+)
+from aiida_pyacemaker.atomistics.core.validation import read_section
 from aiida_pyacemaker.atomistics.explorers.parameters import Explore as SharedExplore
 from aiida_pyacemaker.atomistics.generators.plan import FAMILIES, Structures
 from aiida_pyacemaker.atomistics.io.files import list_files
-from aiida_pyacemaker.atomistics.labelling.incar import Vasp
-from aiida_pyacemaker.atomistics.labelling.teachers import Teacher
-from aiida_pyacemaker.atomistics.labelling.tiers import Tiers
+from aiida_pyacemaker.atomistics.labelling.suspects import Limits
 from aiida_pyacemaker.atomistics.loop.parameters import Budget, Train
 from aiida_pyacemaker.atomistics.selection.parameters import Embed
 from aiida_pyacemaker.atomistics.validation.parameters import Validate
@@ -54,22 +61,6 @@ class System(Section):
         if twice:
             raise InputError('elements', f'{twice[0]} is listed more than once', 'list each element once')
         return value
-
-
-class Codes(Section):
-    """The AiiDA codes of the engines, as ``label@computer``."""
-
-    pw: str = parameter('Quantum ESPRESSO `pw.x`, for the labels.', min_length=1)
-    lammps: str = parameter('LAMMPS with ML-PACE, for the exploration.', min_length=1)
-    worker: str = parameter(
-        '`pyacemaker-worker`, for fits, selection and errors; its Python has python-ace.', min_length=1
-    )
-    teacher: str | None = parameter(
-        '`pyacemaker-worker` in the Python that has the teacher potential; null: `codes.worker`.',
-        default=None,
-        min_length=1,
-    )
-    vasp: str | None = parameter('VASP, for labels by the oracle `vasp`.', default=None, min_length=1)
 
 
 class Resources(Section):
@@ -107,14 +98,38 @@ class JobOptions(Section):
         return {key: value for key, value in content.items() if value is not None and value != {}}
 
 
-class Options(Section):
-    """What the scheduler is asked for, per code."""
+#: The code that every run needs, whatever its plug-ins are.
+WORKER = CodePort(
+    '`pyacemaker-worker`, for fits, selection and errors; its Python has python-ace.', plugin='pyacemaker.pace_train'
+)
 
-    pw: JobOptions = parameter('Jobs of `codes.pw`.')
-    lammps: JobOptions = parameter('Jobs of `codes.lammps`.')
-    worker: JobOptions = parameter('Jobs of `codes.worker`.')
-    teacher: JobOptions = parameter('Jobs of `codes.teacher`.', default=JobOptions())
-    vasp: JobOptions = parameter('Jobs of `codes.vasp`.', default=JobOptions())
+
+def get_code_ports() -> dict[str, CodePort]:
+    """Return the codes that a run file may name, by key: those of all oracles and explorers, and the worker."""
+    ports: dict[str, CodePort] = {}
+    for plugin in (*load_plugins(ORACLES).values(), *load_plugins(EXPLORERS).values()):
+        for key, port in plugin.codes.items():
+            ports.setdefault(key, port)
+    return {**ports, 'worker': WORKER}
+
+
+def _assemble(name: str, doc: str, fields: dict[str, Any], base: type[Section] = Section) -> Any:
+    """Return a section of keys that plug-ins bring."""
+    section = create_model(name, __base__=base, __module__=__name__, **fields)
+    section.__doc__ = doc
+    return section
+
+
+Codes = _assemble(
+    'Codes',
+    'The AiiDA codes of the engines, as ``label@computer``.',
+    {key: (str | None, parameter(port.help, min_length=1, default=None)) for key, port in get_code_ports().items()},
+)
+Options = _assemble(
+    'Options',
+    'What the scheduler is asked for, per code.',
+    {key: (JobOptions, parameter(f'Jobs of `codes.{key}`.', default=JobOptions())) for key in get_code_ports()},
+)
 
 
 class InitialStructures(Structures):
@@ -163,55 +178,67 @@ class InitialStructures(Structures):
         return paths
 
 
-class Label(Section):
-    """The labels: energies, forces and stresses, by DFT or by a teacher potential."""
+class SharedLabel(Section):
+    """The keys that all oracles share."""
 
-    oracle: Literal['qe', 'vasp', 'teacher', 'tiered'] = parameter(
+    oracle: str = parameter(
         'Who labels: Quantum ESPRESSO, VASP, a teacher potential, or a teacher where it is sure and DFT elsewhere.',
         default='qe',
     )
     pseudo_family: str | None = parameter(
-        'Pseudopotential family of the profile; null: the first known one that covers the elements.', min_length=1
+        'Pseudopotential family of the profile; null: the first known one that covers the elements.',
+        min_length=1,
+        default=None,
     )
-    kpoints_distance: float = parameter('Distance of k-points.', unit='1/Å', gt=0, le=2)
-    ecutwfc: Positive | None = parameter('Cutoff of the wave functions; null: what the family recommends.', unit='Ry')
-    ecutrho: Positive | None = parameter('Cutoff of the density; null: what the family recommends.', unit='Ry')
-    smearing: Literal['cold', 'gaussian', 'methfessel-paxton', 'fermi-dirac'] = parameter('Kind of smearing.')
-    degauss: Positive = parameter('Width of the smearing.', unit='Ry')
+    kpoints_distance: float = parameter('Distance of k-points.', unit='1/Å', gt=0, le=2, default=0.2)
+    ecutwfc: Positive | None = parameter(
+        'Cutoff of the wave functions; null: what the family recommends.', unit='Ry', default=None
+    )
+    ecutrho: Positive | None = parameter(
+        'Cutoff of the density; null: what the family recommends.', unit='Ry', default=None
+    )
+    # Marzari-Vanderbilt: right for metals, harmless for insulators, and nobody knows which of them a cell will be.
+    smearing: Literal['cold', 'gaussian', 'methfessel-paxton', 'fermi-dirac'] = parameter(
+        'Kind of smearing.', default='cold'
+    )
+    degauss: Positive = parameter('Width of the smearing.', unit='Ry', default=0.02)
     spin: Literal['auto', 'none'] = parameter(
         'Spin polarisation where an element is magnetic, with a ferromagnetic start, or none at all.', default='auto'
     )
     dipole_correction: bool = parameter('Correct the dipole of slabs with two different sides.', default=True)
-    max_force: Positive = parameter(
-        'A label with a larger force is put aside until it is confirmed.', unit='eV/Å', default=50.0
-    )
-    max_energy_deviation: Positive = parameter(
-        'So is one whose energy is further from that of its like.', unit='eV/atom', default=5.0
-    )
+    max_force: Positive = Limits.model_fields['max_force']  # type: ignore[assignment]
+    max_energy_deviation: Positive = Limits.model_fields['max_energy_deviation']  # type: ignore[assignment]
     mix_settings: bool = parameter('Allow labels of different settings in one data set.', default=False)
     clean_workdir: bool = parameter('Remove the scratch of a calculation as soon as its label is safe.', default=True)
-    max_concurrent: Count = parameter('Calculations that run at the same time.', ge=1)
-    max_failed_fraction: float = parameter('Fraction of the calculations of a step that may fail.', ge=0, le=1)
-    max_wallclock_seconds: Count = parameter('Longest time of one calculation.', unit='s', ge=60)
-    teacher: Teacher = parameter('The teacher potential of the oracles `teacher` and `tiered`.', default=Teacher())
-    vasp: Vasp | None = parameter('What the oracle `vasp` needs beside the keys above.', default=None)
-    tiers: Tiers = parameter('Where the teacher of the oracle `tiered` is sure.', default=Tiers())
+    max_concurrent: Count = parameter('Calculations that run at the same time.', ge=1, default=4)
+    max_failed_fraction: float = parameter(
+        'Fraction of the calculations of a step that may fail.', ge=0, le=1, default=0.2
+    )
+    max_wallclock_seconds: Count = parameter('Longest time of one calculation.', unit='s', ge=60, default=43200)
+
+    def get_engines(self) -> dict[str, Any]:
+        """Return the oracles that label in the end, by name: several where one combines others."""
+        names = load_plugin(ORACLES, self.oracle, 'label.oracle').get_engines(self)
+        return {name: load_plugin(ORACLES, name, 'label.oracle') for name in names}
 
     @model_validator(mode='after')
-    def _check_vasp(self) -> Label:
-        if self.vasp is None and 'vasp' in (self.oracle, self.tiers.expensive if self.oracle == 'tiered' else None):
-            raise PydanticCustomError('vasp', 'the oracle vasp needs the section `vasp` with a `potential_family`')
+    def _check_sections(self) -> SharedLabel:
+        for name, oracle in self.get_engines().items():
+            section = oracle.section_name or name
+            if oracle.Parameters is not None and getattr(self, section) is None:
+                needed = [key for key, field in oracle.Parameters.model_fields.items() if field.is_required()]
+                remedy = f'give at least `label.{section}.{needed[0]}`' if needed else ''
+                raise InputError('', f'the oracle {name} needs the section `{section}`', remedy)
         return self
 
     @model_validator(mode='after')
-    def _check_cutoffs(self) -> Label:
+    def _check_cutoffs(self) -> SharedLabel:
         if (self.ecutwfc is None) != (self.ecutrho is None):
-            raise PydanticCustomError('cutoffs', 'ecutwfc and ecutrho belong together; give both, or null for both')
-        if self.ecutwfc and self.ecutrho and self.ecutrho < 4 * self.ecutwfc:
-            raise PydanticCustomError(
-                'cutoffs',
-                f'ecutrho ({self.ecutrho:g} Ry) is below 4 ecutwfc ({4 * self.ecutwfc:g} Ry); raise it or give null',
-            )
+            raise InputError('', 'ecutwfc and ecutrho belong together', 'give both, or null for both')
+        # what a family recommends has gone through the rounding of a database
+        if self.ecutwfc and self.ecutrho and self.ecutrho < 4 * self.ecutwfc * (1 - 1e-9):
+            problem = f'ecutrho ({self.ecutrho:g} Ry) is below 4 ecutwfc ({4 * self.ecutwfc:g} Ry)'
+            raise InputError('', problem, 'raise it or give null')
         return self
 
 
@@ -226,6 +253,37 @@ Explore = create_model(
         if explorer.Parameters is not None
     },
 )
+
+
+def _oracle_section(parameters: type[Section]) -> tuple[Any, Any]:
+    """Return the field of an oracle's own keys, which may be left out as a whole."""
+    description = (parameters.__doc__ or '').strip().partition('\n')[0]
+    if any(field.is_required() for field in parameters.model_fields.values()):
+        return parameters | None, parameter(description, default=None)
+    return parameters, parameter(description, default=parameters())
+
+
+Label = _assemble(
+    'Label',
+    'The labels: energies, forces and stresses, by DFT or by a teacher potential.',
+    {
+        'oracle': (Literal[tuple(find_plugins(ORACLES))], SharedLabel.model_fields['oracle']),
+        **{
+            oracle.section_name or name: _oracle_section(oracle.Parameters)
+            for name, oracle in load_plugins(ORACLES).items()
+            if oracle.Parameters is not None
+        },
+    },
+    base=SharedLabel,
+)
+
+
+def read_label(content: Mapping[str, Any]) -> SharedLabel:
+    """Return the section ``label`` from plain values, as a node holds them.
+
+    :raises InputError: naming the first key that is wrong.
+    """
+    return read_section(Label, dict(content), 'label')
 
 
 def _absolute(value: Any, directory: Path) -> Any:
@@ -265,16 +323,18 @@ class RunFile(Section):
     def needed_codes(self) -> dict[str, str]:
         """Return the codes that the run starts, by their key.
 
-        :raises RunFileError: if the oracle needs a code that is not named.
+        :raises RunFileError: if a code is not named.
         """
-        tiered = self.label.oracle == 'tiered'
-        oracles = ('teacher', self.label.tiers.expensive) if tiered else (self.label.oracle,)
-        keys = [{'qe': 'pw'}.get(oracle, oracle) for oracle in oracles]
-        named = {**self.codes.model_dump(), 'teacher': self.codes.teacher or self.codes.worker}
-        needed = {key: named[key] for key in (*keys, 'lammps', 'worker')}
+        ports, named = get_code_ports(), self.codes.model_dump()
+        explorer = load_plugin(EXPLORERS, getattr(self.explore, 'explorer', 'lammps'), 'explore.explorer')
+        reasons: dict[str, str] = {}
+        for engine in self.label.get_engines().values():
+            reasons |= dict.fromkeys(engine.codes, f'the oracle `{self.label.oracle}`')
+        reasons |= {**dict.fromkeys(explorer.codes, 'the exploration'), 'worker': 'every run'}
+        needed = {key: named[key] or named.get(ports[key].fallback) for key in reasons}
         for key, label in needed.items():
             if label is None:
-                remedy = f'the oracle `{self.label.oracle}` needs it; give the label of a code as code@computer'
+                remedy = f'{reasons[key]} needs it; give the label of a code as code@computer'
                 raise RunFileError('run file', [(f'codes.{key}', remedy)])
         return needed
 
@@ -287,11 +347,8 @@ class RunFile(Section):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def model_files(self) -> list[Path]:
-        """Return the model files of the teachers that the oracle asks."""
-        tiers = self.label.tiers
-        asked = {'teacher': [self.label.teacher], 'tiered': [self.label.teacher, tiers.reference, *tiers.committee]}
-        teachers = [teacher for teacher in asked.get(self.label.oracle, []) if teacher is not None]
-        return [path for teacher in teachers if (path := teacher.model_file()) is not None]
+        """Return the files beside the run file that decide what the labels are."""
+        return load_plugin(ORACLES, self.label.oracle, 'label.oracle').get_model_files(self.label)
 
     def read_structures(self) -> list[Any]:
         """Read the user's structures.

@@ -17,7 +17,9 @@ from .engines import Engine, EngineError
 
 if TYPE_CHECKING:
     from aiida.manage.configuration import Profile
-    from aiida.orm import InstalledCode
+    from aiida.orm import Computer, InstalledCode
+
+    from aiida_pyacemaker.atomistics.core.plugins import CodePort
 
 
 #: How the engine behind each code is asked whether it works.
@@ -205,6 +207,19 @@ def check_codes(profile: Profile) -> Iterator[Check]:
             yield Check(name, False, 'there is no such code', setup)
         else:
             yield _check(name, lambda code=code, probe=probe: probe_code(code, probe), remedy=setup)
+    for label, port in codes.list_codes().items():
+        if label not in PROBES:
+            yield check_further_code(label, port, computer)
+
+
+def check_further_code(label: str, port: CodePort, computer: Computer) -> Check:
+    """Look for a code that only some runs need, and whose engine cannot be asked whether it works."""
+    name, code = f'{label}@{computer.label}', codes.load_code(label, computer)
+    if code is not None:
+        return Check(name, True, f'{code.filepath_executable}, not run', needed=False)
+    plugin = f' for the plugin {port.plugin}' if port.plugin else ''
+    remedy = f'if you need it, make it{plugin} with `verdi code create core.code.installed`'
+    return Check(name, False, f'there is no such code: {port.help}', remedy, needed=False)
 
 
 def working_codes(profile_name: str) -> dict[str, str]:

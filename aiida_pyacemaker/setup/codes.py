@@ -12,14 +12,19 @@ from .engines import Engine, find_mpirun
 if TYPE_CHECKING:
     from aiida.orm import Computer, InstalledCode
 
+    from aiida_pyacemaker.atomistics.core.plugins import CodePort
+
 COMPUTER = 'localhost'
-#: Label of each code and the plugin it is the default for. The labels are the defaults of a run file.
-PLUGINS = {
-    'pw': 'quantumespresso.pw',
-    'lammps': 'pyacemaker.lammps_pace',
-    'pyacemaker-worker': 'pyacemaker.pace_train',
-    'pyacemaker-teacher': 'pyacemaker.teacher',
-}
+#: Codes that run our own executable have it in their label; all others are called as in a run file's section `codes`.
+OURS = 'pyacemaker-'
+
+
+def list_codes() -> dict[str, CodePort]:
+    """Return the codes that a run may need, those of all plug-ins, by the labels that they have on this machine."""
+    from aiida_pyacemaker.runfile.sections import get_code_ports
+
+    ours = ('worker', 'teacher')
+    return {f'{OURS}{key}' if key in ours else key: port for key, port in get_code_ports().items()}
 
 
 def ensure_computer(label: str = COMPUTER) -> tuple[Computer, bool]:
@@ -90,7 +95,7 @@ def ensure_code(
         description=f'{engine.name} {engine.version}'[:255],
         computer=computer,
         filepath_executable=str(engine.executable),
-        default_calc_job_plugin=PLUGINS[label],
+        default_calc_job_plugin=list_codes()[label].plugin,
         prepend_text=engine.prepend_text,
     ).store()
     return new, 'created' if code is None else 'replaced'

@@ -3,50 +3,50 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, TypedDict
 
 from aiida import orm
+from aiida.common import AttributeDict
 from aiida.common.links import LinkType
 from aiida.engine import WorkChain, while_
 from aiida.plugins import DataFactory
 from ase import Atoms
 
-from aiida_pyacemaker.calculations.functions.collect_labels import SPLITS, SUSPECT, collect_labels, find_reader
+from aiida_pyacemaker.atomistics.core.cost import EXPONENT
+from aiida_pyacemaker.calculations.functions.collect_labels import SPLITS, SUSPECT, collect_labels, read_job
 from aiida_pyacemaker.calculations.functions.get_structure import get_structures
 
 from .lean import Lean, WaitForAny
 from .links import LabelLink
-from .oracles import Oracle, load_oracle
+from .oracles import EngineOracle, load_oracle
 from .reuse_children import find_child
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 
-#: Cost of one calculation grows about with this power of the number of atoms: orders the queue.
-COST_EXPONENT = 2.5
 #: What the oracle may tell of the cost of a job, summed over the batch.
 COSTS = ('core_hours', 'wall_seconds', 'electrons', 'disk_bytes')
-#: Keys of ``label`` that say which labels are suspicious.
-LIMITS = ('max_force', 'max_energy_deviation')
 TERMINATED = ('finished', 'excepted', 'killed')
 
 
-def validate_parameters(value, _):
+class Failure(TypedDict):
+    """What a job did not label, and why: ``configurations`` are lost, of which ``index`` is the first."""
+
+    index: int
+    configurations: int
+    pk: int
+    exit_status: int | None
+    message: str
+
+
+def validate_parameters(value: orm.Dict | None, _: Any) -> str | None:
     """Refuse what no calculation could run with."""
-    if value is None:
-        return None
-    parameters = value.get_dict()
-    for key in ('max_concurrent', 'max_failed_fraction'):
-        if key not in parameters:
-            return f'`label.{key}` is missing'
-    if parameters['max_concurrent'] <= 0:
-        return f'`label.max_concurrent` must be positive, got {parameters["max_concurrent"]}'
-    if not 0 <= parameters['max_failed_fraction'] <= 1:
-        return f'`label.max_failed_fraction` must be from 0 to 1, got {parameters["max_failed_fraction"]}'
     try:
-        load_oracle(parameters)
+        oracle = None if value is None else load_oracle(value.get_dict())
     except ValueError as exception:
         return str(exception)
-    return None
+    if oracle is None or isinstance(oracle, EngineOracle):
+        return None
+    return f'label.oracle: `{oracle.label.oracle}` labels with a WorkChain of its own'
 
 
 TOO_MANY_FAILURES = (
@@ -66,6 +66,8 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
     (its expected cost) from its submission on, and ``core_hours``, ``electrons`` and what else the oracle tells of its
     cost from its end on. The context, written at every step, holds only what is needed to go on.
     """
+
+    defaults = AttributeDict({'cost_exponent': EXPONENT})  # of the number of atoms; it orders the queue
 
     @classmethod
     def define(cls, spec):
@@ -126,7 +128,7 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
     # What follows from the inputs, made once per worker of the daemon and in no checkpoint --------------------------
 
     @functools.cached_property
-    def oracle(self) -> Oracle:
+    def oracle(self) -> EngineOracle:
         """The oracle."""
         return load_oracle(self.inputs.parameters.get_dict())
 
@@ -143,9 +145,8 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
     @functools.cached_property
     def work(self) -> dict[int, float]:
         """What each job is expected to cost, in no unit."""
-        return {
-            index: sum(len(self.frames[k]) ** COST_EXPONENT for k in indices) for index, indices in self.jobs.items()
-        }
+        exponent = self.defaults.cost_exponent
+        return {index: sum(len(self.frames[k]) ** exponent for k in indices) for index, indices in self.jobs.items()}
 
     @functools.cached_property
     def queue(self) -> list[int]:
@@ -155,7 +156,7 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
     @functools.cached_property
     def structures(self) -> dict[str, orm.StructureData]:
         """The structure nodes of the jobs, by the names that ``get_structures`` gives them; none if none are needed."""
-        if not self.oracle.NEEDS_STRUCTURE:
+        if not self.oracle.needs_structure:
             return {}
         indices = sorted(index for index, indices in self.jobs.items() if len(indices) == 1)
         former = self.node.base.links.get_outgoing(link_type=LinkType.CALL_CALC, link_label_filter='structures').all()
@@ -175,7 +176,6 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
 
     def setup(self):
         """Nothing has been submitted yet."""
-        self.ctx.parameters = self.inputs.parameters.get_dict()
         self.ctx.submitted = 0
         self.ctx.failed = 0
         self.ctx.running = {}  # job -> PK of its process
@@ -183,9 +183,6 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
 
     def should_run_next(self) -> bool:
         """Return whether jobs run, or wait and may still be submitted."""
-        ended = self.get_ended()
-        for index in ended:
-            self.inspect_job(index, orm.load_node(self.ctx.running.pop(index)))
         return bool(self.ctx.running) or (self.ctx.submitted < len(self.queue) and not self.quota_is_exceeded())
 
     def get_ended(self) -> list[int]:
@@ -198,7 +195,7 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
 
     def quota_is_exceeded(self) -> bool:
         """Return whether more configurations have failed than may."""
-        return self.ctx.failed > self.ctx.parameters['max_failed_fraction'] * len(self.frames)
+        return self.ctx.failed > self.oracle.label.max_failed_fraction * len(self.frames)
 
     def inspect_job(self, index: int, child: orm.ProcessNode):
         """Book what a job has cost, and count and report what it has lost."""
@@ -216,7 +213,7 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
                 f'the {waiting} jobs that wait are not submitted'
             )
 
-    def get_failures(self, index: int, child: orm.ProcessNode) -> list[dict[str, Any]]:
+    def get_failures(self, index: int, child: orm.ProcessNode) -> list[Failure]:
         """Return what a job that has ended did not label, one entry for each reason."""
         entry = {'index': index, 'configurations': len(self.jobs[index]), 'pk': child.pk}
         if not child.is_finished_ok:
@@ -225,7 +222,7 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
             {**entry, 'configurations': 1, 'exit_status': 0, **failure} for failure in self.oracle.get_failures(child)
         ]
 
-    def report_failure(self, failure: dict[str, Any]):
+    def report_failure(self, failure: Failure):
         """Report what is lost and why."""
         what = f'configuration {failure["index"]} is lost'
         if failure['configurations'] > 1:
@@ -233,10 +230,12 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
         self.report(f'{what}: process <{failure["pk"]}> [{failure["exit_status"]}] {failure["message"]}')
 
     def run_next(self):
-        """Fill the free places and wait until one of them is free again."""
+        """Look at the jobs that have ended, fill the free places, and wait until one of them is free again."""
+        for index in self.get_ended():
+            self.inspect_job(index, orm.load_node(self.ctx.running.pop(index)))
         while (
             self.ctx.submitted < len(self.queue)
-            and len(self.ctx.running) < self.ctx.parameters['max_concurrent']
+            and len(self.ctx.running) < self.oracle.label.max_concurrent
             and not self.quota_is_exceeded()
         ):
             index = self.queue[self.ctx.submitted]
@@ -282,9 +281,7 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
         if self.quota_is_exceeded():
             return self.exit_codes.ERROR_TOO_MANY_FAILURES.format(failed=self.ctx.failed, total=len(self.frames))
 
-    def collect(
-        self, split: str, children: dict[int, orm.ProcessNode], failures: list[dict[str, Any]]
-    ) -> dict[str, orm.Data]:
+    def collect(self, split: str, children: dict[int, orm.ProcessNode], failures: list[Failure]) -> dict[str, orm.Data]:
         """Return the labels of a split, and those of them that are suspicious.
 
         :param failures: where a job says that it went well and has no readable labels, it is added here.
@@ -315,19 +312,23 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
         nodes = {f'{name}_{index:04d}': node for index, outputs in wanted.items() for name, node in outputs.items()}
         if not nodes:
             return {}
-        limits = {key: value for key in LIMITS if (value := self.ctx.parameters.get(key)) is not None}
-        if limits:
-            nodes['limits'] = orm.Dict(limits)
-        return collect_labels(self.inputs.configurations, **nodes, metadata={'call_link_label': f'collect_{split}'})
+        label = self.oracle.label
+        return collect_labels(
+            self.inputs.configurations,
+            oracle=orm.Str(label.oracle),
+            limits=orm.Dict({'max_force': label.max_force, 'max_energy_deviation': label.max_energy_deviation}),
+            **nodes,
+            metadata={'call_link_label': f'collect_{split}'},
+        )
 
     def find_unreadable(
         self, wanted: dict[int, dict[str, orm.Data]], children: dict[int, orm.ProcessNode]
-    ) -> list[dict[str, Any]]:
+    ) -> list[Failure]:
         """Return the jobs whose outputs are no labels, as failures: they must not cost the labels of the others."""
         broken = []
         for index, nodes in wanted.items():
             try:
-                find_reader(index, nodes).read(self.inputs.configurations.get_frames(), index, nodes)
+                read_job(type(self.oracle), self.inputs.configurations.get_frames(), index, nodes)
             except ValueError as exception:
                 entry = {'index': index, 'configurations': len(self.jobs[index]), 'pk': children[index].pk}
                 broken.append({**entry, 'exit_status': 0, 'message': str(exception)})
@@ -336,7 +337,7 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
     def summarise(
         self,
         children: dict[int, orm.ProcessNode],
-        failures: list[dict[str, Any]],
+        failures: list[Failure],
         sets: dict[str, dict[str, orm.Data]],
     ) -> dict[str, Any]:
         """Return the output ``results``: counts, failures and cost of the batch, and the cost of each job.

@@ -9,75 +9,45 @@ from typing import Any
 from aiida import orm
 from aiida.engine import ProcessBuilder, ToContext, WorkChain, if_
 from aiida.plugins import DataFactory, WorkflowFactory
-from pydantic import ValidationError
 
-from aiida_pyacemaker.atomistics.labelling.tiers import (
-    Tiers,
-    held_out_errors,
-    is_expensive,
-    key,
-    saved_core_hours,
-)
+from aiida_pyacemaker.atomistics.labelling.tiers import TIERED, held_out_errors, is_expensive, key, saved_core_hours
 from aiida_pyacemaker.calculations.functions.choose_calibration import choose_calibration
 from aiida_pyacemaker.calculations.functions.decide_tiers import decide_tiers
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 
 from .label import COSTS, SPLITS, TOO_MANY_FAILURES
 from .oracles import load_oracle
+from .oracles.tiered import EXPENSIVE, TieredOracle
 from .reuse_children import submit_once
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 LabelWorkChain = WorkflowFactory('pyacemaker.label')
 
 #: Children that label with the expensive oracle, in the order in which they run.
-EXPENSIVE = ('expensive', 'unsure')
+BATCHES = (EXPENSIVE, 'unsure')
 #: What of the results of the batches is added up over the expensive ones.
 COUNTS = ('number_suspect', 'number_failed', 'number_not_submitted', 'number_healed')
 
 
-def get_tiers(parameters: dict[str, Any]) -> Tiers:
-    """Return the section ``label.tiers``.
+def load_tiered(parameters: dict[str, Any]) -> TieredOracle:
+    """Return the oracle of the section ``label`` of a resolved run file, which must be the one of two tiers.
 
-    :raises ValueError: naming the key and what is wrong.
+    :raises InputError: naming the key that is missing or wrong.
     """
-    try:
-        return Tiers.model_validate(parameters.get('tiers') or {})
-    except ValidationError as exception:
-        error = exception.errors()[0]
-        location = '.'.join(('label', 'tiers', *map(str, error['loc'])))
-        raise ValueError(f'`{location}`: {error["msg"].removeprefix("Value error, ")}') from None
+    return load_oracle({**parameters, 'oracle': TIERED})
 
 
-def split_parameters(parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the section ``label`` of each batch: ``teacher``, ``committee_00`` and so on, and ``expensive``.
-
-    :param parameters: the section ``label`` of a resolved run file.
-    :raises ValueError: if one of them cannot be used.
-    """
-    tiers = get_tiers(parameters)
-    rest = {name: value for name, value in parameters.items() if name != 'tiers'}
-    teachers = {'teacher': parameters.get('teacher') or {}}
-    teachers |= {f'committee_{k:02d}': member.model_dump() for k, member in enumerate(tiers.committee)}
-    sections = {name: {**rest, 'oracle': 'teacher', 'teacher': teacher} for name, teacher in teachers.items()}
-    sections['expensive'] = {**rest, 'oracle': tiers.expensive}
-    if tiers.reference is not None:
-        sections['expensive']['teacher'] = tiers.reference.model_dump()
-    for section in sections.values():
-        load_oracle(section)
-    return sections
-
-
-def get_codes(parameters: dict[str, Any]) -> set[str]:
+def get_codes(oracle: TieredOracle) -> set[str]:
     """Return the names of the codes that are needed, such as ``pw`` and ``teacher``."""
-    return {load_oracle(section).CODE for section in split_parameters(parameters).values()}
+    return {part.code for part in oracle.parts.values()}
 
 
-def validate_inputs(inputs, _):
+def validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
     """Refuse what could not run, as soon as it is known."""
     if 'parameters' not in inputs:
         return None
     try:
-        needed = get_codes(inputs['parameters'].get_dict())
+        needed = get_codes(load_tiered(inputs['parameters'].get_dict()))
     except ValueError as exception:
         return str(exception)
     missing = sorted(needed - set(inputs.get('codes', {})))
@@ -101,7 +71,7 @@ class TieredLabelWorkChain(WorkChain):
             'codes',
             valid_type=orm.AbstractCode,
             dynamic=True,
-            help='`teacher` and that of the other oracle: `pw`.',
+            help='Those of the two oracles: `teacher` and, for Quantum ESPRESSO, `pw`.',
         )
         spec.input(
             'configurations',
@@ -115,14 +85,14 @@ class TieredLabelWorkChain(WorkChain):
         spec.inputs.validator = validate_inputs
         spec.outline(
             cls.setup,
-            if_(cls.is_worthwhile)(
+            if_(cls.should_run_teachers)(
                 cls.run_teachers,
                 cls.inspect_teachers,
             ),
             cls.run_expensive,
-            if_(cls.has_teacher)(
+            if_(cls.should_decide)(
                 cls.decide,
-                if_(cls.has_unsure)(
+                if_(cls.should_run_unsure)(
                     cls.run_unsure,
                 ),
             ),
@@ -147,7 +117,7 @@ class TieredLabelWorkChain(WorkChain):
         :param options: mapping of the names of codes to overrides of ``metadata.options``.
         :raises ValueError: naming the key that is missing or wrong.
         """
-        needed = get_codes(parameters)
+        needed = get_codes(load_tiered(parameters))
         builder = cls.get_builder()
         builder.codes = {name: code for name, code in codes.items() if name in needed}
         builder.configurations = configurations
@@ -156,39 +126,32 @@ class TieredLabelWorkChain(WorkChain):
         return builder
 
     @functools.cached_property
-    def sections(self) -> dict[str, dict[str, Any]]:
-        """The section ``label`` of each batch."""
-        return split_parameters(self.inputs.parameters.get_dict())
-
-    @functools.cached_property
-    def tiers(self) -> Tiers:
-        """The section ``label.tiers``."""
-        return get_tiers(self.inputs.parameters.get_dict())
+    def oracle(self) -> TieredOracle:
+        """The oracle, with one of its own for each batch."""
+        return load_tiered(self.inputs.parameters.get_dict())
 
     def setup(self):
         """Nothing is known yet."""
         self.ctx.teachers = {}  # name -> PK of its labels
         self.ctx.decision = {}  # PK of what `decide_tiers` returned
+        if not self.should_run_teachers():
+            self.report('no more configurations for the teacher than a calibration takes: all go to DFT')
 
     # Teachers ---------------------------------------------------------------------------------------------------------
 
-    def is_worthwhile(self) -> bool:
+    def should_run_teachers(self) -> bool:
         """Return whether more than the calibration could go to the teacher."""
-        possible = sum(not is_expensive(atoms) for atoms in self.inputs.configurations)
-        if possible > self.tiers.calibration:
-            return True
-        self.report(f'{possible} configurations for the teacher, no more than a calibration takes: all go to DFT')
-        return False
+        return sum(not is_expensive(atoms) for atoms in self.inputs.configurations) > self.oracle.tiers.calibration
 
     def run_teachers(self):
         """Label everything with the teacher and its committee."""
-        names = [name for name in self.sections if name != 'expensive']
+        names = [name for name in self.oracle.parts if name != EXPENSIVE]
         return ToContext(**{name: self.submit_batch(name, self.inputs.configurations) for name in names})
 
     def inspect_teachers(self):
         """Stop where a teacher has failed: it would cost more DFT than was meant."""
-        for name in self.sections:
-            if name == 'expensive':
+        for name in self.oracle.parts:
+            if name == EXPENSIVE:
                 continue
             child = self.ctx[name]
             if not child.is_finished_ok:
@@ -199,7 +162,7 @@ class TieredLabelWorkChain(WorkChain):
         if 'teacher' not in self.ctx.teachers:
             return self.exit_codes.ERROR_TEACHER_FAILED.format(message='the teacher has labelled nothing')
 
-    def has_teacher(self) -> bool:
+    def should_decide(self) -> bool:
         """Return whether there are labels of the teacher, and the expensive oracle did not fail."""
         return bool(self.ctx.teachers) and self.ctx.expensive.is_finished_ok
 
@@ -212,7 +175,7 @@ class TieredLabelWorkChain(WorkChain):
             configurations = choose_calibration(
                 configurations,
                 orm.load_node(self.ctx.teachers['teacher']),
-                orm.Dict(self.tiers.model_dump()),
+                orm.Dict(self.oracle.tiers.model_dump()),
                 metadata={'call_link_label': 'choose_calibration'},
             )
         return ToContext(expensive=self.submit_batch('expensive', configurations))
@@ -225,7 +188,7 @@ class TieredLabelWorkChain(WorkChain):
         decision = decide_tiers(
             configurations=self.inputs.configurations,
             chosen=self.ctx.expensive.inputs.configurations,
-            tiers=orm.Dict(self.tiers.model_dump()),
+            tiers=orm.Dict(self.oracle.tiers.model_dump()),
             **nodes,
             metadata={'call_link_label': 'decide_tiers'},
         )
@@ -235,7 +198,7 @@ class TieredLabelWorkChain(WorkChain):
         for doubt, number in report['doubts'].items():
             self.report(f'{number} not sure: {doubt}')
 
-    def has_unsure(self) -> bool:
+    def should_run_unsure(self) -> bool:
         """Return whether configurations remain for the expensive oracle."""
         return 'unsure' in self.ctx.decision
 
@@ -249,10 +212,12 @@ class TieredLabelWorkChain(WorkChain):
 
     def get_batch_builder(self, name: str, configurations: orm.Data) -> ProcessBuilder:
         """Return the builder of a batch."""
-        section = self.sections['expensive' if name in EXPENSIVE else name]
-        code = load_oracle(section).CODE
+        part = EXPENSIVE if name in BATCHES else name
+        code = self.oracle.parts[part].code
         options = self.inputs.options[code].get_dict() if code in self.inputs.get('options', {}) else None
-        builder = LabelWorkChain.get_builder_from_protocol(self.inputs.codes[code], configurations, section, options)
+        builder = LabelWorkChain.get_builder_from_protocol(
+            self.inputs.codes[code], configurations, self.oracle.get_parameters(part), options
+        )
         builder.metadata.label = name
         return builder
 
@@ -260,7 +225,7 @@ class TieredLabelWorkChain(WorkChain):
 
     def results(self):
         """Put the labels of both tiers together, and compare the failures with the quota."""
-        children = {name: self.ctx[name] for name in EXPENSIVE if name in self.ctx}
+        children = {name: self.ctx[name] for name in BATCHES if name in self.ctx}
         for split in SPLITS:
             sets = {name: child.outputs[split] for name, child in children.items() if split in child.outputs}
             if split == 'train' and 'cheap' in self.ctx.decision:
@@ -275,8 +240,7 @@ class TieredLabelWorkChain(WorkChain):
         results = self.summarise(children)
         self.out('results', orm.Dict(results).store())
         failed, total = results['number_failed'], results['number_of_configurations']
-        parameters = self.inputs.parameters.get_dict()
-        if failed > parameters['max_failed_fraction'] * total or not all(
+        if failed > self.oracle.label.max_failed_fraction * total or not all(
             child.is_finished_ok for child in children.values()
         ):
             return self.exit_codes.ERROR_TOO_MANY_FAILURES.format(failed=failed, total=total)
@@ -293,7 +257,9 @@ class TieredLabelWorkChain(WorkChain):
     def summarise(self, children: dict[str, orm.ProcessNode]) -> dict[str, Any]:
         """Return the output ``results``; the keys are those of ``LabelWorkChain``, and ``tiers``."""
         batches = {name: get_results(child) for name, child in children.items()}
-        teachers = [self.ctx[name].outputs.results.get_dict() for name in self.sections if name in self.ctx.teachers]
+        teachers = [
+            self.ctx[name].outputs.results.get_dict() for name in self.oracle.parts if name in self.ctx.teachers
+        ]
         cheap = orm.load_node(self.ctx.decision['cheap']) if 'cheap' in self.ctx.decision else ()
         report = orm.load_node(self.ctx.decision['report']).get_dict() if self.ctx.decision else {}
         expensive = sum(batch['number_labelled'] for batch in batches.values())

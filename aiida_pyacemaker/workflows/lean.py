@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from aiida.engine import Awaitable, AwaitableAction, AwaitableTarget, ExitCode, ProcessState, ToContext, append_
+from aiida.engine import Awaitable, AwaitableAction, AwaitableTarget, ProcessState
 from aiida_quantumespresso.parsers.parse_xml import parse as pw_xml
-
-from .reuse_children import find_child
 
 # aiida-quantumespresso compiles the schema of pw.x's XML anew for every output: 0.16 s of CPU, a tenth of what a label
 # costs. A machine has a few schemas at most, one per version of pw.x.
@@ -56,45 +54,3 @@ class WaitForAny:
         self._watched.discard(awaitable.pk)
         if self.state == ProcessState.WAITING and any(awaitable.pk == other.pk for other in self._awaitables):
             self.resume()
-
-
-class LeanRestart(Lean):
-    """Mixin of ``BaseRestartWorkChain`` that takes fewer steps: each is a checkpoint and half a dozen commits.
-
-    The outline is ``start``, ``inspect_next``, and, while ``should_run_process``, ``run_next`` and ``inspect_next``.
-    """
-
-    def start(self) -> ExitCode | ToContext | None:
-        """Prepare, and run the process the first time."""
-        for step in (self.setup, *self.get_checks()):
-            exit_code = step()
-            if exit_code is not None:
-                return exit_code
-        return self.run_next()
-
-    def get_checks(self) -> list[Callable[[], ExitCode | None]]:
-        """Return the steps that look at the inputs before anything runs."""
-        return []
-
-    def run_next(self) -> ToContext:
-        """Run the process."""
-        self.prepare_process()
-        return self.run_process()
-
-    def run_process(self) -> ToContext:
-        """Run the process, unless a worker that was killed has submitted it.
-
-        The list of the handlers that were asked is not kept: each would write its name.
-        """
-        former = find_child(self, f'iteration_{self.ctx.iteration + 1:02d}')
-        if former is not None:
-            self.ctx.iteration += 1
-            return ToContext(children=append_(former))
-        result = super().run_process()
-        self.node.base.extras.delete(self._considered_handlers_extra)
-        return result
-
-    def inspect_next(self) -> ExitCode | None:
-        """Look at the process that has ended, and attach the outputs if it was the last."""
-        exit_code = self.inspect_process()
-        return self.results() if exit_code is None and self.ctx.is_finished else exit_code

@@ -10,19 +10,17 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessHandlerReport, process_handler, while_
 from aiida.plugins import CalculationFactory, WorkflowFactory
 from aiida_quantumespresso.common.types import RestartType
-from aiida_quantumespresso.utils.bands import get_highest_occupied_band
 
 from aiida_pyacemaker.atomistics.labelling.healing import (
     NEGATIVE_DENSITY,
     Failure,
     find_overlap,
-    next_diagonalization,
-    next_mixing_beta,
     read_accuracies,
     read_failure,
     read_negative_density,
-    read_version,
 )
+
+from .healing.ladder import BANDS_EXTRA, BANDS_FACTOR, LADDER, other_diagonalization
 
 PwCalculation = CalculationFactory('quantumespresso.pw')
 PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
@@ -60,18 +58,10 @@ KILLED_CODES = [
 UNBUFFERED = {'GFORTRAN_UNBUFFERED_PRECONNECTED': '1'}
 #: The whole ladder, a restart or two after wall time included.
 MAX_ITERATIONS = 12
-#: Steps of the SCF on the first rung: at least so many, and at least so many times what the input allows.
-ELECTRON_STEPS, ELECTRON_STEPS_FACTOR = 150, 2
-#: Smearing of the last rungs, times the nominal one; the weight of the label is the inverse.
-SMEARING_FACTORS = (2, 4)
-#: More bands: by this factor, and at least so many; so often.
-BANDS_FACTOR, BANDS_EXTRA, MAX_BANDS = 1.25, 4, 3
-#: Steps of the SCF that the mixing knows of (pw.x's own default); with fewer, less mixing is of little use.
-MIXING_HISTORY = 8
 #: Part of the wall time left to pw.x once the scheduler was faster than its clean end.
 SECONDS_FACTOR = 0.8
-#: What pw.x takes where the input says nothing.
-DEFAULT_BETA, DEFAULT_STEPS, DEFAULT_CONV_THR = 0.7, 100, 1e-6
+#: Threshold (Ry) of the SCF that pw.x takes where the input says nothing.
+DEFAULT_CONV_THR = 1e-6
 
 
 @lru_cache(maxsize=8)
@@ -96,11 +86,11 @@ def read_file(calculation: orm.CalcJobNode, name: str | None) -> str:
 class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
     """``PwBaseWorkChain`` with a ladder of remedies; a label comes out only of a converged SCF.
 
-    Rungs of an SCF that does not converge, each only where it applies and once: more steps and local-TF mixing; less
-    mixing, down to 0.1; conjugate gradients; a wider smearing, twice and four times the nominal one. Whatever converges
-    with a wider smearing is run once more at the nominal one from that density, and is kept with a flag and a lower
-    weight only if that fails. The other handlers: too few bands, a diagonalisation that gives up, wall time, memory, a
-    killed job. What cannot be healed ends in an exit code that names the remedy.
+    The rungs for an SCF that does not converge are in :mod:`aiida_pyacemaker.workflows.healing.ladder`: more steps,
+    less mixing, another diagonalisation, a wider smearing. Whatever converges with a wider smearing is run once more
+    at the nominal one from that density, and is kept with a flag and a lower weight only if that fails. The other
+    handlers: too few bands, a diagonalisation that gives up, wall time, memory, a killed job. What cannot be healed
+    ends in an exit code that names the remedy.
 
     The output ``healing`` is there only if something was healed.
     """
@@ -372,21 +362,11 @@ class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
     @process_handler(priority=710, exit_codes=DIAGONALIZATION_CODES)
     def handle_diagonalization_errors(self, calculation):
         """The diagonalisation gave up: david, cg, ppcg, paro, as far as this version of pw.x has them."""
-        new = self.change_diagonalization(calculation)
-        if new is None:
+        step = other_diagonalization(self, calculation)
+        if step is None:
             reason = f'every diagonalisation gave up, the last with: {calculation.exit_message}'
             return self.give_up(calculation, self.exit_codes.ERROR_LADDER_EXHAUSTED, reason)
-        return self.climb(calculation, 'diagonalization', f'diagonalization {new}')
-
-    def change_diagonalization(self, calculation) -> str | None:
-        """Set the next diagonalisation and return its name, None where all were tried."""
-        electrons = self.ctx.inputs.parameters['ELECTRONS']
-        tried = [*self.ctx.get('diagonalizations', []), electrons.get('diagonalization', 'david').lower()]
-        new = next_diagonalization(tried, read_version(self.read_stdout(calculation)))
-        if new is not None:
-            self.ctx.diagonalizations = tried
-            electrons['diagonalization'] = new
-        return new
+        return self.climb(calculation, 'diagonalization', step.action)
 
     @process_handler(priority=705, exit_codes=KILLED_CODES)
     def handle_killed(self, calculation):
@@ -412,101 +392,23 @@ class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
 
     # The ladder of the SCF --------------------------------------------------------------------------------------------
 
-    @process_handler(priority=695, exit_codes=SCF_CODES)
-    def sanity_check_insufficient_bands(self, calculation):
-        """The highest band is occupied: more bands; electrons without a place also keep the SCF from converging."""
-        parameters = calculation.inputs.parameters.get_dict()
-        if parameters['SYSTEM'].get('occupations') == 'fixed' or 'output_band' not in calculation.outputs:
-            return None
-        try:
-            get_highest_occupied_band(calculation.outputs.output_band)
-            return None
-        except ValueError as exception:
-            reason = str(exception)
-        converged = not self.is_unconverged(calculation)
-        if self.times('bands') >= MAX_BANDS:
-            return self.give_up(calculation, self.exit_codes.ERROR_LADDER_EXHAUSTED, reason) if converged else None
-        number = calculation.outputs.output_parameters['number_of_bands']
-        new = max(math.ceil(BANDS_FACTOR * number), number + BANDS_EXTRA)
-        self.ctx.inputs.parameters['SYSTEM']['nbnd'] = new
-        return self.climb(calculation, 'bands', f'nbnd {number} -> {new}', parent='density' if converged else '')
+    #: The check of the base class that the highest band is empty is a rung of the ladder here.
+    sanity_check_insufficient_bands = None
 
     @process_handler(priority=690, exit_codes=SCF_CODES)
-    def rung_steps(self, calculation):
-        """More steps, with mixing that knows of inhomogeneous cells; from the density that was reached if it is any.
-
-        Local Thomas-Fermi screening (Raczkowski, Canning, Wang, Phys. Rev. B 64, 121101 (2001)) damps the sloshing of
-        charge along slabs and big cells, and does no harm elsewhere.
-        """
-        if self.times('steps') or not self.is_unconverged(calculation):
-            return None
-        electrons = self.ctx.inputs.parameters['ELECTRONS']
-        steps = electrons.get('electron_maxstep', DEFAULT_STEPS)
-        electrons['electron_maxstep'] = max(ELECTRON_STEPS, ELECTRON_STEPS_FACTOR * steps)
-        electrons['mixing_mode'] = 'local-TF'
-        electrons.pop('scf_must_converge', None)  # an input that takes what is not converged is not taken here
-        action = f'electron_maxstep {steps} -> {electrons["electron_maxstep"]}, mixing_mode local-TF'
-        return self.climb(calculation, 'steps', action, parent='density' if self.is_advancing(calculation) else '')
-
-    def is_advancing(self, calculation) -> bool:
-        """Return whether the SCF came closer to its end: its density is then a better start than atoms."""
-        accuracies = read_accuracies(self.read_stdout(calculation))
-        return bool(accuracies) and accuracies[-1] < 0.1 * max(accuracies)
-
-    @process_handler(priority=680, exit_codes=SCF_CODES)
-    def rung_mixing(self, calculation):
-        """Less of the new density in each step, from scratch: 0.7, 0.3, 0.1."""
-        if not self.is_unconverged(calculation) or self.ctx.smearing:
-            return None
-        electrons = self.ctx.inputs.parameters['ELECTRONS']
-        beta = electrons.get('mixing_beta', DEFAULT_BETA)
-        new = next_mixing_beta(beta)
-        if new is None:
-            return None
-        electrons['mixing_beta'] = new
-        electrons['mixing_ndim'] = max(MIXING_HISTORY, electrons.get('mixing_ndim', MIXING_HISTORY))
-        return self.climb(calculation, 'mixing', f'mixing_beta {beta:g} -> {new:g}')
-
-    @process_handler(priority=670, exit_codes=SCF_CODES)
-    def rung_diagonalization(self, calculation):
-        """Another diagonalisation, once: wave functions that are not converged keep the density from converging."""
-        if self.times('diagonalization') or self.ctx.smearing or not self.is_unconverged(calculation):
-            return None
-        new = self.change_diagonalization(calculation)
-        return new and self.climb(calculation, 'diagonalization', f'diagonalization {new}')
-
-    @process_handler(priority=660, exit_codes=SCF_CODES)
-    def rung_smearing(self, calculation):
-        """A wider smearing: this is other physics, so the label is flagged and weighs less.
-
-        Mixing and diagonalisation go back to the input's: what made them fail is gone, and little mixing is only slow.
-        """
-        system, taken = self.ctx.inputs.parameters['SYSTEM'], self.times('smearing')
-        if not self.is_unconverged(calculation) or taken >= len(SMEARING_FACTORS):
-            return None
-        if system.get('occupations') != 'smearing' or not system.get('degauss'):
-            return None
-        nominal = self.ctx.smearing['nominal'] if self.ctx.smearing else system['degauss']
-        raised = SMEARING_FACTORS[taken] * nominal
-        self.ctx.smearing = {'nominal': nominal, 'raised': raised}
-        action = f'degauss {system["degauss"]:g} -> {raised:g} Ry'
-        system['degauss'] = raised
-        self.restore_electrons('mixing_beta', 'diagonalization')
-        return self.climb(calculation, 'smearing', action)
-
-    def restore_electrons(self, *names: str):
-        """Set keys of the namelist ELECTRONS back to what the input says."""
-        electrons = self.ctx.inputs.parameters['ELECTRONS']
-        given = self.inputs.pw.parameters.get_dict().get('ELECTRONS', {})
-        for name in names:
-            electrons.pop(name, None)
-            if name in given:
-                electrons[name] = given[name]
-
-    @process_handler(priority=650, exit_codes=SCF_CODES)
-    def handle_exhausted(self, calculation):
-        """The end of the ladder."""
-        if not self.is_unconverged(calculation):
+    def climb_ladder(self, calculation):
+        """Take the first rung that applies and has something left to change; give up where there is none."""
+        converged = not self.is_unconverged(calculation)
+        for rung in LADDER:
+            reason = rung.when(self, calculation)
+            if reason is None:
+                continue
+            step = rung.change(self, calculation) if self.times(rung.name) < rung.repeat else None
+            if step is not None:
+                return self.climb(calculation, rung.name, step.action, step.start)
+            if converged:  # and still no label, for a reason that its rung can do nothing more about
+                return self.give_up(calculation, self.exit_codes.ERROR_LADDER_EXHAUSTED, reason)
+        if converged:
             return None
         accuracies = read_accuracies(self.read_stdout(calculation))
         rungs = ', '.join(dict.fromkeys(taken['rung'] for taken in self.ctx.rungs))
@@ -514,19 +416,6 @@ class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
             f'rungs {rungs}; the SCF was left at an accuracy of {accuracies[-1] if accuracies else math.inf:.2g} Ry'
         )
         return self.give_up(calculation, self.exit_codes.ERROR_LADDER_EXHAUSTED, reason)
-
-    # Converged --------------------------------------------------------------------------------------------------------
-
-    @process_handler(priority=400, exit_codes=SUCCESS)
-    def rung_nominal_smearing(self, calculation):
-        """Converged with a wider smearing: its density may lead to the nominal one."""
-        smearing = self.ctx.smearing
-        if not smearing or 'widened' in smearing or self.ctx.iteration >= self.inputs.max_iterations.value:
-            return None
-        self.ctx.smearing = {**smearing, 'widened': calculation.uuid}
-        self.ctx.inputs.parameters['SYSTEM']['degauss'] = smearing['nominal']
-        action = f'degauss {smearing["raised"]:g} -> {smearing["nominal"]:g} Ry from that density'
-        return self.climb(calculation, 'nominal_smearing', action, parent='density')
 
     # The end ----------------------------------------------------------------------------------------------------------
 

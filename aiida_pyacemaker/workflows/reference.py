@@ -14,7 +14,6 @@ from aiida_pyacemaker.atomistics.validation.parameters import REFERENCES
 from aiida_pyacemaker.calculations.functions.analyse_reference import analyse_reference
 from aiida_pyacemaker.calculations.functions.plan_reference import plan_reference
 
-from .label_tiered import split_parameters
 from .oracles import load_oracle
 from .reuse_children import submit_once
 
@@ -86,9 +85,8 @@ class ReferenceWorkChain(WorkChain):
         :param options: mapping of the names of codes to overrides of ``metadata.options``.
         :raises InputError: naming the key that is missing or wrong.
         """
-        if label.get('oracle') == 'tiered':
-            label = split_parameters(label)['expensive']
-        name = load_oracle(label).CODE
+        label = load_oracle(label).get_reference()
+        name = load_oracle(label).code
         if name not in codes:
             raise InputError(f'codes.{name}', 'is missing', 'the references are found by the oracle of the labels')
         builder = cls.get_builder()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiida import orm
 from aiida.engine import ToContext, WorkChain, if_
 from aiida.plugins import DataFactory, WorkflowFactory
@@ -11,6 +13,7 @@ from aiida_pyacemaker.calculations.functions.judge import judge
 from aiida_pyacemaker.calculations.functions.make_requested import make_requested
 from aiida_pyacemaker.calculations.functions.validation_report import validation_report
 
+from ..runfile.sections import read_label
 from .deploy import deploy
 from .reuse_children import submit_once
 
@@ -255,12 +258,17 @@ class ValidateWorkChain(WorkChain):
             'AiiDA nodes': nodes,
             'labels': label,
             'codes': programs,
-            'cite': ['aiida', *{'qe': ['qe'], 'vasp': ['vasp']}.get(label.get('oracle'), [])],
+            'cite': ['aiida', *get_citations(parameters['label'])],
         }
 
     def submit_step(self, builder, name: str):
         """Submit a step, unless a worker that was killed has submitted it."""
         return submit_once(self, name, lambda: builder)
+
+
+def get_citations(label: dict[str, Any]) -> list[str]:
+    """Return what to cite for the oracles that label."""
+    return [engine.citation for engine in read_label(label).get_engines().values() if engine.citation]
 
 
 def describe_node(node: orm.Node) -> str:

@@ -26,6 +26,7 @@ def write_all(folder: Path) -> None:
         'ports': ports,
         'cli': command_line,
         'frames': frames,
+        'ladder': ladder,
         'api': interface,
     }
     for name, lines in pages.items():
@@ -139,6 +140,16 @@ def exit_code_numbers() -> Iterator[str]:
     yield '|---|---|---|'
     for (status, label), processes in sorted(taken.items()):
         yield f'| {status} | `{label}` | {", ".join(processes)} |'
+
+
+def ladder() -> Iterator[str]:
+    """Yield the rungs of the ladder that heals an SCF, in their order."""
+    from aiida_pyacemaker.workflows.healing.ladder import LADDER
+
+    yield '| rung | what changes | starts from | why here |'
+    yield '|---|---|---|---|'
+    for rung in LADDER:
+        yield f'| `{rung.name}` | {cell(rung.changes)} | {cell(rung.start)} | {cell(rung.why)} |'
 
 
 def ports() -> Iterator[str]:

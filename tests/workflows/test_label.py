@@ -152,6 +152,7 @@ def test_unreadable(pw_code, label_parameters, generate_workchain):
     process.setup()
     process.ctx.running = {index: add_job(process, index, np.zeros((atoms, 3))) for index, atoms in enumerate((1, 2))}
     process.ctx.submitted = 2
+    process.run_next()
     assert process.should_run_next() is False
     assert process.results() is None  # one of two is what the quota allows
 
@@ -165,7 +166,7 @@ def test_unreadable(pw_code, label_parameters, generate_workchain):
     ('changes', 'message'),
     [
         ({'kpoints_distance': -0.1}, 'label.kpoints_distance'),
-        ({'ecutrho': None}, 'label.ecutrho'),
+        ({'ecutrho': None}, 'label: ecutwfc and ecutrho belong together'),
         ({'max_concurrent': 0}, 'label.max_concurrent'),
         ({'max_failed_fraction': 2}, 'label.max_failed_fraction'),
         ({'oracle': 'delphi'}, 'label.oracle'),

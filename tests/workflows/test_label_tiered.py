@@ -128,7 +128,7 @@ def test_small_batch(worker_code, parameters, eam, generate_workchain):
         builder = TieredLabelWorkChain.get_builder_from_protocol({'teacher': worker_code}, configurations, parameters)
         process = generate_workchain(TieredLabelWorkChain, builder)
         process.setup()
-        assert process.is_worthwhile() is worthwhile and not process.ctx.teachers
+        assert process.should_run_teachers() is worthwhile and not process.ctx.teachers
 
 
 def test_teacher_fails(worker_code, parameters, eam):
@@ -146,7 +146,7 @@ def test_teacher_fails(worker_code, parameters, eam):
         ({'tiers': {'expensive': 'teacher'}}, r'label\.tiers.*reference'),
         ({'tiers': {'calibration': 1}}, r'label\.tiers\.calibration'),
         ({'tiers': {'committee': [{'calculator': 'none'}]}}, r'label\.tiers\.committee\.0\.calculator'),
-        ({'tiers': {'expensive': 'qe'}}, r'label\.pseudo_family'),
+        ({'tiers': {'expensive': 'tiered'}}, r'label\.tiers\.expensive'),
         ({'tiers': {'expensive': 'qe'}, 'pseudo_family': 'x', 'kpoints_distance': 0.5}, r'codes\.pw'),
     ],
 )

@@ -99,11 +99,11 @@ def test_model_file(aiida_profile, worker_code, copper, tmp_path):
 @pytest.mark.parametrize(
     ('section', 'message'),
     (
-        ({'calculator': 'emmt'}, r"`label.teacher.calculator`: 'emmt' cannot be a teacher"),
-        ({'batch': '200'}, r'`label.teacher.batch`'),
+        ({'calculator': 'emmt'}, r"label.teacher.calculator: 'emmt' cannot be a teacher"),
+        ({'batch': '200'}, r'label.teacher.batch'),
         (
             {'calculator': 'mace', 'model': '/no/such.model', 'trust_model': True},
-            r'`label.teacher.model`: there is no file',
+            r'label.teacher.model: there is no file',
         ),
     ),
 )

@@ -22,6 +22,7 @@ from vasp_files import write_outputs, write_potentials
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure
 from aiida_pyacemaker.calculations.readers import vasp as reader
 from aiida_pyacemaker.workflows.oracles import load_oracle
+from aiida_pyacemaker.workflows.oracles.vasp import VaspOracle
 
 LabelWorkChain = WorkflowFactory('pyacemaker.label')
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -130,7 +131,7 @@ def test_label(vasp_code, parameters, alloy, tmp_path):
     assert 'INCAR' in calculation.base.repository.list_object_names()
     job = outputs['results']['jobs'][0]
     assert (job['wall_seconds'], job['core_hours']) == pytest.approx((7.2, 7.2 / 3600))
-    check_refused(alloy, {name: calculation.outputs[name] for name in reader.OUTPUTS})
+    check_refused(alloy, {name: calculation.outputs[name] for name in VaspOracle.outputs})
 
 
 def check_refused(alloy, nodes):
@@ -169,7 +170,7 @@ def test_isolated_atom(parameters, vasp_code, tmp_path):
     ('changes', 'message'),
     [
         ({'vasp': None}, 'label.vasp.potential_family'),
-        ({'vasp': {'potential_family': 'x', 'incar': {'NSW': 5}}}, r'label.vasp.incar`: NSW is not set here'),
+        ({'vasp': {'potential_family': 'x', 'incar': {'NSW': 5}}}, r'label.vasp.incar: NSW is not set here'),
         ({'vasp': {'potential_family': 'x', 'functional': 'PW91'}}, 'label.vasp.functional'),
         ({'kpoints_distance': 0}, 'label.kpoints_distance'),
     ],
@@ -194,4 +195,4 @@ def test_not_installed(monkeypatch):
     """Without aiida-vasp the oracle says how to install it, before anything is submitted."""
     monkeypatch.setitem(sys.modules, 'aiida_vasp', None)
     with pytest.raises(ValueError, match=r'pip install "aiida-pyacemaker\[vasp\]"'):
-        load_oracle({'oracle': 'vasp'})
+        load_oracle({'oracle': 'vasp', 'vasp': {'potential_family': 'any'}})

@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.units import Ry
 from pydantic import field_validator
 
+from ..core.errors import InputError
 from ..core.parameters import Positive, Section, parameter
 from .dipole import is_symmetric, sawtooth, slab_axis
 from .magnetism import is_free_atom, start_moments
@@ -67,7 +68,7 @@ class Vasp(Section):
     def _check_incar(cls, value: dict[str, Any]) -> dict[str, Any]:
         for tag in value:
             if tag.lower() in TAKEN:
-                raise ValueError(f'{tag} is not set here: {TAKEN[tag.lower()]}')
+                raise InputError('', f'{tag} is not set here', TAKEN[tag.lower()])
         return {tag.lower(): entry for tag, entry in value.items()}
 
     def settings(self) -> dict[str, Any]:

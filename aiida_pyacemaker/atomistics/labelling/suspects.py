@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from ase import Atoms
 from ase.units import GPa
@@ -11,11 +9,8 @@ from scipy.optimize import linprog
 from scipy.sparse import bmat, csr_array, eye_array
 
 from ..core.configurations import energy_counts, forces_count, labels, set_labels
+from ..core.parameters import Positive, Section, parameter
 
-#: Largest force (eV/Å) and largest deviation of an energy (eV/atom), the run file's `label.max_force` and
-#: `label.max_energy_deviation`. Of 257 structures of the generator for C, W, O-H, Na-Cl and N-C-H, labelled by
-#: SevenNet, one is beyond: a rattled O2 with 51.8 eV/Å; the next ones are carbon with 32 and N2 with 28 eV/Å.
-LIMITS = {'max_force': 50.0, 'max_energy_deviation': 5.0}
 #: Families that show the repulsive wall on purpose: their forces and energies have no limit.
 WALL = frozenset({'isolated_atom', 'dimer', 'trimer'})
 #: An outlier is also this many median absolute deviations from its family: a family that spreads has no outliers.
@@ -24,24 +19,35 @@ SPREADS = 10.0
 MAX_STRESS = 1000 * GPa
 
 
-def find_suspects(frames: list[Atoms], limits: dict[str, Any] | None = None) -> dict[int, list[str]]:
+class Limits(Section):
+    """Keys of the section `label`: beyond them a label is suspicious.
+
+    Of 257 structures of the generator for C, W, O-H, Na-Cl and N-C-H, labelled by SevenNet, one is beyond: a rattled O2
+    with 51.8 eV/Å; the next ones are carbon with 32 and N2 with 28 eV/Å.
+    """
+
+    max_force: Positive = parameter(
+        'A label with a larger force is put aside until it is confirmed.', unit='eV/Å', default=50.0
+    )
+    max_energy_deviation: Positive = parameter(
+        'So is one whose energy is further from that of its like.', unit='eV/atom', default=5.0
+    )
+
+
+def find_suspects(frames: list[Atoms], limits: Limits | None = None) -> dict[int, list[str]]:
     """Return what is wrong with labels, by the index of the frame; sound ones are left out.
 
     Forces on masked atoms and energies of weight zero may be of any size, but finite: no file keeps them otherwise.
 
     :param frames: labelled frames of one batch: energies are compared within their family.
-    :param limits: any of ``max_force`` (eV/Å) and ``max_energy_deviation`` (eV/atom); others are ignored.
-    :raises ValueError: if a limit is not positive.
     """
-    values = {key: _limit(key, (limits or {}).get(key)) for key in LIMITS}
-    reasons = [
-        [*not_finite(atoms), *_large_force(atoms, values['max_force']), *_large_stress(atoms)] for atoms in frames
-    ]
-    for index, deviation in energy_deviations(frames, values['max_energy_deviation']).items():
+    limits = limits or Limits()
+    reasons = [[*not_finite(atoms), *_large_force(atoms, limits.max_force), *_large_stress(atoms)] for atoms in frames]
+    for index, deviation in energy_deviations(frames, limits.max_energy_deviation).items():
         where = 'above' if deviation > 0 else 'below'
         reasons[index].append(
             f'energy {abs(deviation):.3g} eV/atom {where} the family {frames[index].info.get("family", "unknown")} '
-            f'(limit {values["max_energy_deviation"]:g})'
+            f'(limit {limits.max_energy_deviation:g})'
         )
     return {index: found for index, found in enumerate(reasons) if found}
 
@@ -115,11 +121,3 @@ def _large_stress(atoms: Atoms) -> list[str]:
         return []
     worst = float(np.max(np.abs(stress)))
     return [f'stress {worst / GPa:.0f} GPa (limit {MAX_STRESS / GPa:.0f})'] if MAX_STRESS < worst < np.inf else []
-
-
-def _limit(key: str, value: Any) -> float:
-    if value is None:
-        return LIMITS[key]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise ValueError(f'`label.{key}` must be positive, got {value!r}')
-    return float(value)

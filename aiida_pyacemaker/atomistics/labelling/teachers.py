@@ -23,11 +23,12 @@ from ase.calculators.calculator import Calculator, all_changes, get_calculator_c
 from ase.calculators.lammpslib import LAMMPSlib
 from ase.calculators.names import names as ase_names
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
-from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 
 from ..core.configurations import set_labels
-from ..core.errors import MissingLibraryError
+from ..core.errors import InputError, MissingLibraryError
 from ..core.parameters import Count, Section, parameter
+from ..core.validation import read_section
 
 #: Models that come with their package; the first is the default.
 SHIPPED = {
@@ -83,7 +84,7 @@ class Teacher(Section):
         known = known_calculators()
         if value not in known:
             remedy = f'use {REFUSED[value]}' if value in REFUSED else f'known are {", ".join(known)}'
-            raise ValueError(f'{value!r} cannot be a teacher: {remedy}')
+            raise InputError('', f'{value!r} cannot be a teacher', remedy)
         return value
 
     @field_validator('model')
@@ -100,9 +101,8 @@ class Teacher(Section):
     def _check_no_commands(cls, value: dict[str, Any]) -> dict[str, Any]:
         for key in COMMANDS:
             if key in value:
-                raise ValueError(
-                    f'{key} is not allowed: what is executed is set on the machine (configuration file of ASE)'
-                )
+                remedy = 'what is executed is set on the machine (configuration file of ASE)'
+                raise InputError(key, 'is not allowed', remedy)
         return value
 
     @model_validator(mode='after')
@@ -119,12 +119,14 @@ class Teacher(Section):
         if self.model is None and shipped:
             return
         if self.model is None:
-            raise ValueError(f'model: {self.calculator} comes without models: give the path of a model file')
+            raise InputError('model', f'{self.calculator} comes without models', 'give the path of a model file')
         if self.model.lower() not in shipped:
             known = f' ({", ".join(shipped)})' if shipped else ''
-            raise ValueError(
-                f'model: {self.model!r} is not one of the models that come with {self.calculator}{known}, and reading '
-                'such a file runs whatever code is in it: set trust_model to true if you trust its origin'
+            raise InputError(
+                'model',
+                f'{self.model!r} is not one of the models that come with {self.calculator}{known}, and reading such a '
+                'file runs whatever code is in it',
+                'set trust_model to true if you trust its origin',
             )
 
     @property
@@ -142,7 +144,7 @@ class Teacher(Section):
         if self.filename is None:
             return None
         if not Path(self.model).is_file():
-            raise ValueError(f'`label.teacher.model`: there is no file {self.model!r}: check the path')
+            raise InputError('label.teacher.model', f'there is no file {self.model!r}', 'check the path')
         return Path(self.model)
 
 
@@ -183,14 +185,9 @@ def known_calculators() -> list[str]:
 def read_teacher(section: dict[str, Any] | None) -> Teacher:
     """Return the teacher of a section `label.teacher`.
 
-    :raises ValueError: with one message that names the key.
+    :raises InputError: naming the first key that is wrong.
     """
-    try:
-        return Teacher.model_validate(section or {})
-    except ValidationError as exception:
-        error = exception.errors()[0]
-        key = '.'.join(('label', 'teacher', *map(str, error['loc'])))
-        raise ValueError(f'`{key}`: {error["msg"].removeprefix("Value error, ")}') from None
+    return read_section(Teacher, section or {}, 'label.teacher')
 
 
 def make_teacher(teacher: Teacher, model_path: Path | None = None) -> Calculator:
@@ -205,9 +202,8 @@ def make_teacher(teacher: Teacher, model_path: Path | None = None) -> Calculator
     try:
         return make(teacher, path)
     except (ValueError, TypeError, RuntimeError, OSError, KeyError) as exception:
-        raise ValueError(
-            f'`label.teacher`: {teacher.calculator} cannot be set up with these values: {describe(exception)}'
-        ) from exception
+        problem = f'{teacher.calculator} cannot be set up with these values: {describe(exception)}'
+        raise InputError('label.teacher', problem) from exception
 
 
 def get_settings(teacher: Teacher, model_path: Path | None = None) -> dict[str, Any]:
@@ -291,27 +287,26 @@ def lammps_commands(teacher: Teacher, model_path: Path | None = None) -> list[st
     """Return the `pair_style` and `pair_coeff` commands, every word of them checked.
 
     :param model_path: path to put in the place of the name of the model file.
-    :raises ValueError: if a key is missing or unknown, or a word is not one of a pair style.
+    :raises InputError: if a key is missing or unknown, or a word is not one of a pair style.
     """
     given = teacher.parameters
     for key in given:
         if key not in LAMMPS_KEYS:
-            raise ValueError(f'parameters.{key}: lammps takes {", ".join(LAMMPS_KEYS)}')
+            raise InputError(f'parameters.{key}', 'not known', f'lammps takes {", ".join(LAMMPS_KEYS)}')
     elements, style, lines = (given.get(key) for key in LAMMPS_KEYS)
     if not isinstance(elements, list) or not elements or not set(elements) <= set(chemical_symbols[1:]):
-        raise ValueError(
-            f'parameters.elements must be a list of chemical symbols, the first for atom type 1: {elements!r}'
-        )
+        problem = f'must be a list of chemical symbols, the first for atom type 1: {elements!r}'
+        raise InputError('parameters.elements', problem)
     if not isinstance(style, str) or not style.split():
-        raise ValueError('parameters.pair_style is missing: give it as in LAMMPS, such as eam/alloy')
+        raise InputError('parameters.pair_style', 'missing', 'give it as in LAMMPS, such as eam/alloy')
     lines = [lines] if isinstance(lines, str) else lines
     if not isinstance(lines, list) or not lines or not all(isinstance(line, str) for line in lines):
-        raise ValueError('parameters.pair_coeff must be a list of lines, such as ["* * Al_zhou.eam.alloy Al"]')
+        raise InputError('parameters.pair_coeff', 'must be a list of lines, such as ["* * Al_zhou.eam.alloy Al"]')
     for line in (style, *lines):
         _check_lammps_words(line, teacher)
     words = [word for line in (style, *lines) for word in line.split()]
     if teacher.filename is not None and teacher.filename not in words:
-        raise ValueError(f'parameters.pair_coeff does not name {teacher.filename}, the file in model')
+        raise InputError('parameters.pair_coeff', f'does not name {teacher.filename}, the file in model')
     coefficients = [f'pair_coeff {" ".join(_place(line.split(), teacher, model_path))}' for line in lines]
     return [f'pair_style {" ".join(_place(style.split(), teacher, model_path))}', *coefficients]
 
@@ -326,15 +321,14 @@ def describe(exception: BaseException) -> str:
 def _check_lammps_words(line: str, teacher: Teacher) -> None:
     for word in line.split():
         if not LAMMPS_WORD.fullmatch(word) or word.startswith(('/', '.')) or '..' in word or '\n' in line:
-            raise ValueError(
-                f'parameters: {word!r} is no word of a pair_style or pair_coeff line: only names and numbers are '
-                'allowed, and no files but the one in model, by its name without folders'
+            raise InputError(
+                'parameters',
+                f'{word!r} is no word of a pair_style or pair_coeff line',
+                'only names and numbers are allowed, and no files but the one in model, by its name without folders',
             )
         if LAMMPS_CODE & set(word.split('/')) and not teacher.trust_model:
-            raise ValueError(
-                f'parameters: the LAMMPS style {word} runs code or reads a file with code in it: set trust_model to '
-                'true if you trust its origin'
-            )
+            problem = f'the LAMMPS style {word} runs code or reads a file with code in it'
+            raise InputError('parameters', problem, 'set trust_model to true if you trust its origin')
 
 
 def _place(words: list[Any], teacher: Teacher, model_path: Path | None) -> list[Any]:

@@ -18,20 +18,25 @@ one), so that there is always a residual that would have shown the error.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from ..core.configurations import energy_counts, forces_count, labels, set_labels
+from ..core.cost import EXPONENT
+from ..core.errors import InputError
 from ..core.parameters import Count, Positive, Section, parameter
+from ..core.plugins import ORACLES, find_plugins
 from ..subsets.farthest_point import farthest_point
 from .settings import Settings, differences
 from .suspects import WALL
 from .teachers import Teacher
 
+#: The oracle that combines two others; it is none that could be combined.
+TIERED = 'tiered'
 #: Fewer comparisons than these say nothing.
 MIN_CALIBRATION = 3
 #: Å; neighbours within these make an environment.
@@ -40,14 +45,12 @@ RADII = (3.5, 5.0)
 RIDGE = 1e-6
 #: A leverage of one: the shift of a composition rests on a single configuration.
 FULL_LEVERAGE = 1 - 1e-6
-#: Cost of a DFT calculation grows about with this power of the number of atoms.
-COST_EXPONENT = 2.5
 
 
 class Tiers(Section):
     """Labels by `label.teacher` where it is sure, and by an expensive oracle elsewhere."""
 
-    expensive: Literal['qe', 'vasp', 'teacher'] = parameter(
+    expensive: str = parameter(
         'The oracle that labels where the teacher is not sure, what is held out, and what both are compared on.',
         default='qe',
     )
@@ -76,10 +79,19 @@ class Tiers(Section):
     )
     weight: float = parameter('Weight of the labels of the teacher in a fit.', default=0.5, gt=0, le=1)
 
+    @field_validator('expensive')
+    @classmethod
+    def _check_expensive(cls, value: str) -> str:
+        known = [name for name in find_plugins(ORACLES) if name != TIERED]
+        if value not in known:
+            raise InputError('', f'{value!r} is no oracle that can be the expensive one', f'use {", ".join(known)}')
+        return value
+
     @model_validator(mode='after')
     def _check_reference(self) -> Tiers:
         if (self.expensive == 'teacher') != (self.reference is not None):
-            raise ValueError('expensive: teacher and reference belong together: give both or neither')
+            problem = 'expensive: teacher and reference belong together'
+            raise InputError('reference', problem, 'give both or neither')
         return self
 
 
@@ -414,7 +426,7 @@ def saved_core_hours(jobs: list[dict[str, Any]], sizes: list[int]) -> float | No
     :returns: core-hours, None where no job tells its cost.
     """
     known = [job for job in jobs if job.get('core_hours') and job.get('configurations')]
-    units = sum(job['configurations'] * (job['atoms'] / job['configurations']) ** COST_EXPONENT for job in known)
+    units = sum(job['configurations'] * (job['atoms'] / job['configurations']) ** EXPONENT for job in known)
     if not units:
         return None
-    return sum(job['core_hours'] for job in known) / units * sum(size**COST_EXPONENT for size in sizes)
+    return sum(job['core_hours'] for job in known) / units * sum(size**EXPONENT for size in sizes)

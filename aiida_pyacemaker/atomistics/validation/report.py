@@ -41,12 +41,10 @@ CITATIONS = {
     'ase': 'ASE: A. H. Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017)',
     'spglib': 'spglib: A. Togo, K. Shinohara and I. Tanaka, Sci. Technol. Adv. Mater. Methods 4, 2384822 (2024)',
 }
-#: The same of the programs that labels and provenance come from; they follow the properties.
+#: The same of what provenance comes from; it follows the properties. Oracles bring their own.
 PROGRAMS = {
     'aiida': 'AiiDA: S. P. Huber et al., Sci. Data 7, 300 (2020); M. Uhrin et al., Comput. Mater. Sci. 187, 110086 '
     '(2021)',
-    'qe': 'Quantum ESPRESSO: P. Giannozzi et al., J. Phys.: Condens. Matter 29, 465901 (2017)',
-    'vasp': 'VASP: G. Kresse and J. Furthmüller, Phys. Rev. B 54, 11169 (1996)',
 }
 
 
@@ -305,7 +303,8 @@ def describe_provenance(content: Content, provenance: Content) -> list[View]:
 
 def cite(content: Content, arrays: Content, provenance: Content) -> list[str]:
     """Return what to cite for what is in the report."""
-    used = {'ase', 'spglib', *(provenance.get('cite') or [])}
+    asked = list(provenance.get('cite') or [])
+    used = {'ase', 'spglib', *asked}
     used |= {name for crystal in content.get('crystals') or [] for name in crystal if crystal[name]}
     used |= {'gamma', 'ace'} if (arrays.get('gamma') or {}).get('gamma') else set()
     of_properties = {
@@ -314,7 +313,7 @@ def cite(content: Content, arrays: Content, provenance: Content) -> list[str]:
         if name in used or (kind.system_title and not kind.in_suite and content.get(name))
         for text in kind.citations
     }
-    given = [text for text in provenance.get('cite') or [] if text not in {**CITATIONS, **PROGRAMS}]
+    given = [text for text in asked if text not in {**CITATIONS, **PROGRAMS}]
     before, behind = ([text for key, text in table.items() if key in used] for table in (CITATIONS, PROGRAMS))
     return [*before, *of_properties, *behind, *given]
 

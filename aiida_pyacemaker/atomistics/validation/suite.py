@@ -15,12 +15,12 @@ from typing import Any
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from pydantic import ValidationError
 
 from ..core.configurations import labels, set_labels
 from ..core.errors import InputError
 from ..core.parameters import Count, Section, parameter
 from ..core.plain import plain
+from ..core.validation import read_section
 from ..fitting.predictions import predict
 from ..fitting.references import align_energies, least_squares
 from ..labelling.teachers import describe as explain
@@ -58,17 +58,6 @@ def read_suite(given: Content) -> Suite:
     suite = read_section(Suite, given)
     make_properties(suite.properties, suite.settings)
     return suite
-
-
-def read_section(kind: type[Section], given: Content) -> Any:
-    """:raises InputError: naming the key that is wrong."""
-    try:
-        return kind.model_validate(given)
-    except ValidationError as exception:
-        error = exception.errors()[0]
-        inner = error.get('ctx', {}).get('error')
-        key = '.'.join(map(str, error['loc']))
-        raise inner if isinstance(inner, InputError) else InputError(key, error['msg']) from None
 
 
 def run_suite(

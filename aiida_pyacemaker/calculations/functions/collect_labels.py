@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import pkgutil
 import re
-from importlib import import_module
-from types import ModuleType
+from typing import Any
 
 from aiida import orm
 from aiida.engine import calcfunction
 from ase import Atoms
 
-from aiida_pyacemaker.atomistics.labelling.suspects import find_suspects, flag
-from aiida_pyacemaker.calculations import readers
+from aiida_pyacemaker.atomistics.core.plugins import ORACLES, load_plugin
+from aiida_pyacemaker.atomistics.core.validation import read_section
+from aiida_pyacemaker.atomistics.labelling.suspects import Limits, find_suspects, flag
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 SPLITS = ('train', 'test')
 SUSPECT = 'suspect'
-#: The modules of :mod:`aiida_pyacemaker.calculations.readers`, one per oracle.
-READERS: tuple[ModuleType, ...] = tuple(
-    import_module(f'{readers.__name__}.{module.name}') for module in pkgutil.iter_modules(readers.__path__)
-)
 
 
 @calcfunction
 def collect_labels(
-    configurations: ConfigurationsData, limits: orm.Dict | None = None, **outputs: orm.Data
+    configurations: ConfigurationsData, oracle: orm.Str, limits: orm.Dict | None = None, **outputs: orm.Data
 ) -> dict[str, ConfigurationsData]:
     """Return the configurations that were labelled, under ``train`` and ``test`` as their info ``split`` says.
 
@@ -35,21 +30,23 @@ def collect_labels(
     so that the origin of a label is in the graph as well as in the data.
 
     :param configurations: the configurations that went to the oracle.
+    :param oracle: name of the oracle, whose plug-in reads the outputs.
     :param limits: ``max_force`` (eV/Å) and ``max_energy_deviation`` (eV/atom) as in the section ``label`` of a run
-        file; what is left out has its default, other keys are ignored.
+        file; what is left out has its default.
     :param outputs: ``parameters_0003`` and ``trajectory_0003``, the ``output_parameters`` and ``output_trajectory`` of
-        the PwCalculation of configuration 3 (counted from 0), and so on; see
-        :mod:`aiida_pyacemaker.calculations.readers` for the names of other oracles. A job of many configurations
-        stands under the index of its first.
+        the PwCalculation of configuration 3 (counted from 0), and so on: the names in ``outputs`` of the oracle's
+        class. A job of many configurations stands under the index of its first.
     :returns: those of ``train``, ``test`` and ``suspect`` that are not empty.
     :raises ValueError: if outputs are unknown, incomplete, or belong to another structure.
     """
     frames = configurations.get_frames()
     labelled: dict[int, Atoms] = {}
-    for index, nodes in sorted(group_outputs(outputs, len(frames)).items()):
-        labelled |= find_reader(index, nodes).read(frames, index, nodes)
+    reader = load_plugin(ORACLES, oracle.value, 'oracle')
+    for index, nodes in sorted(group_outputs(reader, outputs, len(frames)).items()):
+        labelled |= read_job(reader, frames, index, nodes)
     indices = sorted(labelled)
-    suspects = find_suspects([labelled[index] for index in indices], limits.get_dict() if limits else None)
+    bounds = read_section(Limits, limits.get_dict() if limits else {}, 'label')
+    suspects = find_suspects([labelled[index] for index in indices], bounds)
     collected: dict[str, list[Atoms]] = {}
     for number, index in enumerate(indices):
         atoms = labelled[index]
@@ -62,32 +59,33 @@ def collect_labels(
     return {split: ConfigurationsData(found) for split, found in collected.items()}
 
 
-def group_outputs(outputs: dict[str, orm.Data], number: int) -> dict[int, dict[str, orm.Data]]:
+def group_outputs(reader: Any, outputs: dict[str, orm.Data], number: int) -> dict[int, dict[str, orm.Data]]:
     """Return the output nodes of each job by the index of its configuration.
 
+    :param reader: the class of the oracle, an ``EngineOracle``.
     :param outputs: the outputs by name, see :func:`collect_labels`.
     :param number: the number of configurations.
     :raises ValueError: if a name is not known.
     """
-    known = sorted(frozenset().union(*(reader.OUTPUTS | reader.OPTIONAL for reader in READERS)))
     found: dict[int, dict[str, orm.Data]] = {}
     for name, node in outputs.items():
         match = re.fullmatch(r'([a-z_]+)_(\d+)', name)
-        if match is None or match.group(1) not in known or int(match.group(2)) >= number:
-            raise ValueError(
-                f'`{name}` names no output of {number} configurations: use `parameters_0000` and `trajectory_0000`.'
-            )
+        if match is None or match.group(1) not in reader.outputs or int(match.group(2)) >= number:
+            known = ' and '.join(f'`{known}_0000`' for known in reader.outputs)
+            raise ValueError(f'`{name}` names no output of {number} configurations: use {known}.')
         found.setdefault(int(match.group(2)), {})[match.group(1)] = node
     return found
 
 
-def find_reader(index: int, nodes: dict[str, orm.Data]) -> ModuleType:
-    """Return the reader of the outputs of a job.
+def read_job(reader: Any, frames: list[Atoms], index: int, nodes: dict[str, orm.Data]) -> dict[int, Atoms]:
+    """Return what an oracle makes of the outputs of a job: the labelled configurations by their indices.
 
-    :raises ValueError: if some of them are missing.
+    :param reader: the class of the oracle, an ``EngineOracle``.
+    :param index: the first configuration of the job.
+    :raises ValueError: if outputs are missing, or are no labels.
     """
-    for reader in READERS:
-        if reader.OUTPUTS <= set(nodes) <= reader.OUTPUTS | reader.OPTIONAL:
-            return reader
-    wanted = ' or '.join(' and '.join(f'`{name}`' for name in sorted(reader.OUTPUTS)) for reader in READERS)
-    raise ValueError(f'Configuration {index}: {wanted} are needed, got {", ".join(sorted(nodes))}.')
+    wanted = sorted(set(reader.outputs) - reader.optional_outputs)
+    if not set(wanted) <= set(nodes):
+        names = ' and '.join(f'`{name}`' for name in wanted)
+        raise ValueError(f'Configuration {index}: {names} are needed, got {", ".join(sorted(nodes))}.')
+    return reader.read_labels(frames, index, nodes)

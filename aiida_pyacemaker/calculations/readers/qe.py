@@ -12,9 +12,6 @@ from ase.units import GPa
 
 from aiida_pyacemaker.atomistics.core.configurations import set_labels
 
-#: Outputs without which there is no label, and those that may be there.
-OUTPUTS = frozenset({'parameters', 'trajectory'})
-OPTIONAL = frozenset({'healing'})
 #: Extra of the input parameters of the work chain: what was asked for and cannot be seen in them (a mesh says little of
 #: the distance it was made from, a cell without spins little of whether others would have them).
 ASKED = 'asked'

@@ -8,10 +8,6 @@ from ase import Atoms
 
 from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
 
-#: Outputs without which there is no label, and those that may be there.
-OUTPUTS = frozenset({'labelled'})
-OPTIONAL: frozenset[str] = frozenset()
-
 
 def read(frames: list[Atoms], index: int, nodes: dict[str, orm.Data]) -> dict[int, Atoms]:
     """Return the labelled configurations of one job by their indices.

@@ -10,9 +10,6 @@ from ase.units import GPa
 
 from aiida_pyacemaker.atomistics.core.configurations import set_labels
 
-#: Outputs without which there is no label, and those that may be there.
-OUTPUTS = frozenset({'misc', 'trajectory'})
-OPTIONAL: frozenset[str] = frozenset()
 #: Where the inputs of a calculation say what its label depends on, see :mod:`aiida_pyacemaker.workflows.oracles.vasp`.
 SETTINGS_KEY = 'pyacemaker'
 #: How far (Å) an atom of the DFT calculation may be from the configuration: POSCAR holds 10 digits.

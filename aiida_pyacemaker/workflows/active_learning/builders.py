@@ -12,9 +12,11 @@ from aiida.engine.processes.process_spec import ProcessSpec
 from aiida.plugins import DataFactory, WorkflowFactory
 from plumpy.ports import UNSPECIFIED
 
+from aiida_pyacemaker.atomistics.core.plugins import ORACLES, load_plugin
 from aiida_pyacemaker.atomistics.fitting.parameters import Fit
 from aiida_pyacemaker.runfile.sections import Explore
 
+from ...runfile.sections import read_label
 from ..explorers import load_explorer
 from ..oracles import load_oracle
 
@@ -87,10 +89,8 @@ def override(builder: ProcessBuilder, given: Mapping[str, Any] | None) -> Proces
 
 def needed_codes(parameters: Parameters) -> Iterator[str]:
     """Yield the keys of the codes that a run starts."""
-    label = parameters['label']
-    oracles = ('teacher', label['tiers']['expensive']) if label['oracle'] == 'tiered' else (label['oracle'],)
-    for oracle in oracles:
-        yield load_oracle({**label, 'oracle': oracle}).CODE
+    for engine in read_label(parameters['label']).get_engines().values():
+        yield from engine.codes
     yield from load_explorer(parameters['explore']['explorer']).codes
     yield 'worker'
 
@@ -114,19 +114,14 @@ def validate_inputs(inputs: Mapping[str, Any], _) -> str | None:
 
 
 def build_label(codes: Codes, parameters: Parameters, configurations: ConfigurationsData) -> ProcessBuilder:
-    """Return the builder of the labels of some configurations, by one oracle."""
-    label = parameters['label']
-    code = load_oracle(label).CODE
-    return LabelWorkChain.get_builder_from_protocol(
-        codes[code], configurations, label, options=parameters['options'][code]
-    )
+    """Return the builder of the WorkChain by which the oracle labels some configurations."""
+    return load_oracle(parameters['label']).get_batch_builder(dict(codes), configurations, parameters['options'])
 
 
-def build_label_tiered(codes: Codes, parameters: Parameters, configurations: ConfigurationsData) -> ProcessBuilder:
-    """Return the builder of the labels of some configurations, by a teacher where it is sure, else by DFT."""
-    return TieredLabelWorkChain.get_builder_from_protocol(
-        dict(codes), configurations, parameters['label'], options=parameters['options']
-    )
+def find_overrides(builder: ProcessBuilder) -> str:
+    """Return the namespace with which the user may override the inputs of a step, empty where there is none."""
+    found = (name for name, (process_class, _) in OVERRIDABLE.items() if process_class is builder.process_class)
+    return next(found, '')
 
 
 def build_train(
@@ -161,7 +156,7 @@ def build_train(
 def may_mix(parameters: Parameters) -> bool:
     """Return whether labels of different settings may meet: the user asked for it, or for tiers."""
     label = parameters['label']
-    return label.get('mix_settings', False) or label.get('oracle') == 'tiered'
+    return label['mix_settings'] or load_plugin(ORACLES, label['oracle'], 'label.oracle').mixes_settings
 
 
 def build_evaluate(

@@ -10,11 +10,11 @@ from aiida.common.links import LinkType
 from aiida.plugins import DataFactory
 
 from aiida_pyacemaker.atomistics.core.errors import InputError
+from aiida_pyacemaker.atomistics.core.plugins import ORACLES, load_plugin
 from aiida_pyacemaker.atomistics.explorers.walker import EndReason
 from aiida_pyacemaker.atomistics.loop.progress import forget_failures
 
 from ..links import IterationLink, WalkerLink
-from ..oracles import load_oracle
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 
@@ -28,12 +28,6 @@ CHECKPOINTS = 'checkpoints'
 def checkpoint_name(iteration: int) -> str:
     """Return the name of the checkpoint after the fit of an iteration."""
     return f'{iteration:02d}'
-
-
-def complete_label(label: dict, elements: list[str]) -> dict:
-    """Return the section ``label`` of a run file with what DFT needs to know of the whole system."""
-    name = label['tiers']['expensive'] if label['oracle'] == 'tiered' else label['oracle']
-    return {**load_oracle({**label, 'oracle': name}).complete(elements), 'oracle': label['oracle']}
 
 
 def load_labels(identifier: str | int | orm.Node, parameters: dict) -> tuple[orm.Data, str]:
@@ -59,7 +53,8 @@ def load_labels(identifier: str | int | orm.Node, parameters: dict) -> tuple[orm
         raise InputError('labels', problem, 'give a node for each')
     label = parameters['label']
     others = [name for name in node.base.attributes.get('oracles', []) if name.split()[0] != label['oracle']]
-    if others and label['oracle'] != 'tiered' and not label['mix_settings']:
+    mixes = label['mix_settings'] or load_plugin(ORACLES, label['oracle'], 'label.oracle').mixes_settings
+    if others and not mixes:
         raise InputError(
             'labels',
             f'node {node.pk} was labelled by {", ".join(others)}, the run labels by {label["oracle"]}: such energies '

@@ -22,13 +22,13 @@ from aiida_pyacemaker.runfile.sections import Explore
 
 from ..explorers import load_explorer
 from ..links import IterationLink, WalkerLink, iteration_name
+from ..oracles import load_oracle
 from ..reuse_children import submit_once
 from . import builders
 from .restart import (
     CHECKPOINTS,
     GIVEN_LABELS,
     checkpoint_name,
-    complete_label,
     get_batches,
     get_restart_inputs,
     load_labels,
@@ -290,7 +290,7 @@ class ActiveLearningWorkChain(WorkChain):
         :raises InputError: if something of these is not there, or of no use.
         """
         parameters, codes = runfile.to_dict(), runfile.needed_codes()
-        parameters['label'] = complete_label(parameters['label'], parameters['system']['elements'])
+        parameters['label'] = load_oracle(runfile.label).complete(runfile.system.elements).model_dump(mode='json')
 
         builder = cls.get_builder()
         builder.codes = {name: orm.load_code(label) for name, label in codes.items()}
@@ -412,9 +412,8 @@ class ActiveLearningWorkChain(WorkChain):
 
     def run_label(self):
         """Label the configurations at hand."""
-        tiered = self.ctx.parameters['label']['oracle'] == 'tiered'
-        name, build = ('label_tiered', builders.build_label_tiered) if tiered else ('label', builders.build_label)
-        builder = build(self.inputs.codes, self.ctx.parameters, self.ctx.to_label)
+        builder = builders.build_label(self.inputs.codes, self.ctx.parameters, self.ctx.to_label)
+        name = builders.find_overrides(builder)
         number = len(self.ctx.to_label)
         waits_for = f'{number} {"label" if number == 1 else "labels"}'
         return ToContext(label=self.submit_step('label', builder, waits_for, overrides=name))

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .base import Oracle, load_oracle
+from .base import EngineOracle, JobCost, JobFailure, Oracle, load_oracle
 
-__all__ = ['Oracle', 'load_oracle']
+__all__ = ['EngineOracle', 'JobCost', 'JobFailure', 'Oracle', 'load_oracle']

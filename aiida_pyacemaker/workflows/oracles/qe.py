@@ -6,25 +6,24 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from aiida import orm
-from aiida.engine import ProcessBuilder
-from aiida.plugins import WorkflowFactory
 from ase import Atoms
 
+from aiida_pyacemaker.atomistics.core.plugins import CodePort
 from aiida_pyacemaker.atomistics.labelling.dipole import isolation_parameters
 from aiida_pyacemaker.atomistics.labelling.kpoints import Mesh, is_gamma_only, kpoints_mesh
-from aiida_pyacemaker.atomistics.labelling.magnetism import SPIN_TREATMENTS, Spin, get_spin
-from aiida_pyacemaker.calculations.readers.qe import ASKED
-from aiida_pyacemaker.data.pseudos import default_pseudo_family, get_cutoffs
+from aiida_pyacemaker.atomistics.labelling.magnetism import Spin, get_spin
 
-from ..restart import get_options
-from .base import Oracle
+from .base import EngineOracle, JobCost
 
-#: Marzari-Vanderbilt: right for metals, harmless for insulators, and nobody knows which of them a cell will be.
-SMEARING, DEGAUSS = 'cold', 0.02
+if TYPE_CHECKING:
+    from aiida import orm
+    from aiida.engine import ProcessBuilder
+
+    from aiida_pyacemaker.runfile.sections import Label
+
 MIXING_BETA = 0.4
 # pw.x's own 20 % of empty bands are too few for small metallic cells, whose k-points differ much in the number of
 # occupied bands: measured on Al8 and Al16 with 0.05 Ry of smearing, 16 and 29 bands hold electrons where 12 and 24
@@ -58,37 +57,47 @@ class Template:
         return parameters
 
 
-class QuantumEspressoOracle(Oracle):
+class QuantumEspressoOracle(EngineOracle):
     """Static DFT with forces and stress, one ``PyacemakerPwBaseWorkChain`` per configuration."""
 
-    CODE = 'pw'
-    READER = 'qe'
+    codes = {'pw': CodePort('Quantum ESPRESSO `pw.x`, for the labels.', plugin='quantumespresso.pw')}
+    citation = 'Quantum ESPRESSO: P. Giannozzi et al., J. Phys.: Condens. Matter 29, 465901 (2017)'
+    process_types = ('aiida.calculations:quantumespresso.pw',)
+    outputs = {'parameters': 'output_parameters', 'trajectory': 'output_trajectory', 'healing': 'healing'}
+    optional_outputs = frozenset({'healing'})
 
-    def __init__(self, parameters: dict[str, Any]):
-        super().__init__(parameters)
+    def __init__(self, label: Label):
+        super().__init__(label)
         self._templates: dict[tuple, Template] = {}
         self._nodes: dict[tuple, orm.Data] = {}
-        for key in ('pseudo_family', 'kpoints_distance'):
-            if key not in parameters:
-                raise ValueError(f'`label.{key}` is missing')
-        for key in ('kpoints_distance', 'degauss', 'ecutwfc', 'ecutrho'):
-            if parameters.get(key) is not None and parameters[key] <= 0:
-                raise ValueError(f'`label.{key}` must be positive, got {parameters[key]}')
-        if (parameters.get('ecutwfc') is None) != (parameters.get('ecutrho') is None):
-            raise ValueError('`label.ecutwfc` and `label.ecutrho` belong together: give both or neither')
-        if parameters.get('spin', 'auto') not in SPIN_TREATMENTS:
-            raise ValueError(f'`label.spin` must be {" or ".join(SPIN_TREATMENTS)}, got {parameters["spin"]!r}')
 
-    def complete(self, elements: list[str]) -> dict[str, Any]:
-        """Return the parameters with the family of pseudopotentials and the cutoffs of the hardest element."""
-        family = self.parameters['pseudo_family'] or default_pseudo_family(elements)
-        wave, density = self.parameters.get('ecutwfc'), self.parameters.get('ecutrho')
+    def complete(self, elements: list[str]) -> Label:
+        """Return the section with the family of pseudopotentials and the cutoffs of the hardest element."""
+        from aiida_pyacemaker.data.pseudos import default_pseudo_family, get_cutoffs
+
+        family = self.label.pseudo_family or default_pseudo_family(elements)
+        wave, density = self.label.ecutwfc, self.label.ecutrho
         if wave is None:
             wave, density = get_cutoffs(family, elements)
-        return {**self.parameters, 'pseudo_family': family, 'ecutwfc': wave, 'ecutrho': density}
+        return self.label.model_copy(update={'pseudo_family': family, 'ecutwfc': wave, 'ecutrho': density})
+
+    def check(self, elements: list[str]) -> None:
+        """Check that the family covers the elements, and has cutoffs where the run file has none."""
+        from aiida_pyacemaker.data.pseudos import check_family
+
+        check_family(self.complete(elements).pseudo_family, elements)
+
+    @staticmethod
+    def read_labels(frames, index, nodes) -> dict[int, Atoms]:
+        """Return the labelled configuration of one calculation."""
+        from aiida_pyacemaker.calculations.readers.qe import read
+
+        return read(frames, index, nodes)
 
     def get_builder(self, code, configurations, indices, structure, options) -> ProcessBuilder:
         """Return the builder of one static calculation with forces and stress."""
+        from aiida.plugins import WorkflowFactory
+
         atoms = configurations.get_structure_ase(indices[0])
         template = self.get_template(code, configurations, structure, options)
         builder = WorkflowFactory('pyacemaker.pw_base').get_builder()
@@ -99,7 +108,7 @@ class QuantumEspressoOracle(Oracle):
         builder.pw.parameters = self.get_parameters(atoms, structure, template)
         for name, node in template.shared.items():
             builder[name] = node
-        mesh = kpoints_mesh(atoms, self.parameters['kpoints_distance'])
+        mesh = kpoints_mesh(atoms, self.label.kpoints_distance)
         builder.kpoints = self.get_node(make_kpoints, mesh)
         if is_gamma_only(mesh):
             builder.pw.settings = self.get_node(make_gamma_only)
@@ -122,23 +131,28 @@ class QuantumEspressoOracle(Oracle):
 
     def make_template(self, code, configurations, structure: orm.StructureData, options: dict[str, Any]) -> Template:
         """Return the template of a structure, made by the protocol of aiida-quantumespresso."""
+        from aiida import orm
+        from aiida.plugins import WorkflowFactory
+
+        from ..worker_base import get_options
+
         complete = self.complete(configurations.elements)
         system = {
             'occupations': 'smearing',
-            'smearing': self.parameters.get('smearing') or SMEARING,
-            'degauss': self.parameters.get('degauss') or DEGAUSS,
-            'ecutwfc': complete['ecutwfc'],
-            'ecutrho': complete['ecutrho'],
+            'smearing': complete.smearing,
+            'degauss': complete.degauss,
+            'ecutwfc': complete.ecutwfc,
+            'ecutrho': complete.ecutrho,
         }
         builder = WorkflowFactory('pyacemaker.pw_base').get_builder_from_protocol(
             code,
             structure,
             overrides={
-                'clean_workdir': self.parameters.get('clean_workdir', True),
-                'pseudo_family': complete['pseudo_family'],
+                'clean_workdir': complete.clean_workdir,
+                'pseudo_family': complete.pseudo_family,
                 'pw': {'parameters': {'SYSTEM': system, 'ELECTRONS': {'mixing_beta': MIXING_BETA}}},
             },
-            options=get_options(options, max_wallclock_seconds=self.parameters.get('max_wallclock_seconds', 43200)),
+            options=get_options(options, max_wallclock_seconds=complete.max_wallclock_seconds),
         )
         return Template(
             pseudos=dict(builder.pw.pseudos),
@@ -157,34 +171,34 @@ class QuantumEspressoOracle(Oracle):
 
         What was asked for and cannot be seen in it is in the extra ``ASKED``, from where the reader of labels takes it.
         """
+        from aiida import orm
+
+        from aiida_pyacemaker.calculations.readers.qe import ASKED
+
         names = [site.kind_name for site in structure.sites]
         valences = {name: template.pseudos[name].z_valence for name in dict.fromkeys(names)}
         parameters = template.get_parameters(len(names))
-        for namelist, values in isolation_parameters(atoms, self.parameters.get('dipole_correction', True)).items():
+        for namelist, values in isolation_parameters(atoms, self.label.dipole_correction).items():
             parameters[namelist] |= values
-        spin = get_spin(atoms, self.parameters.get('spin', 'auto'), names)
+        spin = get_spin(atoms, self.label.spin, names)
         if spin is not None:
             parameters['SYSTEM'] |= spin_parameters(spin, valences)
         electrons = sum(valences[name] for name in names)
         parameters['SYSTEM']['nbnd'] = number_of_bands(electrons, spin.total or 0.0 if spin else 0.0)
         node = orm.Dict(parameters)
-        asked = {'kpoints_distance': self.parameters['kpoints_distance'], 'spin': self.parameters.get('spin', 'auto')}
-        node.base.extras.set(ASKED, asked)
+        node.base.extras.set(ASKED, {'kpoints_distance': self.label.kpoints_distance, 'spin': self.label.spin})
         return node
 
-    def get_labels(self, child) -> dict[str, orm.Data]:
-        """Return the outputs of a finished calculation that hold the labels."""
-        names = {'parameters': 'output_parameters', 'trajectory': 'output_trajectory', 'healing': 'healing'}
-        return {name: child.outputs[output] for name, output in names.items() if output in child.outputs}
-
-    def get_cost(self, child) -> dict[str, float]:
+    def get_cost(self, child) -> JobCost:
         """Return the cost of a job over all its calculations, those that failed included."""
+        from aiida import orm
+
         calculations = [called for called in child.called_descendants if isinstance(called, orm.CalcJobNode)]
         # What comes from the cache has cost nothing this time.
         ran = [calculation for calculation in calculations if not calculation.base.caching.is_created_from_cache]
         seconds = [wall_seconds(calculation) for calculation in ran]
         processes = [number_of_processes(calculation) for calculation in ran]
-        cost = {
+        cost: JobCost = {
             'wall_seconds': float(sum(seconds)),
             'core_hours': float(np.dot(seconds, processes)) / 3600 if ran else 0.0,
         }
@@ -195,7 +209,9 @@ class QuantumEspressoOracle(Oracle):
                 cost['atoms'] = int(values['number_of_atoms'])
                 break
         disk = child.base.extras.get('disk_bytes', None)
-        return cost if disk is None else {**cost, 'disk_bytes': disk}
+        if disk is not None:
+            cost['disk_bytes'] = disk
+        return cost
 
 
 def spin_parameters(spin: Spin, valences: dict[str, float]) -> dict[str, Any]:
@@ -240,6 +256,8 @@ def number_of_processes(calculation: orm.CalcJobNode) -> int:
 
 def make_kpoints(mesh: Mesh) -> orm.KpointsData:
     """Return the node of an unshifted mesh, one in a profile for each."""
+    from aiida import orm
+
     kpoints = orm.KpointsData(label='mesh {} {} {}'.format(*mesh))
     kpoints.set_kpoints_mesh(mesh)
     return reuse(kpoints)
@@ -247,11 +265,15 @@ def make_kpoints(mesh: Mesh) -> orm.KpointsData:
 
 def make_gamma_only() -> orm.Dict:
     """Return the node of the settings that make wave functions real."""
+    from aiida import orm
+
     return reuse(orm.Dict({'GAMMA_ONLY': True}, label='Gamma only'))
 
 
 def reuse(node: orm.Data) -> orm.Data:
     """Return the node of the profile with the same label and content, or the given one where there is none yet."""
+    from aiida import orm
+
     query = orm.QueryBuilder().append(type(node), filters={'label': node.label}).order_by({type(node): 'id'})
     same = (found for found in query.all(flat=True) if found.base.attributes.all == node.base.attributes.all)
     return next(same, node)

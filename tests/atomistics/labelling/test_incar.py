@@ -53,5 +53,5 @@ def test_dipole():
 @pytest.mark.parametrize('tag', ['NSW', 'kspacing', 'SIGMA', 'MAGMOM', 'IDIPOL', 'METAGGA', 'ENCUT'])
 def test_taken(tag):
     """What has a key of its own, or makes no label, is refused."""
-    with pytest.raises(ValidationError, match=f'{tag} is not set here: '):
+    with pytest.raises(ValidationError, match=f'{tag} is not set here; '):
         Vasp(potential_family='x', incar={tag: 1})

@@ -12,7 +12,7 @@ from ase.units import GPa
 from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
 from aiida_pyacemaker.atomistics.generators.generate import generate
 from aiida_pyacemaker.atomistics.generators.plan import Structures
-from aiida_pyacemaker.atomistics.labelling.suspects import energy_deviations, find_suspects, flag
+from aiida_pyacemaker.atomistics.labelling.suspects import Limits, energy_deviations, find_suspects, flag
 
 #: Total energies of pseudo-atoms (eV), far apart as those of real pseudopotentials are.
 ATOMS = {'Al': -537.0, 'Cu': -5120.0}
@@ -55,7 +55,7 @@ def test_sound_labels_are_no_suspects(frames):
     assert families == {'alloy', 'dimer', 'trimer', 'isolated_atom'}
     assert max(np.linalg.norm(atoms.get_forces(), axis=1).max() for atoms in frames) > 30
     assert find_suspects(frames) == {}
-    assert find_suspects(frames, {'max_force': 10.0}) == {}
+    assert find_suspects(frames, Limits(max_force=10.0)) == {}
 
 
 def test_absurd_values(frames):
@@ -73,10 +73,10 @@ def test_absurd_values(frames):
     assert found[third][0].endswith('below the family alloy (limit 5)')
     assert found[fourth] == ['stress 1200 GPa (limit 1000)']
     assert found[fifth] == ['energy not finite', 'force 80 eV/Å on atom 1 (limit 50)']
-    limits = {'max_force': 100, 'max_energy_deviation': 10.0, 'oracle': 'qe'}
+    limits = Limits(max_force=100, max_energy_deviation=10.0)
     assert sorted(find_suspects(frames, limits)) == [third, fourth, fifth]
-    with pytest.raises(ValueError, match=r'`label.max_energy_deviation` must be positive, got 0'):
-        find_suspects(frames, {'max_energy_deviation': 0})
+    with pytest.raises(ValueError, match='greater than 0'):
+        Limits(max_energy_deviation=0)
 
 
 def test_masked_labels_are_not_looked_at(frames):

@@ -156,16 +156,16 @@ def test_model_is_made_absolute(tmp_path, monkeypatch):
     teacher = Teacher.model_validate(section, context={'directory': tmp_path})
     assert teacher.model == str(tmp_path / 'my.pth') and teacher.filename == 'my.pth'
     assert Teacher(model='7net-0').filename is None
-    with pytest.raises(ValueError, match=r'`label.teacher.model`: there is no file .*gone.pth'):
+    with pytest.raises(ValueError, match=r'label.teacher.model: there is no file .*gone.pth'):
         Teacher(model='gone.pth', trust_model=True).model_file()
 
 
 @pytest.mark.parametrize(
     ('section', 'message'),
     (
-        ({'calculator': 'os.system'}, "'os.system' cannot be a teacher: known are"),
+        ({'calculator': 'os.system'}, "'os.system' cannot be a teacher; known are"),
         ({'calculator': 'lammpslib'}, 'use lammps'),
-        ({'calculator': 'espresso', 'parameters': {'command': 'rm -rf /'}}, 'command is not allowed'),
+        ({'calculator': 'espresso', 'parameters': {'command': 'rm -rf /'}}, 'command: is not allowed'),
         ({'calculator': 'mace'}, 'mace comes without models'),
         ({'calculator': 'mace', 'model': 'mace.model'}, 'set trust_model to true'),
         ({'calculator': 'sevennet', 'model': '/tmp/x.pth'}, 'reading such a file runs whatever code is in it'),
@@ -189,11 +189,11 @@ def test_refused(section, message):
         ({'pair_coeff': ['* * CuNi.eam.alloy Ni Cu', '1 1 a/../../b']}, 'no files but the one in model'),
         ({'pair_style': 'python 5.0'}, 'the LAMMPS style python runs code'),
         ({'pair_style': 'hybrid/overlay eam/alloy mliap/kk unified x'}, 'runs code'),
-        ({'pair_coeff': ['* * other.eam.alloy Ni Cu']}, 'pair_coeff does not name CuNi.eam.alloy'),
-        ({'pair_coeff': []}, 'pair_coeff must be a list of lines'),
-        ({'pair_style': ''}, 'pair_style is missing'),
-        ({'elements': ['Ni', 'Xx']}, 'elements must be a list of chemical symbols'),
-        ({'commands': ['shell ls']}, 'parameters.commands: lammps takes'),
+        ({'pair_coeff': ['* * other.eam.alloy Ni Cu']}, 'pair_coeff: does not name CuNi.eam.alloy'),
+        ({'pair_coeff': []}, 'pair_coeff: must be a list of lines'),
+        ({'pair_style': ''}, 'pair_style: missing'),
+        ({'elements': ['Ni', 'Xx']}, 'elements: must be a list of chemical symbols'),
+        ({'commands': ['shell ls']}, 'parameters.commands: not known; lammps takes'),
     ),
 )
 def test_lammps_lines(potentials, changes, message):
@@ -211,5 +211,5 @@ def test_missing_library(monkeypatch):
 
 def test_bad_parameters():
     """What the calculator itself refuses is said at once, not once for each frame."""
-    with pytest.raises(ValueError, match=r'`label\.teacher`: eam cannot be set up with these values'):
+    with pytest.raises(ValueError, match=r'label\.teacher: eam cannot be set up with these values'):
         label_frames([bulk('Cu')], Teacher(calculator='eam', parameters={'potential': 'not-there'}), quiet)

@@ -16,6 +16,7 @@ from aiida_pyacemaker.calculations.functions.get_structure import get_structure
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 PwCalculation = CalculationFactory('quantumespresso.pw')
+QE = 'qe'
 COMPRESSION = 3.6
 EXPANSION = 4.5
 
@@ -77,7 +78,7 @@ def test_labels_of_pw(configurations, run_pw):
         outputs, calculations[index] = run_pw(structure)
         nodes[f'parameters_{index:04d}'] = outputs['output_parameters']
         nodes[f'trajectory_{index:04d}'] = outputs['output_trajectory']
-    collected, function = collect_labels.run_get_node(configurations, **nodes)
+    collected, function = collect_labels.run_get_node(configurations, QE, **nodes)
     assert function.is_finished_ok
     assert sorted(collected) == ['test', 'train']
     assert len(collected['train']) == len(collected['test']) == 1
@@ -112,7 +113,7 @@ def test_labels_of_pw(configurations, run_pw):
     # The same outputs for the wrong configuration.
     nodes['parameters_0001'], nodes['trajectory_0001'] = nodes['parameters_0000'], nodes['trajectory_0000']
     with pytest.raises(ValueError, match='Configuration 1: the calculation is of another structure'):
-        collect_labels(configurations, **nodes)
+        collect_labels(configurations, QE, **nodes)
 
 
 def test_bad_outputs(configurations):
@@ -120,18 +121,18 @@ def test_bad_outputs(configurations):
     trajectory = orm.ArrayData({'forces': np.zeros((1, 2, 3))}).store()
     parameters = orm.Dict({'energy': -1.0}).store()
     with pytest.raises(ValueError, match='`other_0000` names no output'):
-        collect_labels(configurations, other_0000=parameters)
+        collect_labels(configurations, QE, other_0000=parameters)
     with pytest.raises(ValueError, match='`parameters_0003` names no output of 3 configurations'):
-        collect_labels(configurations, parameters_0003=parameters)
+        collect_labels(configurations, QE, parameters_0003=parameters)
     with pytest.raises(
         ValueError, match=r'Configuration 1: .*`parameters` and `trajectory`.* are needed, got parameters'
     ):
-        collect_labels(configurations, parameters_0001=parameters)
+        collect_labels(configurations, QE, parameters_0001=parameters)
     with pytest.raises(ValueError, match='has no energy or no forces'):
-        collect_labels(configurations, parameters_0001=orm.Dict({}), trajectory_0001=trajectory)
+        collect_labels(configurations, QE, parameters_0001=orm.Dict({}), trajectory_0001=trajectory)
     short = orm.ArrayData({'forces': np.zeros((1, 1, 3))})
     with pytest.raises(ValueError, match='is of 1 atoms, the configuration has 2'):
-        collect_labels(configurations, parameters_0001=parameters, trajectory_0001=short)
+        collect_labels(configurations, QE, parameters_0001=parameters, trajectory_0001=short)
 
 
 def outputs_of(index, energy, forces):
@@ -144,7 +145,7 @@ def test_suspects_are_kept_apart(configurations):
     """Labels that cannot be right are flagged and in no training set; the others of the batch are not lost."""
     pulled, absurd = [[9.0, 0, 0], [-9.0, 0, 0]], [[60.0, 0, 0], [-60.0, 0, 0]]
     nodes = outputs_of(0, -8.0, np.full((2, 3), np.nan)) | outputs_of(1, -8.0, absurd) | outputs_of(2, -8.0, pulled)
-    collected = collect_labels(configurations, **nodes)
+    collected = collect_labels(configurations, QE, **nodes)
     assert sorted(collected) == ['suspect', 'train']
     assert len(collected['train']) == 1
     broken, large = collected['suspect'].get_frames()
@@ -155,18 +156,18 @@ def test_suspects_are_kept_apart(configurations):
     np.testing.assert_array_equal(large.get_forces(), absurd)
     assert collected['suspect'].base.attributes.get('number_flagged') == 2
 
-    limits = orm.Dict({'max_force': 5.0, 'pseudo_family': 'any'})
-    collected = collect_labels(configurations, limits=limits, **nodes)
+    limits = orm.Dict({'max_force': 5.0})
+    collected = collect_labels(configurations, QE, limits=limits, **nodes)
     assert [atoms.info['flags'][0] for atoms in collected['suspect']][2:] == ['force 9 eV/Å on atom 0 (limit 5)']
-    with pytest.raises(ValueError, match=r'`label.max_force` must be positive, got -1'):
-        collect_labels(configurations, limits=orm.Dict({'max_force': -1}), **nodes)
+    with pytest.raises(ValueError, match=r'label.max_force: .* greater than 0'):
+        collect_labels(configurations, QE, limits=orm.Dict({'max_force': -1}), **nodes)
 
 
 def test_confirm_labels(configurations):
     """Confirmed labels are a set to train on and say that they were confirmed; what has no label cannot be."""
     absurd = [[60.0, 0, 0], [-60.0, 0, 0]]
     nodes = outputs_of(0, -8.0, np.full((2, 3), np.nan)) | outputs_of(1, -8.0, absurd)
-    suspect = collect_labels(configurations, **nodes)['suspect']
+    suspect = collect_labels(configurations, QE, **nodes)['suspect']
     confirmed, function = confirm_labels.run_get_node(suspect, orm.List([1]))
     assert function.is_finished_ok
     (atoms,) = confirmed.get_frames()

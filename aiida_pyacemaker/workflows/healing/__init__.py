@@ -1,0 +1,1 @@
+"""What heals a calculation that gave no label."""
