@@ -19,9 +19,9 @@ from aiida.plugins import DataFactory, WorkflowFactory
 from sqlalchemy.exc import OperationalError
 
 from aiida_pyacemaker.workflows.links import IterationLink, LabelLink
+from aiida_pyacemaker.workflows.reuse_children import TERMINATED
 
 from .rows import (
-    TERMINATED,
     DataRow,
     Json,
     LabelCounts,
