@@ -21,9 +21,9 @@ from sqlalchemy.exc import OperationalError
 from aiida_pyacemaker.atomistics.core.plugins import ORACLES, load_plugins
 from aiida_pyacemaker.workflows.explorers import process_types
 from aiida_pyacemaker.workflows.links import IterationLink, LabelLink
+from aiida_pyacemaker.workflows.reuse_children import TERMINATED
 
 from .rows import (
-    TERMINATED,
     DataRow,
     Json,
     LabelCounts,

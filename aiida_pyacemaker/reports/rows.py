@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
+from aiida_pyacemaker.workflows.reuse_children import TERMINATED
+
 #: Content of an output or of the notes of the loop, as JSON has it.
 Json = dict[str, Any]
-
-#: States of AiiDA's processes that have ended.
-TERMINATED = ('finished', 'excepted', 'killed')
 
 
 # Processes ------------------------------------------------------------------------------------------------------------

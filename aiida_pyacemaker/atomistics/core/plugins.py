@@ -32,14 +32,14 @@ class CodePort:
 
 @functools.cache
 def find_plugins(group: str) -> dict[str, EntryPoint]:
-    """Return the entry points of a group by name, ours first; nothing is imported yet.
+    """Return the entry points of a group by name, sorted, ours first; nothing is imported yet.
 
-    Ours keep the order of `pyproject.toml`; plug-ins of other packages follow, sorted by name.
+    The metadata of a package have no order, so where an order matters the plug-ins bring it.
 
     :raises InputError: if two packages give a plug-in the same name.
     """
     found: dict[str, EntryPoint] = {}
-    for entry in sorted(entry_points(group=group), key=lambda entry: '' if _is_ours(entry) else entry.name):
+    for entry in sorted(entry_points(group=group), key=lambda entry: (not _is_ours(entry), entry.name)):
         if entry.name in found:
             both = f'{found[entry.name].value} and {entry.value}'
             raise InputError(
