@@ -1,7 +1,7 @@
 """A package of somebody else, with a plug-in for each socket, is installed; no file of ours knows of it.
 
-It is installed into a folder of its own, as `pip install stranger` would do it into the environment, and everything runs in
-processes that find it there.
+It is installed into a folder of its own, as `pip install stranger` would do it into the environment, and everything
+runs in processes that find it there.
 """
 
 from __future__ import annotations

@@ -47,9 +47,8 @@ class HelixFamily(Family[Helix]):
         angles = 2 * np.pi * np.arange(TURN) / TURN
         positions = np.transpose([radius * np.cos(angles), radius * np.sin(angles), rise * np.arange(TURN)])
         width = 2 * radius + section.vacuum
-        atoms = Atoms(
-            [element] * TURN, positions + [width / 2, width / 2, 0], cell=[width, width, TURN * rise], pbc=True
-        )
+        positions += np.array([width / 2, width / 2, 0.0])
+        atoms = Atoms([element] * TURN, positions, cell=[width, width, TURN * rise], pbc=True)
         atoms.info = {
             'family': self.name,
             'phase': 'helix',
