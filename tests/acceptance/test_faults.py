@@ -9,7 +9,7 @@ import time
 
 import psutil
 import pytest
-from benchmarks.bench_faults import SCENARIOS
+from cases.faults import SCENARIOS
 
 RUNFILE = """\
 system: {{elements: [Al]}}

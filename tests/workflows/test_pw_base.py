@@ -10,7 +10,7 @@ from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import ProcessState, run_get_node
 from ase.build import bulk
-from benchmarks.bench_healing import FAILURES, get_builder, get_outcome
+from cases.healing import FAILURES, get_builder, get_outcome
 
 from aiida_pyacemaker.workflows.pw_base import CODES, MAX_ITERATIONS, PyacemakerPwBaseWorkChain
 

@@ -8,7 +8,7 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.spacegroup import crystal
-from benchmarks.bench_elasticity import CLASSES, build, relaxed_stress, settle, shipped
+from cases.elasticity import CLASSES, build, relaxed_stress, settle, shipped
 
 from aiida_pyacemaker.atomistics.core.configurations import set_labels
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, evaluate, make_calculator

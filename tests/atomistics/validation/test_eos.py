@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from benchmarks.bench_elasticity import settle, shipped, with_fault
+from cases.elasticity import settle, shipped, with_fault
 
 from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, evaluate, make_calculator

@@ -1,0 +1,1 @@
+"""Plug-ins for aiida-pyacemaker: an oracle, an explorer, a family of structures and a property of the validation."""
