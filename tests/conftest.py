@@ -228,3 +228,16 @@ def exploring_graph(new_run_graph):
     graph = new_run_graph()
     build_exploring(graph)
     return graph
+
+
+@pytest.fixture
+def generate_workchain():
+    """Return a factory of WorkChain instances that do not run: their steps are called one by one."""
+
+    def factory(process_class, inputs):
+        from aiida.engine.utils import instantiate_process
+        from aiida.manage.manager import get_manager
+
+        return instantiate_process(get_manager().get_runner(), inputs if inputs is not None else process_class)
+
+    return factory

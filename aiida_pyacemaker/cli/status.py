@@ -219,6 +219,8 @@ def format_walkers(walkers: list[WalkerRow]) -> list[str]:
 
 def format_walker(walker: WalkerRow) -> str:
     """Return what is known of the newest trajectory of a walker."""
+    from aiida_pyacemaker.reports.status import tell_reason
+
     live, earlier = walker.live, walker.halts
     if walker.end in ('running', 'died'):
         text = walker.end + (f', {walker.message}' if walker.message else '')
@@ -227,9 +229,8 @@ def format_walker(walker: WalkerRow) -> str:
         text += f', gamma {live.gamma:.2f}' if live and live.gamma is not None else ''
         text += f', about {format_time(live.seconds_left)} left' if live and live.seconds_left is not None else ''
     else:
-        end = walker.end if walker.end == 'completed' else f'halted by {walker.end.replace("_", " ")}'
-        text = f'{end} at step {walker.step} of {walker.steps}, largest gamma {walker.gamma_max:.2f}'
-        text = walker.diagnosis or text
+        gamma = '' if walker.gamma_max is None else f', largest gamma {walker.gamma_max:.2f}'
+        text = walker.diagnosis or f'{tell_reason(walker.end)} at step {walker.step} of {walker.steps}{gamma}'
         earlier = earlier[:-1] if earlier and earlier[-1].step == walker.step else earlier
     if not earlier:
         return text

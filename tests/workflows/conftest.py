@@ -52,19 +52,6 @@ def tiny_runfile(pw_code, lammps_code, worker_code, pseudo_family):
 
 
 @pytest.fixture
-def generate_workchain():
-    """Return a factory of WorkChain instances that do not run: their steps are called one by one."""
-
-    def factory(process_class, inputs):
-        from aiida.engine.utils import instantiate_process
-        from aiida.manage.manager import get_manager
-
-        return instantiate_process(get_manager().get_runner(), inputs if inputs is not None else process_class)
-
-    return factory
-
-
-@pytest.fixture
 def label_parameters(pseudo_family):
     """Return cheap settings of the DFT calculations."""
     return {
