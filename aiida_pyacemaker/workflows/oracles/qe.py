@@ -20,7 +20,7 @@ from aiida_pyacemaker.atomistics.labelling.magnetism import SPIN_TREATMENTS, Spi
 from aiida_pyacemaker.calculations.readers.qe import ASKED
 from aiida_pyacemaker.data.pseudos import default_pseudo_family, get_cutoffs
 
-from ..restart import get_options
+from ..worker_base import get_options
 from .base import Oracle
 
 #: Marzari-Vanderbilt: right for metals, harmless for insulators, and nobody knows which of them a cell will be.

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from aiida_pyacemaker.atomistics.labelling.teachers import read_teacher
 
-from ..restart import get_options
+from ..worker_base import get_options
 from .base import Oracle
 
 TeachWorkChain = WorkflowFactory('pyacemaker.teach')

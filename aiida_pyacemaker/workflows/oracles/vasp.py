@@ -20,7 +20,7 @@ from aiida_pyacemaker.atomistics.labelling.kpoints import kpoints_mesh
 from aiida_pyacemaker.atomistics.labelling.magnetism import SPIN_TREATMENTS
 from aiida_pyacemaker.calculations.readers.vasp import SETTINGS_KEY
 
-from ..restart import get_options
+from ..worker_base import get_options
 from .base import Oracle
 from .qe import DEGAUSS, SMEARING, number_of_processes
 
