@@ -17,7 +17,7 @@ from aiida_pyacemaker.calculations.functions.get_structure import get_structures
 from .lean import Lean, WaitForAny
 from .links import LabelLink
 from .oracles import Oracle, load_oracle
-from .reuse_children import find_child
+from .reuse_children import TERMINATED, find_child
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 
@@ -27,7 +27,6 @@ COST_EXPONENT = 2.5
 COSTS = ('core_hours', 'wall_seconds', 'electrons', 'disk_bytes')
 #: Keys of ``label`` that say which labels are suspicious.
 LIMITS = ('max_force', 'max_energy_deviation')
-TERMINATED = ('finished', 'excepted', 'killed')
 
 
 def validate_parameters(value, _):
