@@ -7,6 +7,8 @@ from pathlib import Path
 from aiida import orm
 from ase import Atoms
 
+from aiida_pyacemaker.atomistics.explorers.walker import EndReason
+
 from .pictures import draw_dynamics, draw_learning, draw_parity, draw_uncertainty
 from .queries import get_steps, while_unlocked
 from .render import format_number, format_table, render
