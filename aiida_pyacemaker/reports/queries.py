@@ -419,7 +419,7 @@ def get_dft(pks: list[int]) -> list[Json]:
 
 def get_simulations(pks: list[int]) -> list[Json]:
     """Return the simulations among some nodes: how each ended, and the PK of the potential that drove it."""
-    processes: dict[int, dict[str, Any]] = {}
+    processes: dict[int, Json] = {}
     for process_type in process_types():
         processes |= get_calculations(pks, process_type)
     columns = {key: f'attributes.{key}' for key in ('reason', 'step', 'gamma_max')}

@@ -299,12 +299,12 @@ def tell_end(end: WalkerEnd) -> str:
 def tell_reason(reason: str) -> str:
     """Return a reason as a verb."""
     words = {
+        'completed': 'completed',
         'running': 'running',
-        EndReason.COMPLETED: 'completed',
-        EndReason.DIED: 'died',
-        EndReason.LOST_ATOMS: 'lost atoms',
-        EndReason.CRASHED: 'crashed',
-        EndReason.OVERLAP: 'ended by atoms too close to each other',
+        'died': 'died',
+        'lost_atoms': 'lost atoms',
+        'crashed': 'crashed',
+        'overlap': 'ended by atoms too close to each other',
     }
     return words.get(reason) or f'halted by {reason}'
 
