@@ -320,7 +320,13 @@ class RunGraph:
         steps = np.arange(start, results['step'] + 1, 100)
         thermo = orm.ArrayData()
         gamma = np.append(np.full(len(steps) - 1, 1.1), results['gamma_max'])
-        arrays = {'step': steps, 'temperature': 300 + steps / 10.0, 'watch_step': steps, 'watch_gamma_max': gamma}
+        arrays = {
+            'step': steps,
+            'temperature': 300 + steps / 10.0,
+            'watch_step': steps,
+            'watch_gamma_max': gamma,
+            'watch_temperature': 300 + steps / 10.0,
+        }
         for name, array in arrays.items():
             thermo.set_array(name, array)
         frames = []

@@ -1,6 +1,7 @@
 """Checks before a run is submitted: everything that would otherwise fail an hour later, on the compute machine.
 
-Each check raises ``ValueError`` with one message that names the key of the run file or the command that helps;
+Each check raises ``ValueError`` with a message that names the key of the run file (then it is an ``InputError``) or the
+command that helps;
 :func:`find_problems` runs them all and collects the messages.
 """
 
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aiida import orm
+
+from aiida_pyacemaker.atomistics.core.errors import InputError
 
 from ..runfile import RunFile
 
@@ -72,15 +75,18 @@ def check_structures(runfile: RunFile) -> Generation:
     for cell in cells:
         least = least_atoms(cell.get_volume() / len(cell))
         if len(cell) > runfile.embed.max_atoms < least:
-            raise ValueError(
-                f'embed.max_atoms: of simulations of {len(cell)} atoms ({cell.get_chemical_formula()}) cells of '
-                f'{runfile.embed.max_atoms} atoms are too small to be cut for DFT; raise it to {least} at least, or '
-                'lower explore.atoms'
+            raise InputError(
+                'embed.max_atoms',
+                f'of simulations of {len(cell)} atoms ({cell.get_chemical_formula()}) cells of '
+                f'{runfile.embed.max_atoms} atoms are too small to be cut for DFT',
+                f'raise it to {least} at least, or lower explore.atoms',
             )
     if len(generation.frames) > runfile.budget.max_labels:
-        raise ValueError(
-            f'structures: these are {len(generation.frames)} initial structures, more than budget.max_labels '
-            f'({runfile.budget.max_labels}): set structures.number, or raise the budget'
+        raise InputError(
+            'structures',
+            f'these are {len(generation.frames)} initial structures, more than budget.max_labels '
+            f'({runfile.budget.max_labels})',
+            'set structures.number, or raise the budget',
         )
     return generation
 
@@ -114,9 +120,10 @@ def check_code(name: str, label: str, probe: bool = True) -> str | None:
     computer = code.computer
     if not computer.is_user_configured(orm.User.collection.get_default()):
         transport = computer.transport_type
-        raise ValueError(
-            f'{key}: the computer `{computer.label}` of `{label}` is not configured; '
-            f'run `verdi computer configure {transport} {computer.label}`'
+        raise InputError(
+            key,
+            f'the computer `{computer.label}` of `{label}` is not configured',
+            f'run `verdi computer configure {transport} {computer.label}`',
         )
     if not probe or name not in PROBES:
         return None
@@ -124,14 +131,15 @@ def check_code(name: str, label: str, probe: bool = True) -> str | None:
         output = run_code(code, *PROBES[name][:2])
     except (AiidaException, OSError, EOFError) as exception:
         reason = f'{type(exception).__name__}: {exception}'.splitlines()[0]
-        raise ValueError(
-            f'{key}: the computer `{computer.label}` of `{label}` cannot be reached ({reason}); '
-            f'run `verdi computer test {computer.label}`'
+        raise InputError(
+            key,
+            f'the computer `{computer.label}` of `{label}` cannot be reached ({reason})',
+            f'run `verdi computer test {computer.label}`',
         ) from None
     try:
         return PROBES[name][2](output)
     except ValueError as exception:
-        raise ValueError(f'{key}: `{label}` {exception}') from None
+        raise InputError(key, f'`{label}` {exception}') from None
 
 
 def load_code(key: str, label: str) -> orm.AbstractCode:
@@ -144,18 +152,19 @@ def load_code(key: str, label: str) -> orm.AbstractCode:
     try:
         code = orm.load_code(label)
     except MultipleObjectsError:
-        raise ValueError(f'{key}: several codes are called `{label}`; write it as label@computer') from None
+        raise InputError(key, f'several codes are called `{label}`', 'write it as label@computer') from None
     except (NotExistent, ValueError):
         # not `orm.AbstractCode`: it has no node type of its own, and the query would match all data
         kinds = [orm.InstalledCode, orm.ContainerizedCode]
         codes = orm.QueryBuilder().append(kinds).all(flat=True)
         known = f' (there are {", ".join(sorted(code.full_label for code in codes))})' if codes else ''
-        raise ValueError(
-            f'{key}: there is no code `{label}`{known}; run `aiida-pyacemaker setup codes`, or name one of '
-            '`verdi code list`'
+        raise InputError(
+            key,
+            f'there is no code `{label}`{known}',
+            'run `aiida-pyacemaker setup codes`, or name one of `verdi code list`',
         ) from None
     if code.computer is None:
-        raise ValueError(f'{key}: `{label}` is a portable code without a computer; give a code installed on one')
+        raise InputError(key, f'`{label}` is a portable code without a computer', 'give a code installed on one')
     return code
 
 

@@ -7,38 +7,17 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import yaml
 from aiida import orm
 from aiida.plugins import DataFactory
 
-from .queries import get_batches, get_children, get_jobs, get_results, get_steps, while_unlocked
+from .queries import Steps, get_batches, get_children, get_jobs, get_results, get_steps, while_unlocked
+from .render import render
 from .report import write_report
+from .rows import Json, Verdict
 from .status import get_status
 from .trajectories import find_trajectories, read_frames
-
-README = """\
-Run {pk} of aiida-pyacemaker ({uuid}).
-{version}
-
-config.yaml                    the complete run file
-data/initial_train.extxyz      what the first potential was trained on
-data/accumulated.extxyz        what the last potential was trained on
-data/test.extxyz               what it was measured on, never trained on
-potentials/generation_NNN.*    .yace (LAMMPS `pace`), .yaml and .asi (`pace/extrapolation`, gamma), .json (about it)
-potentials/production.*        the same of the production fit, if the run made one that is better
-potentials/SHA256SUMS          what these files have to be: sha256sum --check SHA256SUMS
-potentials/in.lammps           a LAMMPS input with the best of them: lmp -in in.lammps; it says how to simulate
-active_learning/iter_NNN/      the simulations, the candidates they left and their DFT calculations
-trajectories/                  each trajectory of each walker, joined over its resumptions
-report.json                    errors, gamma, counts and times of each iteration
-report.md                      the story of the run, with tables
-validation_report.html         the verdict on the potential and all that it stands on, if it was judged; for a browser
-dynamics.png                   gamma, temperature and halts of each walker over the simulated time
-learning.png, parity.png       errors and cost against the iteration, prediction against DFT
-uncertainty.png                true errors of forces against their predicted error bars and against gamma
-"""
 
 
 @while_unlocked
@@ -108,30 +87,29 @@ def get_umask() -> int:
 # Parts ----------------------------------------------------------------------------------------------------------------
 
 
-def write_run(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.WorkChainNode]], folder: Path) -> None:
+def write_run(run: orm.WorkChainNode, steps: Steps, folder: Path) -> None:
     """Write all parts of the project folder into an existing folder."""
     status = get_status(run)
     config = yaml.safe_dump(run.inputs.parameters.get_dict(), sort_keys=False, allow_unicode=True)
     (folder / 'config.yaml').write_text(config, encoding='utf-8')
     (folder / 'README.txt').write_text(
-        README.format(pk=run.pk, uuid=run.uuid, version=tell_version(status)), encoding='utf-8'
+        render('export_readme.txt.j2', run=run, version=tell_version(status.verdict)), encoding='utf-8'
     )
     write_data(run, steps, folder / 'data')
     write_potentials(run, steps, folder / 'potentials')
     for iteration, children in steps.items():
         write_iteration(children, folder / 'active_learning' / f'iter_{iteration:03d}')
-    report = {**status, 'report': run.outputs.report.get_dict() if 'report' in run.outputs else None}
+    report = {**status.to_json(), 'report': run.outputs.report.get_dict() if 'report' in run.outputs else None}
     (folder / 'report.json').write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     write_report(run, folder)
     write_trajectories(run, folder / 'trajectories')
 
 
-def tell_version(status: dict[str, Any]) -> str:
+def tell_version(verdict: Verdict | None) -> str:
     """Return the line of the README that says how far the potential can be trusted."""
-    validation = status['validation']
-    if validation is None:
+    if verdict is None:
         return 'The potential has not been judged.'
-    return f'{validation["deployed"] or "Not deployed"}: {validation["summary"]}'
+    return f'{verdict.deployed or "Not deployed"}: {verdict.summary}'
 
 
 def write_trajectories(run: orm.WorkChainNode, folder: Path) -> None:
@@ -142,16 +120,16 @@ def write_trajectories(run: orm.WorkChainNode, folder: Path) -> None:
     for trajectory in find_trajectories(run):
         frames = read_frames(trajectory)
         if frames:
-            write(folder / f'walker_{trajectory["walker"]:02d}_start_{trajectory["number"]:02d}.extxyz', frames)
+            write(folder / f'walker_{trajectory.walker:02d}_start_{trajectory.number:02d}.extxyz', frames)
 
 
-def get_trained(steps: dict[int, dict[str, orm.WorkChainNode]]) -> list[orm.WorkChainNode]:
+def get_trained(steps: Steps) -> list[orm.WorkChainNode]:
     """Return the train steps that left a potential, oldest first."""
     trained = [children['train'] for children in steps.values() if 'train' in children]
     return [node for node in trained if 'potential' in node.outputs]
 
 
-def write_data(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.WorkChainNode]], folder: Path) -> None:
+def write_data(run: orm.WorkChainNode, steps: Steps, folder: Path) -> None:
     """Write the data sets as extended xyz."""
     folder.mkdir()
     trained = get_trained(steps)
@@ -179,7 +157,7 @@ def write_configurations(node: orm.Data, path: Path) -> None:
     node.export(str(path), fileformat='extxyz', overwrite=True)
 
 
-def write_potentials(run: orm.WorkChainNode, steps: dict[int, dict[str, orm.WorkChainNode]], folder: Path) -> None:
+def write_potentials(run: orm.WorkChainNode, steps: Steps, folder: Path) -> None:
     """Write each generation and the production potential, and a LAMMPS input with a structure for the best."""
     from ase.io import write
 
@@ -224,7 +202,7 @@ def write_iteration(children: dict[str, orm.WorkChainNode], folder: Path) -> Non
         (folder / 'candidates').mkdir()
         write_configurations(children['label'].inputs.configurations, folder / 'candidates' / 'candidates.extxyz')
         write_dft(children['label'], folder / 'dft_calc')
-    report: dict[str, Any] = {}
+    report: dict[str, Json] = {}
     for name, node in children.items():
         report[name] = {
             'pk': node.pk,
@@ -256,12 +234,12 @@ def write_dft(label: orm.WorkChainNode, folder: Path) -> None:
     for batch in get_batches(label):
         name = 'label' if batch.pk == label.pk else batch.label
         for job in get_jobs(batch):
-            node = orm.load_node(job['pk'])
+            node = orm.load_node(job.pk)
             called = [node] if isinstance(node, orm.CalcJobNode) else get_children(node).values()
             calculations = [child for child in called if isinstance(child, orm.CalcJobNode)]
             for attempt, calculation in enumerate(calculations):
                 suffix = '' if attempt == 0 else f'_attempt_{attempt + 1}'
-                path = folder / f'{name}_{job["index"]:04d}{suffix}'
+                path = folder / f'{name}_{job.index:04d}{suffix}'
                 path.mkdir()
                 copy_files(calculation, path)
 

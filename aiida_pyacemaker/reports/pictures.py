@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from aiida import orm
     from ase import Atoms
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+    from .rows import IterationRow, Json, RunStatus, Trajectory
+
+    #: What :func:`~aiida_pyacemaker.reports.trajectories.read_series` returns.
+    Series = dict[str, np.ndarray]
 
 #: Points that are drawn at most: more hide each other.
 MAX_POINTS = 5000
@@ -25,7 +31,7 @@ MAX_PANELS = 6
 MAX_SERIES = 4000
 
 
-def draw_dynamics(trajectories: list[dict[str, Any]], series: list[dict[str, np.ndarray]], folder: Path) -> list[str]:
+def draw_dynamics(trajectories: list[Trajectory], series: list[Series], folder: Path) -> list[str]:
     """Draw gamma, temperature and halts of each walker over the simulated time, joined over the resumptions.
 
     :param trajectories: what :func:`aiida_pyacemaker.reports.trajectories.find_trajectories` returns.
@@ -35,9 +41,9 @@ def draw_dynamics(trajectories: list[dict[str, Any]], series: list[dict[str, np.
     """
     from matplotlib.figure import Figure
 
-    walkers: dict[int, list[tuple[dict[str, Any], dict[str, np.ndarray]]]] = {}
+    walkers: dict[int, list[tuple[Trajectory, Series]]] = {}
     for trajectory, found in zip(trajectories, series, strict=True):
-        walkers.setdefault(trajectory['walker'], []).append((trajectory, found))
+        walkers.setdefault(trajectory.walker, []).append((trajectory, found))
     names, numbers = [], sorted(walkers)
     for first in range(0, len(numbers), MAX_PANELS):
         shown = numbers[first : first + MAX_PANELS]
@@ -53,7 +59,7 @@ def draw_dynamics(trajectories: list[dict[str, Any]], series: list[dict[str, np.
     return names
 
 
-def _draw_walker(axes: Axes, walker: list[tuple[dict[str, Any], dict[str, np.ndarray]]]) -> list[Any]:
+def _draw_walker(axes: Axes, walker: list[tuple[Trajectory, Series]]) -> list[Line2D]:
     """Draw the trajectories of a walker one after the other; return what the legend shows."""
     warmth, begin, limits = axes.twinx(), 0.0, {}
     axes.set_zorder(warmth.get_zorder() + 1)
@@ -65,12 +71,12 @@ def _draw_walker(axes: Axes, walker: list[tuple[dict[str, Any], dict[str, np.nda
         end = begin + max((float(times[-1]) for times in (time, series['time']) if len(times)), default=0.0)
         if number % 2:
             warmth.axvspan(begin, end, color='0.94', zorder=-1)  # of the axes below, or it hides what they show
-        for halt in trajectory['halts']:
-            axes.axvline(begin + halt['time'], color='C3' if halt['reason'] == 'gamma' else 'C4', alpha=0.7)
-        text = ' '.join(filter(None, (trajectory['stage'], trajectory['program'])))
+        for halt in trajectory.halts:
+            axes.axvline(begin + halt.time, color='C3' if halt.reason == 'gamma' else 'C4', alpha=0.7)
+        text = ' '.join(filter(None, (trajectory.stage, trajectory.program)))
         axes.annotate(text, (begin, 1), (2, -2), xycoords=('data', 'axes fraction'), textcoords='offset points',
                       va='top', fontsize='x-small')  # fmt: skip
-        limits |= {key: trajectory['simulations'][-1]['parameters'].get(key) for key in ('gamma_select', 'gamma_halt')}
+        limits |= {key: trajectory.simulations[-1].parameters.get(key) for key in ('gamma_select', 'gamma_halt')}
         begin = end
     for (key, limit), style in zip(limits.items(), (':', '--'), strict=True):
         if limit:
@@ -83,7 +89,7 @@ def _draw_walker(axes: Axes, walker: list[tuple[dict[str, Any], dict[str, np.nda
     return _dynamics_legend()
 
 
-def _dynamics_legend() -> list[Any]:
+def _dynamics_legend() -> list[Line2D]:
     """Return the lines that the legend of the dynamics explains."""
     from matplotlib.lines import Line2D
 
@@ -107,7 +113,7 @@ def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x[highest], y[highest]
 
 
-def draw_learning(status: dict[str, Any], target: str | os.PathLike) -> None:
+def draw_learning(status: RunStatus, target: str | os.PathLike) -> None:
     """Draw the errors on held-out configurations, the number of labels, and what they cost, against the iteration.
 
     The held-out set grows, so an error may rise though the potential got better: the third panel shows its size.
@@ -117,15 +123,15 @@ def draw_learning(status: dict[str, Any], target: str | os.PathLike) -> None:
     """
     from matplotlib.figure import Figure
 
-    rows = status['generations']
+    rows = status.generations
     figure = Figure(figsize=(7, 8), layout='constrained')
     energy, force, labels, cost = figure.subplots(4, 1, sharex=True)
-    _draw_errors(energy, rows, 'energy_rmse', 'energy (meV/atom)', status['criteria'])
-    _draw_errors(force, rows, 'force_rmse', 'force (meV/Å)', status['criteria'])
+    _draw_errors(energy, rows, 'energy_rmse', 'energy (meV/atom)', status.criteria)
+    _draw_errors(force, rows, 'force_rmse', 'force (meV/Å)', status.criteria)
     energy.set_title('Errors (RMSE) on the held-out configurations of the time')
     for key, name in (('labels_train', 'trained on'), ('labels_test', 'held out')):
-        counts = np.cumsum([row[key] or 0 for row in rows])
-        labels.step([row['iteration'] for row in rows], counts, 'o-', where='post', label=name)
+        counts = np.cumsum([getattr(row, key) or 0 for row in rows])
+        labels.step([row.iteration for row in rows], counts, 'o-', where='post', label=name)
     labels.legend(loc='center right')
     labels.set_ylabel('labels')
     _draw_cost(cost, rows)
@@ -135,16 +141,17 @@ def draw_learning(status: dict[str, Any], target: str | os.PathLike) -> None:
     figure.savefig(target, dpi=150)
 
 
-def _draw_errors(axes: Axes, rows: list[dict[str, Any]], key: str, name: str, criteria: dict[str, Any]) -> None:
+def _draw_errors(axes: Axes, rows: list[IterationRow], key: str, name: str, criteria: Json) -> None:
     """Draw one kind of error: held out, trained on, of forces on what was labelled where gamma was high, and wanted."""
     kinds = [(key, 'o-', 'held out'), (f'train_{key}', '.:', 'trained on')]
     for column, style, label in kinds:
-        found = [(row['iteration'], row[column] * 1e3) for row in rows if row[column] is not None]
+        points = [(row.iteration, getattr(row, column)) for row in rows]
+        found = [(iteration, value * 1e3) for iteration, value in points if value is not None]
         if found:
             axes.semilogy(*zip(*found, strict=True), style, label=label)
     if key == 'force_rmse':
-        surprises = [(row['iteration'], (row['surprise'] or {}).get('forces')) for row in rows]
-        found = [(iteration, forces['rmse'] * 1e3) for iteration, forces in surprises if forces]
+        surprises = [(row.iteration, row.surprise_force_rmse) for row in rows]
+        found = [(iteration, rmse * 1e3) for iteration, rmse in surprises if rmse is not None]
         if found:
             axes.semilogy(*zip(*found, strict=True), 'C3x', label='on new labels, before learning them')
     if criteria.get(key):
@@ -163,13 +170,13 @@ def _plain_ticks(axes: Axes) -> None:
         ticks('{x:g}')
 
 
-def _draw_cost(axes: Axes, rows: list[dict[str, Any]]) -> None:
+def _draw_cost(axes: Axes, rows: list[IterationRow]) -> None:
     """Draw the atoms labelled so far, and the core-hours of the labels where they are known."""
-    iterations = [row['iteration'] for row in rows]
-    axes.step(iterations, np.cumsum([row['atoms_labelled'] or 0 for row in rows]), 'o-', where='post')
+    iterations = [row.iteration for row in rows]
+    axes.step(iterations, np.cumsum([row.atoms_labelled or 0 for row in rows]), 'o-', where='post')
     axes.set_ylabel('atoms labelled', color='C0')
     axes.set_ylim(bottom=0)
-    hours = np.cumsum([row['core_hours'] or 0 for row in rows])
+    hours = np.cumsum([row.core_hours or 0 for row in rows])
     if hours.any():
         right = axes.twinx()
         right.step(iterations, hours, '.--', where='post', color='C1')
@@ -308,7 +315,7 @@ def draw_uncertainty(reference: list[Atoms], predictions: list[Atoms], target: s
     return True
 
 
-def draw_pareto(pareto: list[dict[str, Any]], target: str | os.PathLike) -> None:
+def draw_pareto(pareto: list[Json], target: str | os.PathLike) -> None:
     """Draw the validation errors of the bases that were tried against what they cost in a simulation.
 
     :param pareto: the results' entry of that name: `cutoff` (Å), `factor` of the order, `n_configurations`,
@@ -322,7 +329,7 @@ def draw_pareto(pareto: list[dict[str, Any]], target: str | os.PathLike) -> None
         figure.subplots(1, 2), ('energy_rmse', 'force_rmse'), ('energy (meV/atom)', 'force (meV/Å)'), strict=True
     )
     for axes, key, name in panels:
-        ladders: dict[tuple, list[dict[str, Any]]] = {}
+        ladders: dict[tuple, list[Json]] = {}
         for rung in pareto:
             ladders.setdefault(tuple(rung.get(name) for name in ('cutoff', 'factor', 'n_configurations')), []).append(
                 rung
@@ -343,7 +350,7 @@ def draw_pareto(pareto: list[dict[str, Any]], target: str | os.PathLike) -> None
     figure.savefig(target, dpi=150)
 
 
-def draw_learning_curve(curve: list[dict[str, Any]], target: str | os.PathLike) -> None:
+def draw_learning_curve(curve: list[Json], target: str | os.PathLike) -> None:
     """Draw the validation errors of the chosen basis against the number of configurations it is fitted to.
 
     :param curve: the results' entry `learning_curve`: `n_configurations`, `energy_rmse`, `force_rmse`.

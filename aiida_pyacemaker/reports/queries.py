@@ -1,15 +1,13 @@
 """What a run of the loop did: the queries behind ``status``, ``report``, ``export`` and ``lineage``.
 
-Everything here takes nodes and returns plain dictionaries; :mod:`~aiida_pyacemaker.reports.status` makes one story of
-them. The steps of a run are found by the labels of the call links
-that :class:`~aiida_pyacemaker.workflows.active_learning.ActiveLearningWorkChain` gives to its children
-(``iteration_01_explore``), so that a run can be looked at while it is still going.
+Everything here takes nodes and returns rows (:mod:`~aiida_pyacemaker.reports.rows`);
+:mod:`~aiida_pyacemaker.reports.status` makes one story of them. The steps of a run are found by the labels of its call
+links (:mod:`~aiida_pyacemaker.workflows.links`), so that a run can be looked at while it is still going.
 """
 
 from __future__ import annotations
 
 import functools
-import re
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -21,6 +19,20 @@ from aiida.plugins import DataFactory, WorkflowFactory
 from sqlalchemy.exc import OperationalError
 
 from aiida_pyacemaker.atomistics.core.plugins import ORACLES, load_plugins
+from aiida_pyacemaker.workflows.links import IterationLink, LabelLink
+from aiida_pyacemaker.workflows.reuse_children import TERMINATED
+
+from .rows import (
+    DataRow,
+    Json,
+    LabelCounts,
+    LabelJob,
+    LabellingRow,
+    Lineage,
+    ProcessRow,
+    RunningProcess,
+    SimulationRow,
+)
 
 P = ParamSpec('P')
 T = TypeVar('T')
@@ -32,7 +44,6 @@ EXTRA_RUNFILE = 'pyacemaker_runfile'
 #: How often a reading function tries again, each time after SQLite's own 5 s, while the database is locked.
 LOCKED_ATTEMPTS = 10
 
-TERMINATED = ('finished', 'excepted', 'killed')
 TIERED = 'aiida.workflows:pyacemaker.label_tiered'
 #: Children of a tiered label step that are batches of the expensive oracle.
 EXPENSIVE = ('expensive', 'unsure')
@@ -47,8 +58,8 @@ JOB_COLUMNS = {
     'healed': 'extras.healed',
 }
 
-_STEP = re.compile(r'^iteration_(?P<iteration>\d+)_(?P<step>[a-z]+)')
-_LABEL = re.compile(r'^label_(?P<index>\d+)$')
+#: The steps of a run by iteration and name.
+Steps = dict[int, dict[str, orm.WorkChainNode]]
 
 
 def while_unlocked(function: Callable[P, T]) -> Callable[P, T]:
@@ -130,45 +141,44 @@ def get_children(node: orm.ProcessNode) -> dict[str, orm.ProcessNode]:
     return {link.link_label: link.node for link in sorted(links, key=lambda link: link.node.pk)}
 
 
-def get_steps(run: orm.WorkChainNode) -> dict[int, dict[str, orm.WorkChainNode]]:
+def get_steps(run: orm.WorkChainNode) -> Steps:
     """Return the steps of a run as ``{iteration: {'explore': node, ...}}``; a step done twice shows its last try."""
-    steps: dict[int, dict[str, orm.WorkChainNode]] = {}
+    steps: Steps = {}
     for label, node in get_children(run).items():
-        match = _STEP.match(label)
-        if match and isinstance(node, orm.WorkChainNode):
-            steps.setdefault(int(match['iteration']), {})[match['step']] = node
+        link = IterationLink.parse(label)
+        if link is not None and isinstance(node, orm.WorkChainNode):
+            steps.setdefault(link.iteration, {})[link.step] = node
     return dict(sorted(steps.items()))
 
 
-def get_results(node: orm.ProcessNode | None) -> dict[str, Any]:
+def get_results(node: orm.ProcessNode | None) -> Json:
     """Return the output ``results`` of a process as a dictionary, empty while there is none."""
     if node is None or 'results' not in node.outputs:
         return {}
     return node.outputs.results.get_dict()
 
 
-def get_running_tree(node: orm.ProcessNode) -> list[dict[str, Any]]:
-    """Return what runs below a process, nested: label, kind, state and seconds since the start of each child.
+def get_running_tree(node: orm.ProcessNode) -> list[RunningProcess]:
+    """Return what runs below a process.
 
-    One that is paused has a `message`: why, which for a full disk or a host that cannot be reached AiiDA says itself.
-
-    The hundreds that have ended are not loaded.
+    The hundreds that have ended are not loaded. Why one is paused, for a full disk or a host that cannot be reached,
+    AiiDA says itself.
     """
     tree = []
     for label, _, child in find_children(node, **{'attributes.process_state': {'!in': TERMINATED}}):
         state = 'paused' if child.paused else child.process_state.value if child.process_state else 'created'
         scheduler = child.get_scheduler_state() if isinstance(child, orm.CalcJobNode) else None
         tree.append(
-            {
-                'pk': child.pk,
-                'label': label,
-                'name': child.label,
-                'kind': child.process_label,
-                'state': state if child.paused or not scheduler else scheduler.value,
-                'message': child.process_status if child.paused else None,
-                'seconds': seconds_since(child.ctime),
-                'children': get_running_tree(child),
-            }
+            RunningProcess(
+                pk=child.pk,
+                label=label,
+                name=child.label,
+                kind=child.process_label,
+                state=state if child.paused or not scheduler else scheduler.value,
+                message=child.process_status if child.paused else None,
+                seconds=seconds_since(child.ctime),
+                children=get_running_tree(child),
+            )
         )
     return tree
 
@@ -194,22 +204,14 @@ def find_children(node: orm.ProcessNode, columns: Iterable[str] = ('*',), **filt
 # Labels ---------------------------------------------------------------------------------------------------------------
 
 
-def count_labels(steps: Iterable[orm.WorkChainNode]) -> dict[str, Any]:
-    """Count the configurations of label steps, whatever number of jobs they are labelled by.
-
-    :returns: ``total``, ``done``, ``failed``, ``suspect``, ``healed``, ``running``, ``left`` (running or waiting),
-        ``core_hours``, and, while a step runs, ``per_hour`` and ``seconds_left`` of it, else None. Of two tiers these
-        are the expensive one's, and ``teacher`` is the number of labels taken from the other; None for one tier.
-    """
-    counts: dict[str, Any] = dict.fromkeys(('total', 'done', 'failed', 'suspect', 'healed', 'running', 'left'), 0)
-    counts |= {'core_hours': 0.0, 'per_hour': None, 'seconds_left': None, 'teacher': None}
+def count_labels(steps: Iterable[orm.WorkChainNode]) -> LabelCounts:
+    """Count the configurations of label steps, whatever number of jobs they are labelled by."""
+    parts = []
     for step in steps:
         if step.process_type == TIERED:
-            counts['teacher'] = (counts['teacher'] or 0) + (dig(get_results(step), 'tiers', 'teacher') or 0)
-        for batch in get_batches(step):
-            for key, value in describe_batch(batch).items():
-                counts[key] = value if counts[key] is None else counts[key] + (value or 0)
-    return counts
+            parts.append(LabelCounts(teacher=dig(get_results(step), 'tiers', 'teacher') or 0))
+        parts += [describe_batch(batch) for batch in get_batches(step)]
+    return LabelCounts.total_of(parts)
 
 
 def get_batches(step: orm.WorkChainNode) -> list[orm.WorkChainNode]:
@@ -219,39 +221,36 @@ def get_batches(step: orm.WorkChainNode) -> list[orm.WorkChainNode]:
     return [child for label, _, child in find_children(step) if label in EXPENSIVE]
 
 
-def describe_batch(node: orm.WorkChainNode) -> dict[str, Any]:
-    """Return the counts of one batch, see :func:`count_labels`: of its results, or of its jobs while it runs."""
+def describe_batch(node: orm.WorkChainNode) -> LabelCounts:
+    """Return the counts of one batch: of its results, or of its jobs while it runs."""
     total = len(node.inputs.configurations)
     results = get_results(node)
     if results:
         known = {key: results.get(f'number_{key}', 0) for key in ('failed', 'suspect', 'healed')}
-        return {
-            'total': total,
-            'done': results['number_labelled'],
-            'core_hours': results.get('core_hours', 0.0),
-            **known,
-        }
+        return LabelCounts(
+            total=total, done=results['number_labelled'], core_hours=results.get('core_hours', 0.0), **known
+        )
     jobs = get_jobs(node)
-    ended = [job for job in jobs if job['state'] in TERMINATED]
-    running = [job for job in jobs if job['state'] not in TERMINATED]
-    sizes = {
-        'done': sum(job['configurations'] for job in ended if job['exit_status'] == 0),
-        'running': sum(job['configurations'] for job in running),
-        'failed': sum(job['configurations'] for job in ended if job['exit_status'] != 0),
-    }
-    waiting = 0 if node.is_terminated else total - sum(sizes.values())
-    return {
-        'total': total,
-        **sizes,
-        'left': sizes['running'] + waiting,
-        'healed': sum(job['healed'] for job in ended),
-        'core_hours': sum(job['core_hours'] for job in ended),
+    ended = [job for job in jobs if job.has_ended]
+    running = [job for job in jobs if not job.has_ended]
+    done = sum(job.configurations for job in ended if job.exit_status == 0)
+    failed = sum(job.configurations for job in ended if job.exit_status != 0)
+    busy = sum(job.configurations for job in running)
+    waiting = 0 if node.is_terminated else total - done - failed - busy
+    return LabelCounts(
+        total=total,
+        done=done,
+        failed=failed,
+        running=busy,
+        left=busy + waiting,
+        healed=sum(job.healed for job in ended),
+        core_hours=sum(job.core_hours for job in ended),
         **({} if node.is_terminated else estimate_rest(node, total, ended, running)),
-    }
+    )
 
 
 def estimate_rest(
-    node: orm.WorkChainNode, total: int, ended: list[dict[str, Any]], running: list[dict[str, Any]]
+    node: orm.WorkChainNode, total: int, ended: list[LabelJob], running: list[LabelJob]
 ) -> dict[str, float]:
     """Return how many configurations per hour a batch labels, and in how many seconds it will be done.
 
@@ -259,28 +258,25 @@ def estimate_rest(
     """
     if not ended:
         return {}
-    elapsed = seconds_since(min(job['ctime'] for job in (*ended, *running)))
+    elapsed = seconds_since(min(job.ctime for job in (*ended, *running)))
     work = node.base.extras.get('work', total)
-    past = sum(job['work'] for job in ended) + sum(job['work'] for job in running) / 2
+    past = sum(job.work for job in ended) + sum(job.work for job in running) / 2
     return {
-        'per_hour': sum(job['configurations'] for job in ended) / elapsed * 3600,
+        'per_hour': sum(job.configurations for job in ended) / elapsed * 3600,
         'seconds_left': elapsed * max(0.0, work - past) / past,
     }
 
 
-def get_jobs(node: orm.WorkChainNode) -> list[dict[str, Any]]:
-    """Return the jobs of a batch, one that was submitted twice by its last try: one query for all.
-
-    :returns: by index of the first configuration: ``index``, ``pk``, ``state``, ``exit_status``, ``ctime``, and what
-        the extras say: ``configurations``, ``work`` (expected cost), ``core_hours``, ``healed``.
-    """
+def get_jobs(node: orm.WorkChainNode) -> list[LabelJob]:
+    """Return the jobs of a batch, one that was submitted twice by its last try: one query for all."""
     jobs = {}
     for label, pk, *values in find_children(node, JOB_COLUMNS.values()):
-        match = _LABEL.match(label)
-        if match:
-            index, job = int(match['index']), {'pk': pk, **dict(zip(JOB_COLUMNS, values, strict=True))}
+        link = LabelLink.parse(label)
+        if link is not None:
+            job = dict(zip(JOB_COLUMNS, values, strict=True))
             defaults = {'configurations': 1, 'work': job['configurations'] or 1, 'core_hours': 0.0, 'healed': False}
-            jobs[index] = {'index': index, **job, **{key: job[key] or value for key, value in defaults.items()}}
+            known = {**job, **{key: job[key] or value for key, value in defaults.items()}}
+            jobs[link.index] = LabelJob(index=link.index, pk=pk, **known)
     return [jobs[index] for index in sorted(jobs)]
 
 
@@ -305,13 +301,10 @@ def dig(mapping: Any, *keys: str) -> Any:
 
 
 @while_unlocked
-def get_lineage(node: orm.Node) -> dict[str, Any]:
+def get_lineage(node: orm.Node) -> Lineage:
     """Follow a potential, configurations or a run back to where they come from.
 
     :param node: ``AcePotentialData``, ``ConfigurationsData``, or a process that has a potential among its outputs.
-    :returns: dictionary with ``node``, ``created_by``, ``potentials`` (those before it, newest first), ``dft`` (the
-        calculations that labelled the data, by DFT or by a teacher) and ``simulations`` (the ``LammpsPaceCalculation``
-        nodes that proposed configurations).
     :raises ValueError: if the node is of another kind.
     """
     potential_class = DataFactory('pyacemaker.potential')
@@ -331,25 +324,16 @@ def get_lineage(node: orm.Node) -> dict[str, Any]:
     query = orm.QueryBuilder().append(potential_class, filters={'id': {'in': ancestors}}, tag='potential')
     potentials = query.order_by({'potential': [{'id': 'desc'}]}).all(flat=True)
     creator = node.creator
-    processes = [*get_dft(ancestors), *get_simulations(ancestors)]
-    if creator is not None:
-        kind = {
-            'pk': creator.pk,
-            'uuid': creator.uuid,
-            'kind': creator.process_label,
-            'exit_status': creator.exit_status,
-        }
-        processes.insert(0, kind)
-    paths = get_call_paths([process['pk'] for process in processes])
-    for process in processes:
-        process['called_as'] = paths[process['pk']]
-    return {
-        'node': describe_data(node),
-        'created_by': processes.pop(0) if creator is not None else None,
-        'potentials': [describe_data(potential) for potential in potentials],
-        'dft': [process for process in processes if 'energy' in process],
-        'simulations': [process for process in processes if 'gamma_max' in process],
-    }
+    made = [] if creator is None else [{key: getattr(creator, name) for key, name in CREATOR.items()}]
+    labelling, simulations = get_dft(ancestors), get_simulations(ancestors)
+    paths = get_call_paths([process['pk'] for process in (*made, *labelling, *simulations)])
+    return Lineage(
+        node=describe_data(node),
+        created_by=ProcessRow(**made[0], called_as=paths[creator.pk]) if made else None,
+        potentials=[describe_data(potential) for potential in potentials],
+        dft=[LabellingRow(**process, called_as=paths[process['pk']]) for process in labelling],
+        simulations=[SimulationRow(**process, called_as=paths[process['pk']]) for process in simulations],
+    )
 
 
 def get_ancestors(node: orm.Node) -> list[int]:
@@ -373,6 +357,8 @@ def get_ancestors(node: orm.Node) -> list[int]:
     return sorted(seen)
 
 
+#: What is told of a process: key -> attribute of the node, and column of a query.
+CREATOR = {'pk': 'pk', 'uuid': 'uuid', 'kind': 'process_label', 'exit_status': 'exit_status'}
 PROCESS_COLUMNS = {
     'pk': 'id',
     'uuid': 'uuid',
@@ -381,7 +367,7 @@ PROCESS_COLUMNS = {
 }
 
 
-def get_calculations(pks: list[int], process_type: str) -> dict[int, dict[str, Any]]:
+def get_calculations(pks: list[int], process_type: str) -> dict[int, Json]:
     """Return the calculations of a type among some nodes, by PK, newest first."""
     query = orm.QueryBuilder().append(
         orm.CalcJobNode,
@@ -393,9 +379,7 @@ def get_calculations(pks: list[int], process_type: str) -> dict[int, dict[str, A
     return {row[0]: dict(zip(PROCESS_COLUMNS, row, strict=True)) for row in found}
 
 
-def add_linked(
-    processes: dict[int, dict[str, Any]], kind: type, label: str, link: str, columns: dict[str, str]
-) -> None:
+def add_linked(processes: dict[int, Json], kind: type, label: str, link: str, columns: dict[str, str]) -> None:
     """Add what the input or output of a label says to the description of each process, None where there is none.
 
     :param link: how the data is linked: `with_incoming` for an output, `with_outgoing` for an input.
@@ -412,13 +396,13 @@ def add_linked(
         processes[pk].update(zip(columns, values, strict=True))
 
 
-def get_dft(pks: list[int]) -> list[dict[str, Any]]:
+def get_dft(pks: list[int]) -> list[Json]:
     """Return the calculations that labelled, among some nodes: those of all oracles.
 
     :returns: of each one of DFT ``formula`` and ``energy`` (eV), of each job of a teacher the number of
         ``configurations``; what the outputs of an oracle do not say is None.
     """
-    processes: dict[int, dict[str, Any]] = {}
+    processes: dict[int, Json] = {}
     for oracle in load_plugins(ORACLES).values():
         for process_type in oracle.process_types:
             processes |= get_calculations(pks, process_type)
@@ -432,7 +416,7 @@ def get_dft(pks: list[int]) -> list[dict[str, Any]]:
     return list(processes.values())
 
 
-def get_simulations(pks: list[int]) -> list[dict[str, Any]]:
+def get_simulations(pks: list[int]) -> list[Json]:
     """Return the simulations among some nodes: how each ended, and the PK of the potential that drove it."""
     processes = get_calculations(pks, 'aiida.calculations:pyacemaker.lammps_pace')
     columns = {key: f'attributes.{key}' for key in ('reason', 'step', 'gamma_max')}
@@ -465,9 +449,8 @@ def get_call_paths(pks: list[int]) -> dict[int, str]:
     return {pk: '/'.join(labels) for pk, labels in paths.items()}
 
 
-def describe_data(node: orm.Data) -> dict[str, Any]:
+def describe_data(node: orm.Data) -> DataRow:
     """Return what identifies a potential or configurations."""
     keys = ('generation', 'elements', 'number_of_functions', 'number_of_configurations', 'families', 'formulas')
-    attributes = {key: node.base.attributes.get(key, None) for key in keys}
-    known = {key: value for key, value in attributes.items() if value is not None}
-    return {'pk': node.pk, 'uuid': node.uuid, 'type': type(node).__name__, **known}
+    known = {key: node.base.attributes.get(key, None) for key in keys}
+    return DataRow(pk=node.pk, uuid=node.uuid, type=type(node).__name__, **known)

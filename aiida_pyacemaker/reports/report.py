@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from aiida import orm
 from ase import Atoms
 
 from .pictures import draw_dynamics, draw_learning, draw_parity, draw_uncertainty
-from .queries import dig, get_steps, while_unlocked
-from .status import get_status, tell_iteration, tell_reason, tell_surprise, tell_validation
-from .trajectories import find_trajectories, read_series
+from .queries import get_steps, while_unlocked
+from .render import format_number, format_table, render
+from .rows import IterationRow, RunStatus, Trajectory, Verdict
+from .status import get_status, tell_iteration, tell_reason, tell_surprise, tell_verdict
+from .trajectories import read_series
 
 REPORT = 'report.md'
 #: What the gate says of the result, for people.
@@ -39,25 +40,24 @@ def write_report(run: orm.WorkChainNode, folder: Path) -> list[str]:
         (gamma, temperature and halts over the simulated time), `learning.png` (errors and cost), `parity.png` and
         `uncertainty.png`; what has nothing to show is left out.
     """
-    status, trajectories = get_status(run), find_trajectories(run)
-    pictures = draw_pictures(run, status, trajectories, folder)
+    status = get_status(run)
+    pictures = draw_pictures(run, status, folder)
     (folder / REPORT).write_text(format_report(status, pictures), encoding='utf-8')
-    return [REPORT, *write_validation(status['validation'], folder), *pictures]
+    return [REPORT, *write_verdict(status.verdict, folder), *pictures]
 
 
-def write_validation(validation: dict[str, Any] | None, folder: Path) -> list[str]:
+def write_verdict(verdict: Verdict | None, folder: Path) -> list[str]:
     """Write the report of the last judgement, if there was one; return its name."""
-    if validation is None or validation['report'] is None:
+    if verdict is None or verdict.report is None:
         return []
-    node = orm.load_node(validation['report'])
+    node = orm.load_node(verdict.report)
     (folder / VALIDATION).write_bytes(node.get_content(mode='rb'))
     return [VALIDATION]
 
 
-def draw_pictures(
-    run: orm.WorkChainNode, status: dict[str, Any], trajectories: list[dict[str, Any]], folder: Path
-) -> list[str]:
+def draw_pictures(run: orm.WorkChainNode, status: RunStatus, folder: Path) -> list[str]:
     """Draw what there is to draw; return the names."""
+    trajectories = status.trajectories
     series = [read_series(trajectory) for trajectory in trajectories]
     shown = [place for place, found in enumerate(series) if len(found['gamma'])]
     names = draw_dynamics([trajectories[k] for k in shown], [series[k] for k in shown], folder) if shown else []
@@ -73,158 +73,138 @@ def draw_pictures(
     return names
 
 
-def find_measured(run: orm.WorkChainNode, status: dict[str, Any]) -> tuple[list[Atoms], list[Atoms]] | None:
+def find_measured(run: orm.WorkChainNode, status: RunStatus) -> tuple[list[Atoms], list[Atoms]] | None:
     """Return the held-out configurations, and as the result predicts them: the production fit if it was kept."""
     production = find_production(status)
     for iteration, steps in reversed(get_steps(run).items()):
         for name, port in (('production', 'test'), ('evaluate', 'configurations')):
-            kept = name != 'production' or (production is not None and iteration == production['iteration'])
+            kept = name != 'production' or (production is not None and iteration == production.iteration)
             node = steps.get(name) if kept else None
             if node is not None and 'predictions' in node.outputs:
                 return node.inputs.job[port].get_frames(), node.outputs.predictions.get_frames()
     return None
 
 
-def find_production(status: dict[str, Any]) -> dict[str, Any] | None:
+def find_production(status: RunStatus) -> IterationRow | None:
     """Return the row of the last iteration if its production fit is the result."""
-    rows = status['generations'][-1:]
-    kept = [row for row in rows if row['production'] and row['production'].get('kept')]
-    return kept[0] if kept else None
+    return next((row for row in status.generations[-1:] if row.keeps_production), None)
 
 
 # Words ----------------------------------------------------------------------------------------------------------------
 
 
-def format_report(status: dict[str, Any], pictures: list[str]) -> str:
+def format_report(status: RunStatus, pictures: list[str]) -> str:
     """Return the report as Markdown.
 
-    :param status: what :func:`~aiida_pyacemaker.reports.status.get_status` returns.
     :param pictures: names of the pictures beside it.
     """
+    return render(
+        'report.md.j2',
+        status=status,
+        state=STATES.get(status.state, status.state),
+        message=status.exit_message or status.exception,
+        summary=summarise(status),
+        story=[f'Iteration {row.iteration}{tell_stage(row)}: {tell_iteration(row)}' for row in status.generations],
+        diagnoses=tell_diagnoses(status.trajectories),
+        trajectories=format_trajectories(status.trajectories),
+        errors=format_errors(status.generations),
+        pictures=[(get_title(name), name) for name in pictures],
+    )
+
+
+def get_title(picture: str) -> str:
+    """Return the title of a picture, by its name."""
     titles = {'dynamics': 'Gamma, temperature and halts', 'learning': 'Errors and cost', 'parity': 'Held-out labels'}
-    shown = [
-        f'![{titles.get(name.split(".")[0].split("_")[0], name.split(".")[0].capitalize())}]({name})\n'
-        for name in pictures
-    ]
-    blocks = [
-        f'# {"-".join(status["elements"])}: run {status["pk"]}\n',
-        *format_verdict(status),
-        '## What happened\n',
-        *(f'- Iteration {row["iteration"]}{tell_stage(row)}: {tell_iteration(row)}.' for row in status['generations']),
-        *format_diagnoses(status['trajectories']),
-        '\n## Simulations\n',
-        'A simulation that halts is resumed with the next potential: each line is one trajectory over all its '
-        'resumptions.\n',
-        *format_trajectories(status['trajectories']),
-        '\n## Errors and cost\n',
-        *format_errors(status['generations']),
-        '',
-        *shown,
-    ]
-    return '\n'.join(blocks).rstrip() + '\n'
+    stem = picture.split('.', maxsplit=1)[0]
+    return titles.get(stem.split('_')[0], stem.capitalize())
 
 
-def tell_stage(row: dict[str, Any]) -> str:
+def tell_stage(row: IterationRow) -> str:
     """Return stage and round of an iteration, if it has any."""
-    return f' ({row["stage"]}, round {row["round"]})' if row['stage'] and row['round'] else ''
+    return f' ({row.stage}, round {row.round})' if row.stage and row.round else ''
 
 
-def format_verdict(status: dict[str, Any]) -> list[str]:
-    """Return the lines that say how the run stands, and what is left to do."""
-    rows = [row for row in status['generations'] if row['energy_rmse'] is not None]
-    dft, criteria, lines = status['dft'], status['criteria'], [STATES.get(status['state'], status['state']) + '\n']
-    if status['exit_message'] or status['exception']:
-        lines.append(f'{status["exit_message"] or status["exception"]}\n')
+def summarise(status: RunStatus) -> list[str]:
+    """Return a line each on errors, verdict, labels, simulations and the potential."""
+    rows, criteria, lines = [row for row in status.generations if row.energy_rmse is not None], status.criteria, []
     wanted = ''
     if criteria.get('energy_rmse') and criteria.get('force_rmse'):
         wanted = f' (wanted: {criteria["energy_rmse"] * 1e3:g} and {criteria["force_rmse"] * 1e3:g})'
     if rows:
-        errors = {'energy': rows[-1]['energy_rmse'], 'forces': rows[-1]['force_rmse']}
         production = find_production(status)
         if production is not None:
-            whose, errors = 'production potential', production['production']['test']
+            whose, errors = 'production potential', production.production['test']
         else:
-            whose = 'potential that explored'
+            whose, errors = 'potential that explored', {'energy': rows[-1].energy_rmse, 'forces': rows[-1].force_rmse}
         lines.append(
-            f'- Errors of the {whose} on held-out configurations: {errors["energy"] * 1e3:.2f} meV/atom, '
+            f'Errors of the {whose} on held-out configurations: {errors["energy"] * 1e3:.2f} meV/atom, '
             f'{errors["forces"] * 1e3:.1f} meV/Å{wanted}'
         )
-    if status['validation']:
-        where = f' (see {VALIDATION})' if status['validation']['report'] else ''
-        lines.append(f'- Verdict of the gate: {tell_validation(status["validation"])}{where}')
-    atoms = sum(row['atoms_labelled'] or 0 for row in status['generations'])
-    cost = f', {dft["core_hours"]:.3g} core-hours' if dft['core_hours'] else ''
-    lines.append(f'- Labels: {dft["done"]} configurations, {atoms} atoms{cost}; {dft["failed"]} failed')
-    halts = sum(len(trajectory['halts']) for trajectory in status['trajectories'])
-    time = sum(trajectory['time'] for trajectory in status['trajectories'])
-    lines.append(f'- Simulated: {time:.1f} ps in {len(status["trajectories"])} trajectories, {halts} halts')
-    surprises = [row['surprise'] for row in status['generations'] if row['surprise']]
+    if status.verdict:
+        where = f' (see {VALIDATION})' if status.verdict.report else ''
+        lines.append(f'Verdict of the gate: {tell_verdict(status.verdict)}{where}')
+    dft, atoms = status.dft, sum(row.atoms_labelled or 0 for row in status.generations)
+    cost = f', {dft.core_hours:.3g} core-hours' if dft.core_hours else ''
+    lines.append(f'Labels: {dft.done} configurations, {atoms} atoms{cost}; {dft.failed} failed')
+    halts = sum(len(trajectory.halts) for trajectory in status.trajectories)
+    time = sum(trajectory.time for trajectory in status.trajectories)
+    lines.append(f'Simulated: {time:.1f} ps in {len(status.trajectories)} trajectories, {halts} halts')
+    surprises = [row for row in status.generations if row.surprise]
     if surprises:
-        lines.append(f'- Surprise, first and last: {tell_surprise(surprises[0])}; {tell_surprise(surprises[-1])}')
-    calibration = status['calibration'] or {}
+        lines.append(f'Surprise, first and last: {tell_surprise(surprises[0])}; {tell_surprise(surprises[-1])}')
+    calibration = status.calibration or {}
     if calibration.get('ratio') is not None:
         lines.append(
-            f'- Force error where gamma halted: {calibration["halted"] * 1e3:.0f} meV/Å, where it did not: '
+            f'Force error where gamma halted: {calibration["halted"] * 1e3:.0f} meV/Å, where it did not: '
             f'{calibration["clean"] * 1e3:.0f} meV/Å (ratio {calibration["ratio"]:.1f})'
         )
-    lines.append(f'- Potential: node {status["potential"]}\n')
-    return lines
+    return [*lines, f'Potential: node {status.potential}']
 
 
-def format_diagnoses(trajectories: list[dict[str, Any]]) -> list[str]:
+def tell_diagnoses(trajectories: list[Trajectory]) -> list[str]:
     """Return what was found where simulations halted, by iteration."""
-    halts = [
-        (halt['iteration'], trajectory['walker'], halt) for trajectory in trajectories for halt in trajectory['halts']
+    halts = [(halt, trajectory.walker) for trajectory in trajectories for halt in trajectory.halts if halt.diagnosis]
+    return [
+        f'Iteration {halt.iteration}, walker {walker}: {halt.diagnosis}'
+        for halt, walker in sorted(halts, key=lambda found: (found[0].iteration, found[1]))
     ]
-    found = [
-        f'- Iteration {iteration}, walker {walker}: {halt["diagnosis"]}.'
-        for iteration, walker, halt in sorted(halts, key=lambda entry: entry[:2])
-        if halt['diagnosis']
-    ]
-    return ['\n## Halts\n', *found] if found else []
 
 
-def format_trajectories(trajectories: list[dict[str, Any]]) -> list[str]:
+def format_trajectories(trajectories: list[Trajectory]) -> str:
     """Return the table of the trajectories."""
-    lines = [
-        '| walker | start | stage | program | iterations | simulated (ps) | halts at (ps) | end |',
-        '|---|---|---|---|---|---|---|---|',
-    ]
+    headers = ['walker', 'start', 'stage', 'program', 'iterations', 'simulated (ps)', 'halts at (ps)', 'end']
+    rows = []
     for trajectory in trajectories:
         halts = ', '.join(
-            f'{halt["time"]:.2f}' + ('' if halt['reason'] == 'gamma' else f' ({halt["reason"]})')
-            for halt in trajectory['halts']
+            f'{halt.time:.2f}' + ('' if halt.reason == 'gamma' else f' ({halt.reason})') for halt in trajectory.halts
         )
-        first, last = trajectory['iterations'][0], trajectory['iterations'][-1]
-        lines.append(
-            f'| {trajectory["walker"]} | {trajectory["number"]} | {trajectory["stage"] or "-"} '
-            f'| {trajectory["program"] or "-"} | {first if first == last else f"{first} to {last}"} '
-            f'| {trajectory["time"]:.2f} | {halts or "-"} | {tell_reason(trajectory["end"])} |'
-        )
-    return lines
+        first, last = trajectory.iterations[0], trajectory.iterations[-1]
+        iterations = first if first == last else f'{first} to {last}'
+        place = (trajectory.walker, trajectory.number, trajectory.stage or None, trajectory.program or None, iterations)
+        rows.append([*place, f'{trajectory.time:.2f}', halts or None, tell_reason(trajectory.end)])
+    return format_table(headers, rows, markdown=True)
 
 
-def format_errors(rows: list[dict[str, Any]]) -> list[str]:
+#: Column of the table of the generations -> attribute of a row, form, factor to the unit of people.
+ERRORS = {
+    'iteration': ('iteration', 'd', 1),
+    'generation': ('generation', 'd', 1),
+    'functions': ('number_of_functions', 'd', 1),
+    'labels': ('labels', 'd', 1),
+    'atoms labelled': ('atoms_labelled', 'd', 1),
+    'core-hours': ('core_hours', '.3g', 1),
+    'error where labelled (meV/Å)': ('surprise_force_rmse', '.0f', 1e3),
+    'rank correlation': ('rank_correlation', '.2f', 1),
+    'meV/atom': ('energy_rmse', '.2f', 1e3),
+    'meV/Å': ('force_rmse', '.1f', 1e3),
+}
+
+
+def format_errors(generations: list[IterationRow]) -> str:
     """Return the table of the generations."""
-    lines = [
-        '| iteration | generation | functions | labels | atoms labelled | core-hours | error where labelled (meV/Å) '
-        '| rank correlation | meV/atom | meV/Å |',
-        '|' + '---|' * 10,
-    ]
-    for row in rows:
-        labels = None if row['labels_train'] is None else row['labels_train'] + (row['labels_test'] or 0)
-        cells = (
-            (row['iteration'], 'd', 1),
-            (row['generation'], 'd', 1),
-            (row['number_of_functions'], 'd', 1),
-            (labels, 'd', 1),
-            (row['atoms_labelled'], 'd', 1),
-            (row['core_hours'] or None, '.3g', 1),
-            (dig(row['surprise'], 'forces', 'rmse'), '.0f', 1e3),
-            (dig(row['surprise'], 'rank_correlation'), '.2f', 1),
-            (row['energy_rmse'], '.2f', 1e3),
-            (row['force_rmse'], '.1f', 1e3),
-        )
-        texts = ('-' if value is None else f'{value * factor:{form}}' for value, form, factor in cells)
-        lines.append(f'| {" | ".join(texts)} |')
-    return lines
+    rows = [
+        [format_number(getattr(row, name) or None if name == 'core_hours' else getattr(row, name), form, factor)
+         for name, form, factor in ERRORS.values()]
+        for row in generations
+    ]  # fmt: skip
+    return format_table(list(ERRORS), rows, markdown=True)

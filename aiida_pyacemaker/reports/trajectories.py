@@ -6,7 +6,6 @@ trajectory is a chain of jobs in the graph, linked by restart files.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ from ase import Atoms
 
 from aiida_pyacemaker.atomistics.lammps.outcome import read_checks
 from aiida_pyacemaker.atomistics.lammps.watch import WATCH, WATCHED
+from aiida_pyacemaker.workflows.links import IterationLink, WalkerLink
 
-from .queries import TERMINATED, add_linked, seconds_since, while_unlocked
+from .queries import add_linked, seconds_since, while_unlocked
+from .rows import Halt, Json, Live, Simulation, Trajectory
 
 EXPLORE = 'aiida.workflows:pyacemaker.explore'
-LAMMPS = 'aiida.calculations:pyacemaker.lammps_pace'
 PS_PER_FS = 1e-3
 #: What is asked of each job: key -> column.
 COLUMNS = {
@@ -33,50 +33,31 @@ COLUMNS = {
     'stage': 'extras.stage',
     'program': 'extras.program',
 }
-#: Parameters of a simulation without a value of their own in old runs.
-PARAMETERS = {'timestep': 1.0, 'steps': None, 'gamma_select': None, 'gamma_halt': None, 'temperature': None}
-
-#: Names of a series as :func:`read_series` returns it, time and values, and of its arrays in `thermo`, the best first.
-SERIES = (
-    ('time', 'temperature', (('watch_step', 'watch_temperature'), ('step', 'temperature'))),
-    ('watch_time', 'gamma', (('watch_step', 'watch_gamma_max'),)),
-)
-
-_WALKER = re.compile(r'^walker_(?P<index>\d+)')
-_ITERATION = re.compile(r'^iteration_(?P<iteration>\d+)')
+#: Series of a trajectory, see :func:`read_series`: time, values, and the array of a simulation that holds the values.
+SERIES = (('time', 'temperature', 'watch_temperature'), ('watch_time', 'gamma', 'watch_gamma_max'))
 
 
 # Finding --------------------------------------------------------------------------------------------------------------
 
 
 @while_unlocked
-def find_simulations(run: orm.WorkChainNode) -> list[dict[str, Any]]:
+def find_simulations(run: orm.WorkChainNode) -> list[Simulation]:
     """Return the simulations of all explorations of a run, in the order of their start; a few queries for all.
 
     One that died and was started again is left out, unless that was the last try.
-
-    :returns: `iteration`, `step_label` (label of the call of the exploration), `walker`, the :data:`COLUMNS`,
-        `results` and `parameters` (dictionaries, empty where there is none yet), `end` (see :func:`describe_end`),
-        `restart` and `restart_left` (PKs of the restart file that it resumed from and of the one that it left, or
-        None).
     """
-    found = {}
+    found: dict[tuple[str, int], Json] = {}
     for *values, step, label in sorted(query_jobs(run), key=lambda row: row[0]):
-        walker, iteration = _WALKER.match(label), _ITERATION.match(step)
-        if walker and iteration:
-            key = step, int(walker['index'])
-            place = {'iteration': int(iteration['iteration']), 'step_label': step, 'walker': key[1]}
-            found[key] = {**place, **dict(zip(COLUMNS, values, strict=True))}
-    simulations = {simulation['pk']: simulation for simulation in found.values()}
-    add_linked(simulations, orm.Dict, 'results', 'with_incoming', {'results': 'attributes'})
-    add_linked(simulations, orm.Dict, 'parameters', 'with_outgoing', {'parameters': 'attributes'})
-    add_linked(simulations, orm.Data, 'restart', 'with_outgoing', {'restart': 'id'})
-    add_linked(simulations, orm.Data, 'restart', 'with_incoming', {'restart_left': 'id'})
-    for simulation in simulations.values():
-        simulation['results'] = simulation['results'] or {}
-        simulation['parameters'] = {**PARAMETERS, **(simulation['parameters'] or {})}
-        simulation['end'] = describe_end(simulation)
-    return [simulations[pk] for pk in sorted(simulations)]
+        walker, exploration = WalkerLink.parse(label), IterationLink.parse(step)
+        if walker is not None and exploration is not None:
+            place = {'iteration': exploration.iteration, 'step_label': step, 'walker': walker.index}
+            found[step, walker.index] = {**place, **dict(zip(COLUMNS, values, strict=True))}
+    jobs = {job['pk']: job for job in found.values()}
+    add_linked(jobs, orm.Dict, 'results', 'with_incoming', {'results': 'attributes'})
+    add_linked(jobs, orm.Dict, 'parameters', 'with_outgoing', {'parameters': 'attributes'})
+    add_linked(jobs, orm.Data, 'restart', 'with_outgoing', {'restart': 'id'})
+    add_linked(jobs, orm.Data, 'restart', 'with_incoming', {'restart_left': 'id'})
+    return [Simulation(**{**jobs[pk], 'results': jobs[pk]['results'] or {}}) for pk in sorted(jobs)]
 
 
 def query_jobs(run: orm.WorkChainNode) -> list[list[Any]]:
@@ -94,7 +75,6 @@ def query_jobs(run: orm.WorkChainNode) -> list[list[Any]]:
     query.append(
         orm.CalcJobNode,
         with_incoming='explore',
-        filters={'process_type': LAMMPS},
         edge_filters=call,
         project=list(COLUMNS.values()),
         edge_project='label',
@@ -103,31 +83,26 @@ def query_jobs(run: orm.WorkChainNode) -> list[list[Any]]:
 
 
 @while_unlocked
-def find_trajectories(run: orm.WorkChainNode) -> list[dict[str, Any]]:
-    """Return the trajectories of a run, each a chain of simulations; those that it took over from a former run whole.
-
-    :returns: in the order of walker and start: `walker`, `number` (counted from 1 for each walker), `stage`, `program`,
-        `iterations`, `steps` (asked for), `step` (reached), `time` (simulated, ps), `halts` (a list, see
-        :func:`describe_halt`), `end` (how it ended: a reason, `running`, or `died`), `simulations`.
-    """
+def find_trajectories(run: orm.WorkChainNode) -> list[Trajectory]:
+    """Return the trajectories of a run, by walker and start; one that it took over from a former run as a whole."""
     simulations = find_simulations(run)
-    own = {simulation['pk'] for simulation in simulations}
+    own = {simulation.pk for simulation in simulations}
     chains = join_simulations([*find_former(run, simulations), *simulations])
     numbers: dict[int, int] = {}
     trajectories = []
-    for chain in sorted(chains, key=lambda chain: (chain[0]['walker'], chain[0]['pk'])):
-        if own.isdisjoint(simulation['pk'] for simulation in chain):
+    for chain in sorted(chains, key=lambda chain: (chain[0].walker, chain[0].pk)):
+        if own.isdisjoint(simulation.pk for simulation in chain):
             continue  # of the former run alone
-        walker = chain[0]['walker']
+        walker = chain[0].walker
         numbers[walker] = numbers.get(walker, 0) + 1
-        trajectories.append({'walker': walker, 'number': numbers[walker], **describe_chain(chain)})
+        trajectories.append(describe_chain(chain, numbers[walker]))
     return trajectories
 
 
-def find_former(run: orm.WorkChainNode, simulations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def find_former(run: orm.WorkChainNode, simulations: list[Simulation]) -> list[Simulation]:
     """Return the simulations of the runs before that left a restart file from which one of this run resumed."""
-    left = {simulation['restart_left'] for simulation in simulations}
-    foreign = {simulation['restart'] for simulation in simulations} - left - {None}
+    left = {simulation.restart_left for simulation in simulations}
+    foreign = {simulation.restart for simulation in simulations} - left - {None}
     for pk in sorted(foreign):
         creator = orm.load_node(pk).creator
         caller = creator.caller.caller if creator is not None and creator.caller is not None else None
@@ -137,131 +112,124 @@ def find_former(run: orm.WorkChainNode, simulations: list[dict[str, Any]]) -> li
     return []
 
 
-def join_simulations(simulations: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def join_simulations(simulations: list[Simulation]) -> list[list[Simulation]]:
     """Chain simulations, given in the order of their start, by the restart files that they left and resumed from."""
-    chains: list[list[dict[str, Any]]] = []
-    open_ends: dict[int, list[dict[str, Any]]] = {}
+    chains: list[list[Simulation]] = []
+    open_ends: dict[int, list[Simulation]] = {}
     for simulation in simulations:
-        chain = open_ends.pop(simulation['restart'], None)
+        chain = open_ends.pop(simulation.restart, None)
         if chain is None:
             chain = []
             chains.append(chain)
         chain.append(simulation)
-        if simulation['restart_left'] is not None:
-            open_ends[simulation['restart_left']] = chain
+        if simulation.restart_left is not None:
+            open_ends[simulation.restart_left] = chain
     return chains
 
 
-def describe_chain(chain: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what a chain of simulations was, see :func:`find_trajectories`."""
+def describe_chain(chain: list[Simulation], number: int) -> Trajectory:
+    """Return what a chain of simulations of a walker was."""
     first, last = chain[0], chain[-1]
-    step = next((part['results']['step'] for part in reversed(chain) if 'step' in part['results']), 0)
-    begin = first['results'].get('start_step') or 0
-    return {
-        'stage': first['stage'],
-        'program': first['program'],
-        'iterations': sorted({part['iteration'] for part in chain}),
-        'steps': last['parameters']['steps'],
-        'step': step,
-        'time': (step - begin) * last['parameters']['timestep'] * PS_PER_FS,
-        'halts': [describe_halt(part) for part in chain if part['results'].get('halted')],
-        'end': last['end'],
-        'simulations': chain,
-    }
+    step = next((part.results['step'] for part in reversed(chain) if 'step' in part.results), 0)
+    begin = first.results.get('start_step') or 0
+    return Trajectory(
+        walker=first.walker,
+        number=number,
+        stage=first.stage,
+        program=first.program,
+        iterations=sorted({part.iteration for part in chain}),
+        steps=last.parameters['steps'],
+        step=step,
+        time=(step - begin) * last.parameters['timestep'] * PS_PER_FS,
+        halts=[describe_halt(part) for part in chain if part.results.get('halted')],
+        end=last.end,
+        simulations=chain,
+    )
 
 
-def describe_halt(simulation: dict[str, Any]) -> dict[str, Any]:
-    """Return `iteration`, `pk`, `step`, `time` (ps), `reason`, `gamma` and `diagnosis` of a halt."""
-    results = simulation['results']
-    return {
-        'iteration': simulation['iteration'],
-        'pk': simulation['pk'],
-        'step': results['step'],
-        'time': results['step'] * simulation['parameters']['timestep'] * PS_PER_FS,
-        'reason': results['reason'],
-        'gamma': results.get('gamma_max'),
-        'diagnosis': results.get('diagnosis'),
-    }
-
-
-def describe_end(simulation: dict[str, Any]) -> str:
-    """Return how a simulation ended: a reason as its results give it, `running`, or `died`."""
-    if simulation['results']:
-        return simulation['results']['reason']
-    return 'died' if simulation['state'] in TERMINATED else 'running'
+def describe_halt(simulation: Simulation) -> Halt:
+    """Return where and why a simulation halted."""
+    results = simulation.results
+    return Halt(
+        iteration=simulation.iteration,
+        pk=simulation.pk,
+        step=results['step'],
+        time=results['step'] * simulation.parameters['timestep'] * PS_PER_FS,
+        reason=results['reason'],
+        gamma=results.get('gamma_max'),
+        diagnosis=results.get('diagnosis'),
+    )
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
 
 
 @while_unlocked
-def read_series(trajectory: dict[str, Any]) -> dict[str, np.ndarray]:
+def read_series(trajectory: Trajectory) -> dict[str, np.ndarray]:
     """Return the series of a trajectory, joined over its resumptions.
 
     :returns: `time` (ps) and `temperature` (K), `watch_time` (ps) and `gamma` (largest of all atoms), each of shape
         (n,); what a simulation left no record of is missing.
     """
     parts: dict[str, list[np.ndarray]] = {'time': [], 'temperature': [], 'watch_time': [], 'gamma': []}
-    for simulation in trajectory['simulations']:
-        node = orm.load_node(simulation['pk'])
+    for simulation in trajectory.simulations:
+        node = orm.load_node(simulation.pk)
         if 'thermo' not in node.outputs:
             continue
         arrays = {name: node.outputs.thermo.get_array(name) for name in node.outputs.thermo.get_arraynames()}
-        factor = simulation['parameters']['timestep'] * PS_PER_FS
-        for time, key, sources in SERIES:
-            for steps, name in sources:
-                if steps in arrays and name in arrays:
-                    parts[time].append(arrays[steps] * factor)
-                    parts[key].append(arrays[name])
-                    break
+        factor = simulation.parameters['timestep'] * PS_PER_FS
+        for time, key, name in SERIES:
+            if name in arrays:
+                parts[time].append(arrays['watch_step'] * factor)
+                parts[key].append(arrays[name])
     return {key: np.concatenate(found) if found else np.zeros(0) for key, found in parts.items()}
 
 
 @while_unlocked
-def read_frames(trajectory: dict[str, Any]) -> list[Atoms]:
+def read_frames(trajectory: Trajectory) -> list[Atoms]:
     """Return the frames of a trajectory, joined over its resumptions, each step once.
 
     :returns: frames with what the simulations noted of them, and info `time` (ps), `iteration`, `simulation` (UUID) and
         for those at which it halted `halted` (the reason).
     """
     frames: dict[int, Atoms] = {}
-    for simulation in trajectory['simulations']:
-        node = orm.load_node(simulation['pk'])
+    for simulation in trajectory.simulations:
+        node = orm.load_node(simulation.pk)
         for output in ('trajectory', 'halted'):
             for atoms in node.outputs[output].get_frames() if output in node.outputs else ():
                 step = atoms.info['step']
                 atoms.info.update(
-                    time=step * simulation['parameters']['timestep'] * PS_PER_FS,
-                    iteration=simulation['iteration'],
+                    time=step * simulation.parameters['timestep'] * PS_PER_FS,
+                    iteration=simulation.iteration,
                     simulation=node.uuid,
-                    **({'halted': simulation['results']['reason']} if output == 'halted' else {}),
+                    **({'halted': simulation.results['reason']} if output == 'halted' else {}),
                 )
                 frames.setdefault(step, atoms)
     return [frames[step] for step in sorted(frames)]
 
 
 @while_unlocked
-def read_live(simulation: dict[str, Any], remote: bool = False) -> dict[str, Any]:
-    """Return where a simulation is that runs: `step`, `gamma`, `temperature` (K), `seconds_left`; empty if unknown.
+def read_live(simulation: Simulation, remote: bool = False) -> Live | None:
+    """Return where a simulation is that runs, None if that is not known.
 
     The record of the watch is read where it is written. On this machine that costs nothing; elsewhere it opens a
     connection.
 
     :param remote: open a connection if one is needed.
     """
-    node = orm.load_node(simulation['pk'])
+    node = orm.load_node(simulation.pk)
     folder = node.get_remote_workdir()
     if not folder or not (remote or node.computer.transport_type == 'core.local'):
-        return {}
+        return None
     with tempfile.TemporaryDirectory() as scratch, node.get_transport() as transport:
         try:
             transport.getfile(f'{folder}/{WATCH}', f'{scratch}/{WATCH}')
         except OSError:
-            return {}  # it waits in the queue
+            return None  # it waits in the queue
         checks = read_checks(Path(scratch) / WATCH)
     if not len(checks):
-        return {}
+        return None
     known = dict(zip(('step', *WATCHED), checks[-1], strict=True))
-    first, step, steps = int(checks[0, 0]), int(known['step']), simulation['parameters']['steps']
+    first, step, steps = int(checks[0, 0]), int(known['step']), simulation.parameters['steps']
     left = seconds_since(node.ctime) * (steps - step) / (step - first) if step > first and steps else None
-    return {'step': step, 'temperature': known['temperature'], 'gamma': known['gamma_max'], 'seconds_left': left}
+    return Live(step=step, temperature=known['temperature'], gamma=known['gamma_max'], seconds_left=left)

@@ -19,13 +19,12 @@ from aiida_pyacemaker.calculations.functions.get_structure import get_structures
 from .lean import Lean, WaitForAny
 from .links import LabelLink
 from .oracles import EngineOracle, load_oracle
-from .reuse_children import find_child
+from .reuse_children import TERMINATED, find_child
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 
 #: What the oracle may tell of the cost of a job, summed over the batch.
 COSTS = ('core_hours', 'wall_seconds', 'electrons', 'disk_bytes')
-TERMINATED = ('finished', 'excepted', 'killed')
 
 
 class Failure(TypedDict):

@@ -8,6 +8,9 @@ from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import ProcessBuilder, ProcessState, WorkChain
 
+#: States of a process, as the database has them, in which it has ended.
+TERMINATED = ('finished', 'excepted', 'killed')
+
 
 def find_child(process: WorkChain, label: str) -> orm.ProcessNode | None:
     """Return the child that an interrupted run of the current step has submitted under this call link label, if any.

@@ -68,7 +68,7 @@ def test_json(finished_graph, invoke):
     node = finished_graph.run
     result = invoke(node.pk, '--json')
     status = json.loads(result.stdout)
-    assert status == json.loads(json.dumps(get_status(node)))
+    assert status == json.loads(json.dumps(get_status(node).to_json()))
     assert status['state'] == 'converged'
     assert [row['generation'] for row in status['generations']] == [0, 1, None]
     assert [row['number_halted'] for row in status['generations']] == [None, 1, 0]
@@ -84,7 +84,7 @@ def test_exploring(exploring_graph, invoke, tmp_path):
     (tmp_path / WATCH).write_text('\n'.join(lines))
     graph.computer.configure()
     (explore,) = get_running_tree(graph.run)
-    running = orm.load_node(explore['children'][0]['pk'])
+    running = orm.load_node(explore.children[0].pk)
     running.set_remote_workdir(str(tmp_path))
     output = ' '.join(invoke().output.split())
     for text in (

@@ -46,23 +46,24 @@ def batch(generate_workchain, worker_code):
 def test_count_labels(batch):
     """Jobs of many configurations count as many; the time left follows from the work done."""
     counts = count_labels([batch])
-    assert [counts[key] for key in ('total', 'done', 'failed', 'running', 'left', 'healed')] == [12, 3, 3, 3, 6, 1]
-    assert counts['core_hours'] == pytest.approx(1.0)
+    assert (counts.total, counts.done, counts.failed) == (12, 3, 3)
+    assert (counts.running, counts.left, counts.healed) == (3, 6, 1)
+    assert counts.core_hours == pytest.approx(1.0)
     # In 60 s: two jobs of four and a half, so two and a half remain of twice and a half.
-    assert counts['seconds_left'] == pytest.approx(60 * 4.5 / 7.5, rel=0.1)
-    assert counts['per_hour'] == pytest.approx(6 * 60, rel=0.1)
+    assert counts.seconds_left == pytest.approx(60 * 4.5 / 7.5, rel=0.1)
+    assert counts.per_hour == pytest.approx(6 * 60, rel=0.1)
 
 
 def test_count_labels_of_tiers(batch):
     """Labels of the teacher do not count as expensive ones, and are told."""
-    assert count_labels([batch])['teacher'] is None
+    assert count_labels([batch]).teacher is None
     step = orm.WorkChainNode(process_type=TIERED).store()
     results = orm.Dict({'tiers': {'teacher': 21, 'expensive': 11}}).store()
     results.base.links.add_incoming(step, LinkType.RETURN, 'results')
     counts = count_labels([step, orm.WorkChainNode(process_type=TIERED).store()])
-    assert (counts['teacher'], counts['total']) == (21, 0)
+    assert (counts.teacher, counts.total) == (21, 0)
 
 
 def test_running_tree(batch):
     """Only what runs is in the tree."""
-    assert [child['label'] for child in get_running_tree(batch)] == ['label_0006']
+    assert [child.label for child in get_running_tree(batch)] == ['label_0006']

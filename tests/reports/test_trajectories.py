@@ -17,7 +17,7 @@ def trajectories(exploring_graph):
 def test_chains(trajectories):
     """A walker that halts by gamma goes on where it was; one that broke down, and every new round, begins anew."""
     found = [
-        (trajectory['walker'], trajectory['number'], trajectory['stage'], trajectory['iterations'], trajectory['end'])
+        (trajectory.walker, trajectory.number, trajectory.stage, trajectory.iterations, trajectory.end)
         for trajectory in trajectories
     ]
     assert found == [
@@ -27,13 +27,13 @@ def test_chains(trajectories):
         (1, 2, 'long', [4], 'gamma'),
     ]
     first = trajectories[0]
-    assert [(halt['step'], halt['time'], halt['reason']) for halt in first['halts']] == [
+    assert [(halt.step, halt.time, halt.reason) for halt in first.halts] == [
         (1800, pytest.approx(3.6), 'gamma'),
         (3600, pytest.approx(7.2), 'gamma'),
     ]
-    assert (first['step'], first['steps'], first['time']) == (6000, 6000, pytest.approx(12.0))
-    assert first['program'] == 'heat'
-    assert trajectories[1]['time'] == 0
+    assert (first.step, first.steps, first.time) == (6000, 6000, pytest.approx(12.0))
+    assert first.program == 'heat'
+    assert trajectories[1].time == 0
 
 
 def test_series(trajectories):
@@ -64,5 +64,5 @@ def test_continued_run(exploring_graph, new_run_graph):
     graph.explore(5, {1: 'completed'}, stage='long')
     assert len(find_simulations(graph.run)) == 1
     (trajectory,) = find_trajectories(graph.run)
-    assert (trajectory['walker'], trajectory['iterations'], trajectory['end']) == (1, [4, 5], 'completed')
-    assert [halt['step'] for halt in trajectory['halts']] == [1800]
+    assert (trajectory.walker, trajectory.iterations, trajectory.end) == (1, [4, 5], 'completed')
+    assert [halt.step for halt in trajectory.halts] == [1800]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from .errors import InputError
 from .parameters import Section
@@ -180,7 +181,7 @@ class _Place:
         return any(_is_section(branch) for branch in self.branches)
 
 
-def _explain(error: Any, model: type[BaseModel]) -> InputError:
+def _explain(error: ErrorDetails, model: type[BaseModel]) -> InputError:
     """Turn an error of pydantic into one with key, problem and remedy."""
     place = _Place(model, error['loc'])
     kind, value, context = error['type'], error.get('input'), error.get('ctx', {})
