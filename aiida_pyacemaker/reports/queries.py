@@ -403,7 +403,7 @@ def get_dft(pks: list[int]) -> list[Json]:
     :returns: of each one of DFT ``formula`` and ``energy`` (eV), of each job of a teacher the number of
         ``configurations``; what the outputs of an oracle do not say is None.
     """
-    processes: dict[int, dict[str, Any]] = {}
+    processes: dict[int, Json] = {}
     for oracle in load_plugins(ORACLES).values():
         for process_type in oracle.process_types:
             processes |= get_calculations(pks, process_type)

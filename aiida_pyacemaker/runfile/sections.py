@@ -283,7 +283,10 @@ def read_label(content: Mapping[str, Any]) -> SharedLabel:
 
     :raises InputError: naming the first key that is wrong.
     """
-    return read_section(Label, dict(content), 'label')
+    label = read_section(Label, dict(content), 'label')
+    # What a family recommends may be whole numbers: input files, and with them the cache, keep them as they are.
+    whole = {key: content[key] for key in ('ecutwfc', 'ecutrho') if isinstance(content.get(key), int)}
+    return label.model_copy(update=whole)
 
 
 def _absolute(value: Any, directory: Path) -> Any:

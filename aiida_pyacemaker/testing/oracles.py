@@ -91,7 +91,7 @@ def _check_instance(name: str, label: Mapping[str, Any]) -> None:
     for engine in oracle.get_engines(oracle.label):
         assert engine in find_plugins(ORACLES), f'{name}: it combines {engine!r}, which is no oracle'
     complete = oracle.complete(['Al'])
-    again = load_oracle(complete.model_dump(mode='json')).complete(['Al'])
+    again = load_oracle(complete.model_dump()).complete(['Al'])
     assert again == complete, f'{name}: what is complete changes when it is completed again'
     assert load_oracle(oracle.get_reference()).code in Codes.model_fields, f'{name}: references need a code'
     if not isinstance(oracle, EngineOracle):

@@ -46,6 +46,8 @@ def test_no_aiida(tmp_path):
 def test_section_is_the_declaration():
     """What is left out has the default of the section; what is wrong is named by its key."""
     assert load_oracle({'oracle': 'qe'}).label.max_wallclock_seconds == 43200
+    # what a family recommends stays as it is, so that input files and the cache do
+    assert str(load_oracle({'ecutwfc': 90, 'ecutrho': 360}).label.model_dump()['ecutwfc']) == '90'
     with pytest.raises(InputError, match=r'^label\.degauss: '):
         load_oracle({'degauss': -1.0})
     with pytest.raises(InputError, match=r'^label\.oracle: '):

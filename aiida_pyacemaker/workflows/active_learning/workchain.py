@@ -290,7 +290,7 @@ class ActiveLearningWorkChain(WorkChain):
         :raises InputError: if something of these is not there, or of no use.
         """
         parameters, codes = runfile.to_dict(), runfile.needed_codes()
-        parameters['label'] = load_oracle(runfile.label).complete(runfile.system.elements).model_dump(mode='json')
+        parameters['label'] = load_oracle(runfile.label).complete(runfile.system.elements).model_dump()
 
         builder = cls.get_builder()
         builder.codes = {name: orm.load_code(label) for name, label in codes.items()}

@@ -96,7 +96,7 @@ class Oracle(ABC):
 
     def get_reference(self) -> dict[str, Any]:
         """Return the section ``label`` of the oracle whose labels are believed, which references are computed with."""
-        return self.label.model_dump(mode='json')
+        return self.label.model_dump()
 
     @abstractmethod
     def get_batch_builder(
@@ -182,7 +182,7 @@ class EngineOracle(Oracle):
         from aiida.plugins import WorkflowFactory
 
         return WorkflowFactory('pyacemaker.label').get_builder_from_protocol(
-            codes[self.code], configurations, self.label.model_dump(mode='json'), (options or {}).get(self.code)
+            codes[self.code], configurations, self.label.model_dump(), (options or {}).get(self.code)
         )
 
 

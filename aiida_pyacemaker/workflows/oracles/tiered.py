@@ -62,7 +62,7 @@ class TieredOracle(Oracle):
 
     def get_parameters(self, name: str) -> dict[str, Any]:
         """Return the section ``label`` of a batch as the inputs of its ``LabelWorkChain`` have it."""
-        return self.parts[name].label.model_dump(mode='json', exclude={self.section_name})
+        return self.parts[name].label.model_dump(exclude={self.section_name})
 
     def complete(self, elements: list[str]) -> Label:
         """Return the section with what the expensive oracle adds to it."""
@@ -83,5 +83,5 @@ class TieredOracle(Oracle):
         from aiida.plugins import WorkflowFactory
 
         return WorkflowFactory('pyacemaker.label_tiered').get_builder_from_protocol(
-            codes, configurations, self.label.model_dump(mode='json'), options
+            codes, configurations, self.label.model_dump(), options
         )
