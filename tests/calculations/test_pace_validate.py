@@ -45,7 +45,7 @@ def test_validate(get_builder):
     'frames, parameters, message',
     [
         ([bulk('Cu')], {}, 'holds the element Cu'),
-        ([bulk('Al')], {'properties': ['colour']}, '`properties.0`'),
+        ([bulk('Al')], {'properties': ['colour']}, 'properties.0'),
         ([bulk('Al')], {'settings': {'phonons': {'atoms': 8}}}, 'settings.phonons.atoms'),
     ],
 )

@@ -14,7 +14,7 @@ from .property import Criterion, criterion, load_properties
 
 #: What can be looked at, in this order.
 PROPERTIES: tuple[str, ...] = tuple(load_properties())
-PropertyName = Literal[PROPERTIES]
+PropertyName = Literal[PROPERTIES]  # type: ignore[valid-type]  # known at run time only
 #: What the suite finds; the rest needs a program of its own.
 SUITE: tuple[str, ...] = tuple(name for name, kind in load_properties().items() if kind.in_suite)
 #: What the oracle of the labels can be asked for, too.
@@ -72,7 +72,7 @@ class Common(Section):
         'What of the crystals is looked at once the loop has converged; an empty list: only the errors.'
     )
     max_crystals: Count = parameter('How many phases are looked at.', ge=1)
-    references: list[Literal[REFERENCES]] = parameter(
+    references: list[Literal[REFERENCES]] = parameter(  # type: ignore[valid-type]
         'What of it is also computed by the oracle of the labels, to be compared; each crystal takes 20 to 60 labels.'
     )
     max_requests: Count = parameter(

@@ -52,10 +52,12 @@ class Hole(TypedDict):
 
 
 class Pair(TypedDict):
-    """Energies (eV) of two atoms by their distance (Å)."""
+    """Energies (eV) and forces (eV/Å) of two atoms by their distance (Å)."""
 
     distances: list[float]
     energies: list[float]
+    forces: list[float]
+    minimum: float
     shortest: float
     monotone: bool
     hole: Hole | None

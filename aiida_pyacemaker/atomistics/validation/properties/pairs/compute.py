@@ -20,7 +20,7 @@ from ....core.configurations import labels
 from ....variants.squeeze import nearest_pairs
 from ....variants.supercell import supercell
 from ...defects import outcome
-from . import Compression, Pair, Pairs, PairsResult
+from . import Compression, Hole, Pair, Pairs, PairsResult
 
 #: eV by which an energy must fall for a hole: more than the noise of an engine, far less than a thermal energy.
 NOTICEABLE = 0.005
@@ -168,7 +168,7 @@ def interpolate(x: np.ndarray, energies: np.ndarray, slopes: np.ndarray) -> tupl
     return np.concatenate(points), np.concatenate(values)
 
 
-def find_hole(points: np.ndarray, values: np.ndarray, begin: float) -> dict[str, float] | None:
+def find_hole(points: np.ndarray, values: np.ndarray, begin: float) -> Hole | None:
     """Return where the energy falls again inwards of `begin`; None if it rises all the way.
 
     :param points: ascending; `values`: the energies there.

@@ -91,7 +91,7 @@ class SurfacesProperty(Property):
 
     def quantities(self, result: SurfacesResult) -> Mapping[str, float | None]:
         """Return the energy of each face, and of the lowest one."""
-        found: dict[str, float | None] = {}
+        found: dict[str, float] = {}
         surfaces = result.get('surfaces', [])
         for surface in surfaces:
             name = f'surface ({"".join(map(str, surface["miller"]))})'
