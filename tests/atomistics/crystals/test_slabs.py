@@ -154,7 +154,7 @@ def test_polar_surfaces_are_refused_unless_their_termination_is_named():
         choose_terminations(stack, 4, None, False, KEY)
     (chosen,) = choose_terminations(stack, 4, ['Mg'], False, KEY)
     assert chosen.polar and chosen.top == 'Mg' and chosen.bottom == 'O'
-    with pytest.raises(ValueError, match='does not end in Al: it can end in'):
+    with pytest.raises(ValueError, match='does not end in Al; it can end in'):
         choose_terminations(stack, 4, ['Al'], False, KEY)
 
 
