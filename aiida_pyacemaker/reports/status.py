@@ -176,7 +176,7 @@ def describe_labels(label: orm.WorkChainNode | None) -> dict[str, Any]:
 
 
 def add_halts(rows: list[dict[str, Any]], trajectories: list[dict[str, Any]]) -> None:
-    """Add `ends` to the rows: how each simulation of the iteration ended, see :func:`~.trajectories.describe_end`."""
+    """Add `ends` to the rows: how each simulation of the iteration ended, see :func:`describe_end`."""
     by_iteration: dict[int, list[dict[str, Any]]] = {}
     for trajectory in trajectories:
         for simulation in trajectory['simulations']:

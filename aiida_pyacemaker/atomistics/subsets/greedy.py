@@ -25,7 +25,7 @@ class Criterion(Protocol):
 
     @property
     def directions(self) -> np.ndarray:
-        """The directions (m, n_features) that the chosen rows left."""
+        """The directions (n_chosen, n_features) so far."""
 
     def add(self, row: np.ndarray) -> None:
         """Take a row (n_features,) as chosen."""
@@ -49,7 +49,7 @@ class Table:
 
     @property
     def width(self) -> int:
-        return self._rows.shape[1]
+        return int(self._rows.shape[1])
 
     def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
         rows = np.asarray(self._rows[index], dtype=float)
