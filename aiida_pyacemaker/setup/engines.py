@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from importlib import metadata, util
 from pathlib import Path
 
-#: Where :func:`ensure_lammps` puts the ML-PACE plugin, and where the finder looks for it.
+#: Where :func:`~.install.ensure_lammps` puts the ML-PACE plugin, and where the finder looks for it.
 PLUGIN_DIRECTORY = Path(sys.prefix) / 'lib' / 'lammps-plugins'
 #: Environment of its own for the Quantum ESPRESSO of the `qepy` wheel, which needs numpy < 2.
 QEPY_DIRECTORY = Path(sys.prefix) / 'opt' / 'qepy'

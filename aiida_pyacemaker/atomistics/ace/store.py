@@ -248,7 +248,7 @@ class FrameCache:
         return pairs
 
     def baseline(self, frames: Sequence[Atoms], baseline: Baseline, processes: int = 2) -> list[Evaluation]:
-        """Return what :meth:`~..baselines.Baseline.evaluate` returns, for every frame."""
+        """Return what :meth:`~..baselines.base.Baseline.evaluate` returns, for every frame."""
 
         def evaluate(atoms: Atoms) -> np.ndarray:
             energy, forces, stress = baseline.evaluate(atoms)

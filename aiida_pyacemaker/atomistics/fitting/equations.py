@@ -180,7 +180,7 @@ def solve(
 ) -> Solution:
     """Fit the coefficients to all targets.
 
-    :param store: gives the rows of every frame, see :class:`~.store.RowStore`.
+    :param store: gives the rows of every frame, see :class:`~..ace.store.RowStore`.
     :param options: energy_weight, stress_weight, ridge, smoothness (numbers are taken as they are, None is chosen by
         grouped cross-validation), see :class:`~.weights.Hyperparameters`; hull_scale, see :func:`accumulate`.
     :param core: rows whose energy and forces are driven to zero, with their weights: a prior, no data.

@@ -110,7 +110,7 @@ class BasisChoice:
     pareto: list[Rung] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what :func:`~.basis.build_basis` needs beside elements and inner cutoffs, JSON-able."""
+        """Return what :func:`~..ace.basis.build_basis` needs beside elements and inner cutoffs, JSON-able."""
         return {
             'cutoff': self.cutoff,
             'number_of_functions': self.number_of_functions,
@@ -423,7 +423,7 @@ def cost_features(functions: Sequence[Any], n_neighbours: float) -> np.ndarray:
     """Return what the cost per atom is linear in: neighbours; neighbours times products of radial and spherical
     functions; products in the functions. The mean over the elements.
 
-    :param functions: of the basis, see :func:`~.basis.columns`.
+    :param functions: of the basis, see :func:`~..ace.basis.columns`.
     """
     products, work = [], []
     for element in {f.mu0 for f in functions}:

@@ -1,6 +1,6 @@
 """D-optimality for whole frames: every atom of a frame is a row, and all rows of a frame come together.
 
-:mod:`.maxvol` does the same for a table with one row per candidate, and is fast there.
+:mod:`..subsets.maxvol` does the same for a table with one row per candidate, and is fast there.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def d_optimal(
     Adding a frame with coefficients C to a set with information matrix M multiplies det M by det(1 + C M^-1 C^T): the
     volume MaxVol maximises, for whole frames instead of atoms. Where no frame gains, farthest point takes over.
 
-    :param rows: from :class:`Environments`. :param sizes: functions per element.
+    :param rows: from :class:`~.descriptors.Environments`. :param sizes: functions per element.
     :param start: frames that are in already, and not counted in n.
     :param least_gamma: frames that would be left with less, once those chosen are learned, are not chosen: then there
         may be fewer than n.

@@ -25,7 +25,7 @@ class Criterion(Protocol):
 
     @property
     def directions(self) -> np.ndarray:
-        """The directions (m, n_features) that the chosen rows left."""
+        """The directions (n_chosen, n_features) so far."""
 
     def add(self, row: np.ndarray) -> None:
         """Take a row (n_features,) as chosen."""

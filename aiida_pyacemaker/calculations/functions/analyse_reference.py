@@ -13,7 +13,7 @@ from aiida_pyacemaker.data.configurations import ConfigurationsData
 def analyse_reference(crystals: ConfigurationsData, parameters: orm.Dict, **labelled: ConfigurationsData) -> orm.Dict:
     """Return ``crystals``: of each what it is, ``equilibrium``, ``eos`` and ``elasticity``, each with its ``status``.
 
-    :param crystals: the crystals that :func:`plan_reference` was given.
+    :param crystals: the crystals that :func:`~.plan_reference.plan_reference` was given.
     :param parameters: its parameters.
     :param labelled: its configurations with labels, in as many nodes as there are. Suspicious ones are welcome: cells
         of a fifth less volume have large energies by right.

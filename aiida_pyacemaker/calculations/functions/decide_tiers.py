@@ -25,7 +25,7 @@ def decide_tiers(
 
     :param configurations: the batch.
     :param teacher: the training configurations that the teacher has labelled.
-    :param chosen: what has gone to the expensive tier, see :func:`choose_calibration`.
+    :param chosen: what has gone to the expensive tier, see :func:`~.choose_calibration.choose_calibration`.
     :param tiers: the section ``label.tiers``.
     :param expensive: those of them that it has labelled, without the held-out ones.
     :param committee: the labels of further teachers.

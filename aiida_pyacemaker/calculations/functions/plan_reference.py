@@ -18,8 +18,8 @@ def plan_reference(
     :param crystals: the crystals.
     :param parameters: ``property`` (``eos`` or ``elasticity``); where it is not left out, the ``kpoints_distance`` in
         1/Å, and ``sections``, parameters of the properties by their names.
-    :param known: what :func:`analyse_reference` says of them: they are taken at the volumes of their equations of
-        state, and those that have none are left out.
+    :param known: what :func:`~.analyse_reference.analyse_reference` says of them: they are taken at the
+        volumes of their equations of state, and those that have none are left out.
     :raises ValueError: if no crystal can have the property.
     """
     values, frames = parameters.get_dict(), crystals.get_frames()

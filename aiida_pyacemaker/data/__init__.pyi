@@ -1,0 +1,2 @@
+from .configurations import ConfigurationsData as ConfigurationsData
+from .potential import AcePotentialData as AcePotentialData
