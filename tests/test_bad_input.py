@@ -17,7 +17,7 @@ from aiida.engine import run_get_node
 from ase import Atoms
 from click.testing import CliRunner
 
-from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 from aiida_pyacemaker.calculations.pace_train import PaceTrainCalculation
 from aiida_pyacemaker.cli.launch import cmd_launch
 from aiida_pyacemaker.cli.preflight import (

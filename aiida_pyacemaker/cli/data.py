@@ -148,7 +148,7 @@ def get_frame_table(frames: list) -> tuple[list[list], list[str]]:
     """Return the rows and the headers of the table of all configurations of a set."""
     import numpy as np
 
-    from aiida_pyacemaker.atomistics.core.configurations import labels
+    from aiida_pyacemaker.atomistics.core.frame import labels
 
     rows = []
     for index, atoms in enumerate(frames):

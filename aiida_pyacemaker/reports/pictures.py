@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aiida_pyacemaker.atomistics.core.configurations import energy_counts, forces_count, is_isolated_atom
+from aiida_pyacemaker.atomistics.core.frame import energy_counts, forces_count, is_isolated_atom
 from aiida_pyacemaker.atomistics.explorers.walker import EndReason
 from aiida_pyacemaker.atomistics.metrics.errors import BAND, error_metrics, force_errors, rank_correlation
 

@@ -23,7 +23,7 @@ from ase.build import bulk
 from ase.io import write
 from tabulate import tabulate
 
-from aiida_pyacemaker.atomistics.core.configurations import group_name
+from aiida_pyacemaker.atomistics.core.frame import group_name
 from aiida_pyacemaker.atomistics.fitting.predictions import predict
 from aiida_pyacemaker.atomistics.lammps.files import mass_lines, pair_lines
 from aiida_pyacemaker.atomistics.metrics.errors import error_metrics

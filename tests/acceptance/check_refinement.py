@@ -21,7 +21,7 @@ from aiida_pyacemaker.atomistics.ace.basis import build_basis, import_pyace
 from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
 from aiida_pyacemaker.atomistics.ace.store import RowStore
 from aiida_pyacemaker.atomistics.baselines import baseline_from_data
-from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 from aiida_pyacemaker.atomistics.fitting import nonlinear, tensorpot
 from aiida_pyacemaker.atomistics.fitting.equations import Target, solve
 from aiida_pyacemaker.atomistics.fitting.targets import make_targets

@@ -16,7 +16,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io.lammpsdata import write_lammps_data
 
-from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 from aiida_pyacemaker.atomistics.explorers.dynamics import WatchedDynamics
 from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.train import train

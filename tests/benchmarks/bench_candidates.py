@@ -28,7 +28,8 @@ from loop import Loop
 from loop_systems import SYSTEMS, System, merged, test_set
 
 from aiida_pyacemaker.atomistics.ace.rows import DesignMatrix
-from aiida_pyacemaker.atomistics.core.configurations import labels, load_configurations
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations
+from aiida_pyacemaker.atomistics.core.frame import labels
 from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential

@@ -29,7 +29,8 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from aiida_pyacemaker.atomistics.core.configurations import save_configurations, set_labels
+from aiida_pyacemaker.atomistics.core.configurations import save_configurations
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 from aiida_pyacemaker.atomistics.core.processes import forked_map
 
 ELEMENTS = ('Al', 'Cu', 'Ni')

@@ -38,7 +38,8 @@ from ase import Atoms, units
 from embedding_parents import Teacher
 from trainer_data import DATA_SETS, load
 
-from aiida_pyacemaker.atomistics.core.configurations import labels, save_configurations, set_labels
+from aiida_pyacemaker.atomistics.core.configurations import save_configurations
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 from aiida_pyacemaker.atomistics.lammps.files import pair_lines
 
 #: Name of a contender of ours -> parameters beside the elements.
@@ -61,7 +62,8 @@ TEMPLATE_SIZE, TEMPLATE_CUTOFF = 700, 7.0
 #: Writes the table that pacemaker reads; in its own Python, since versions of pandas do not read each other's.
 TO_PICKLE = """
 import pandas as pd
-from aiida_pyacemaker.atomistics.core.configurations import labels, load_configurations
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations
+from aiida_pyacemaker.atomistics.core.frame import labels
 rows = [{'ase_atoms': atoms, 'energy_corrected': labels(atoms)['energy'], 'forces': labels(atoms)['forces']}
         for atoms in load_configurations('data.npz')]
 for row in rows:

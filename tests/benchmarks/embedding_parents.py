@@ -27,7 +27,7 @@ from ase.data import atomic_masses, atomic_numbers
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 from aiida_pyacemaker.atomistics.fitting.parameters import FitJob
 from aiida_pyacemaker.atomistics.fitting.train import train
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential

@@ -27,7 +27,8 @@ from ase.build import bulk, fcc111, hcp0001
 from ase.calculators.calculator import Calculator
 from embedding_parents import CU_MISHIN, NACL_LONG, SI_SW, Teacher, potential_file
 
-from aiida_pyacemaker.atomistics.core.configurations import load_configurations, save_configurations, set_labels
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations, save_configurations
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 
 #: Steps between the frames of a trajectory, of 2 fs.
 EVERY = 120

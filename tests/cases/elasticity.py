@@ -13,7 +13,7 @@ from ase.filters import UnitCellFilter
 from ase.optimize import BFGS
 from ase.spacegroup import crystal
 
-from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 from aiida_pyacemaker.atomistics.validation.properties.elasticity.compute import standard_cell
 from aiida_pyacemaker.atomistics.validation.properties.elasticity.stiffness import to_matrix, to_vector
 

@@ -13,7 +13,7 @@ from ase.build import bulk, fcc111, molecule
 from ase.io import write
 from click.testing import CliRunner
 
-from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 from aiida_pyacemaker.atomistics.validation.evaluator import identify
 from aiida_pyacemaker.cli import cmd_root
 from aiida_pyacemaker.cli.validate import read_potential

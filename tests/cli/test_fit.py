@@ -15,7 +15,7 @@ from ase.calculators.emt import EMT
 from ase.io import read, write
 from click.testing import CliRunner
 
-from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 from aiida_pyacemaker.cli import fit
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')

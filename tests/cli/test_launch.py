@@ -14,7 +14,7 @@ from ase.build import bulk
 from click.testing import CliRunner
 from run_graph import build_finished
 
-from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 from aiida_pyacemaker.cli import launch
 from aiida_pyacemaker.reports.queries import EXTRA_RUNFILE
 from aiida_pyacemaker.runfile import load_runfile, resolve_runfile

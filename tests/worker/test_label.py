@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.core.configurations import labels, load_configurations
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations
+from aiida_pyacemaker.atomistics.core.frame import labels
 
 from .test_main import result, run, task
 

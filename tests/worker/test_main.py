@@ -13,7 +13,8 @@ import pytest
 from ase.build import bulk
 
 from aiida_pyacemaker.atomistics.core.checksums import write_checksums
-from aiida_pyacemaker.atomistics.core.configurations import labels, load_configurations, save_configurations
+from aiida_pyacemaker.atomistics.core.configurations import load_configurations, save_configurations
+from aiida_pyacemaker.atomistics.core.frame import labels
 from aiida_pyacemaker.atomistics.potential.potential import AcePotential
 
 PARAMETERS = {'elements': ['Al'], 'number_of_functions': 30, 'cutoff': 5.0}

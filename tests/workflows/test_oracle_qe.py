@@ -11,7 +11,7 @@ from aiida.plugins import DataFactory, WorkflowFactory
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111
 
-from aiida_pyacemaker.atomistics.core.configurations import labels
+from aiida_pyacemaker.atomistics.core.frame import labels
 from aiida_pyacemaker.atomistics.labelling.magnetism import kind_tags
 from aiida_pyacemaker.calculations.functions.get_structure import make_structure
 from aiida_pyacemaker.calculations.readers.qe import read

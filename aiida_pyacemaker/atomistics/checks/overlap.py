@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from ase.neighborlist import neighbor_list
 
-from ..core.configurations import energy_counts, forces_count
+from ..core.frame import energy_counts, forces_count
 from .batch import Batch, batches
 from .charge import OXIDATION_STATES
 from .pairs import periodic_pairs

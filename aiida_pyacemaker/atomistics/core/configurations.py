@@ -13,13 +13,10 @@ from typing import IO, Any
 import numpy as np
 from ase import Atoms
 
-from .frame import (  # noqa: F401
-    INITIAL,
+from .frame import (
     PER_ATOM,
     energy_counts,
     forces_count,
-    group_name,
-    is_isolated_atom,
     labels,
     set_labels,
 )

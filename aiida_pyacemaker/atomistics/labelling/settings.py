@@ -15,7 +15,7 @@ from typing import Any
 
 from ase import Atoms
 
-from ..core.configurations import labels
+from ..core.frame import labels
 
 Settings = dict[str, Any]
 

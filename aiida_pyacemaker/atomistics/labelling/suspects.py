@@ -8,7 +8,7 @@ from ase.units import GPa
 from scipy.optimize import linprog
 from scipy.sparse import bmat, csr_array, eye_array
 
-from ..core.configurations import energy_counts, forces_count, labels, set_labels
+from ..core.frame import energy_counts, forces_count, labels, set_labels
 from ..core.parameters import Positive, Section, parameter
 
 #: Families that show the repulsive wall on purpose: their forces and energies have no limit.

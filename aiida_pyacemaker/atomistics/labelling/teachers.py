@@ -25,8 +25,8 @@ from ase.calculators.names import names as ase_names
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from pydantic import ValidationInfo, field_validator, model_validator
 
-from ..core.configurations import set_labels
 from ..core.errors import InputError, MissingLibraryError
+from ..core.frame import set_labels
 from ..core.parameters import Count, Section, parameter
 from ..core.validation import read_section
 

@@ -25,9 +25,9 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from pydantic import field_validator, model_validator
 
-from ..core.configurations import energy_counts, forces_count, labels, set_labels
 from ..core.cost import EXPONENT
 from ..core.errors import InputError
+from ..core.frame import energy_counts, forces_count, labels, set_labels
 from ..core.parameters import Count, Positive, Section, parameter
 from ..core.plugins import ORACLES, find_plugins
 from ..subsets.farthest_point import farthest_point

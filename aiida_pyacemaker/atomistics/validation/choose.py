@@ -8,7 +8,7 @@ import spglib
 from ase import Atoms
 
 from ..checks.fingerprint import reduced_composition
-from ..core.configurations import labels
+from ..core.frame import labels
 from ..core.symmetry import ask
 
 #: What keeps a structure ideal.

@@ -13,7 +13,7 @@ from ase import Atoms, units
 from ase.geometry import cell_to_cellpar
 
 from ..checks.vacuum import Vacuum, detect_vacuum
-from ..core.configurations import labels
+from ..core.frame import labels
 from ..core.symmetry import ask
 from ..labelling.teachers import describe as explain
 from .evaluator import STEPS, Evaluator, relax

@@ -9,7 +9,7 @@ from ase import Atoms
 
 from ..checks.pairs import periodic_pairs
 from ..checks.vacuum import Vacuum, ball_radii, detect_vacuum
-from ..core.configurations import labels
+from ..core.frame import labels
 from ..variants import NotApplicableError
 from ..variants.common import family_of
 

@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 
 from ..checks.vacuum import detect_vacuum
-from ..core.configurations import labels
+from ..core.frame import labels
 from ..labelling.kpoints import kpoints_mesh
 from .crystals import Equilibrium, describe, standard_parameters
 from .parameters import REFERENCES

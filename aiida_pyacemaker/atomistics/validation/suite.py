@@ -16,8 +16,8 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from ..core.configurations import labels, set_labels
 from ..core.errors import InputError
+from ..core.frame import labels, set_labels
 from ..core.parameters import Count, Section, parameter
 from ..core.plain import plain
 from ..core.validation import read_section

@@ -8,7 +8,7 @@ from aiida import orm
 from aiida.engine import calcfunction
 from ase import Atoms
 
-from aiida_pyacemaker.atomistics.core.configurations import group_name
+from aiida_pyacemaker.atomistics.core.frame import group_name
 from aiida_pyacemaker.atomistics.labelling.magnetism import kind_tags
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 

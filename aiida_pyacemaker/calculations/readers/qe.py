@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import GPa
 
-from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 
 #: Extra of the input parameters of the work chain: what was asked for and cannot be seen in them (a mesh says little of
 #: the distance it was made from, a cell without spins little of whether others would have them).

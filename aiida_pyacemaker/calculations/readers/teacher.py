@@ -6,7 +6,7 @@ import numpy as np
 from aiida import orm
 from ase import Atoms
 
-from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 
 
 def read(frames: list[Atoms], index: int, nodes: dict[str, orm.Data]) -> dict[int, Atoms]:

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import GPa
 
-from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 
 #: Where the inputs of a calculation say what its label depends on, see :mod:`aiida_pyacemaker.workflows.oracles.vasp`.
 SETTINGS_KEY = 'pyacemaker'

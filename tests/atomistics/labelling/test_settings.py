@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 from aiida_pyacemaker.atomistics.labelling.settings import (
     check_consistent,
     differences,

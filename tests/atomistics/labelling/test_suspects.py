@@ -9,7 +9,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.units import GPa
 
-from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 from aiida_pyacemaker.atomistics.generators.generate import generate
 from aiida_pyacemaker.atomistics.generators.plan import Structures
 from aiida_pyacemaker.atomistics.labelling.suspects import Limits, energy_deviations, find_suspects, flag

@@ -12,8 +12,8 @@ from ase.calculators.eam import EAM
 from ase.calculators.emt import EMT
 from pydantic import ValidationError
 
-from aiida_pyacemaker.atomistics.core.configurations import labels
 from aiida_pyacemaker.atomistics.core.errors import MissingLibraryError
+from aiida_pyacemaker.atomistics.core.frame import labels
 from aiida_pyacemaker.atomistics.labelling.teachers import Teacher, get_settings, label_frames, make_teacher
 
 EAM_PARAMETERS = {'elements': ['Ni', 'Cu'], 'pair_style': 'eam/alloy', 'pair_coeff': ['* * CuNi.eam.alloy Ni Cu']}

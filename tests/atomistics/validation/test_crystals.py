@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule, nanotube
 
-from aiida_pyacemaker.atomistics.core.configurations import labels
+from aiida_pyacemaker.atomistics.core.frame import labels
 from aiida_pyacemaker.atomistics.validation.crystals import (
     check_crystals,
     describe,

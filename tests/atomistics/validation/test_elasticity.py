@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.spacegroup import crystal
 from cases.elasticity import CLASSES, build, relaxed_stress, settle, shipped
 
-from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, evaluate, make_calculator
 from aiida_pyacemaker.atomistics.validation.properties.elasticity.compute import (
     analyse,

@@ -9,7 +9,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from cases.elasticity import settle, shipped, with_fault
 
-from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, evaluate, make_calculator
 from aiida_pyacemaker.atomistics.validation.properties.elasticity import compute as elasticity
 from aiida_pyacemaker.atomistics.validation.properties.eos import Eos

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from aiida_pyacemaker.atomistics.core.configurations import labels
+from aiida_pyacemaker.atomistics.core.frame import labels
 from aiida_pyacemaker.atomistics.core.plain import plain
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, ProcessDiedError, identify
 

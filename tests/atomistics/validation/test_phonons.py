@@ -11,7 +11,7 @@ from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 from ase.phonons import Phonons
 
-from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
 from aiida_pyacemaker.atomistics.validation.properties.phonons import PhononParameters as Parameters
 from aiida_pyacemaker.atomistics.validation.properties.phonons.compute import analyse, plan

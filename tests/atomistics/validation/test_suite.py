@@ -10,7 +10,7 @@ from ase import Atoms, units
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 
-from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
+from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 from aiida_pyacemaker.atomistics.metrics.errors import error_metrics
 from aiida_pyacemaker.atomistics.validation.crystals import equilibrate
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, ProcessDiedError

@@ -9,7 +9,7 @@ from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 from ase.optimize import BFGS
 
-from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator
 from aiida_pyacemaker.atomistics.validation.properties.vacancy import Vacancy
 from aiida_pyacemaker.atomistics.validation.properties.vacancy.compute import analyse, plan, run

@@ -11,7 +11,7 @@ from ase import units
 from ase.build import bulk
 from plotly.graph_objects import Figure
 
-from aiida_pyacemaker.atomistics.core.configurations import set_labels
+from aiida_pyacemaker.atomistics.core.frame import set_labels
 from aiida_pyacemaker.atomistics.metrics.errors import error_arrays, error_metrics
 from aiida_pyacemaker.atomistics.validation.properties.eos import figures as figures_of_eos
 from aiida_pyacemaker.atomistics.validation.properties.pairs import figures as figures_of_pairs

@@ -9,7 +9,7 @@ from aiida.engine import run_get_node
 from aiida.plugins import CalculationFactory
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.core.configurations import labels
+from aiida_pyacemaker.atomistics.core.frame import labels
 from aiida_pyacemaker.calculations.functions.collect_labels import collect_labels
 from aiida_pyacemaker.calculations.functions.confirm_labels import confirm_labels
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure

@@ -49,7 +49,7 @@ class EmtOracle(EngineOracle):
     @staticmethod
     def read_labels(frames, index, nodes):
         """Return the labelled configurations of one job."""
-        from aiida_pyacemaker.atomistics.core.configurations import labels, set_labels
+        from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
 
         found = {}
         for labelled in nodes['labelled'].get_frames():

@@ -22,7 +22,7 @@ import numpy as np
 import spglib
 from ase import Atoms, units
 
-from ....core.configurations import INITIAL, labels
+from ....core.frame import INITIAL, labels
 from ....core.symmetry import ask
 from . import Elasticity, ElasticityResult
 from .stiffness import KELVIN, LAUE, describe_tensor, rotation_of_six, symmetrise, to_matrix, to_vector

@@ -10,7 +10,7 @@ from ase import Atoms, units
 from ase.eos import EquationOfState
 from scipy.ndimage import label as number_clusters
 
-from ....core.configurations import labels
+from ....core.frame import labels
 from ..elasticity.compute import standard_cell
 from . import Eos, EosResult
 

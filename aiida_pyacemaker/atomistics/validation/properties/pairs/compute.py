@@ -16,7 +16,7 @@ from ase import Atoms, units
 from scipy.interpolate import CubicHermiteSpline
 
 from ....checks.overlap import covalent_distance, element_pairs, shortest_distances
-from ....core.configurations import labels
+from ....core.frame import labels
 from ....variants.squeeze import nearest_pairs
 from ....variants.supercell import supercell
 from ...defects import outcome

@@ -37,7 +37,7 @@ from phonopy.structure.atoms import PhonopyAtoms
 
 from ....checks.supercell import perpendicular_widths
 from ....checks.vacuum import vacuum_axes
-from ....core.configurations import labels
+from ....core.frame import labels
 from . import Mode, Path, PhononParameters, PhononResult
 
 #: Å; positions of a relaxed crystal obey its symmetry to this.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
-from ....core.configurations import labels
+from ....core.frame import labels
 from ...property import Request
 
 #: Largest displacement (Å) along an unstable mode: from where it is a perturbation to where it is another structure.

@@ -28,7 +28,7 @@ from ase.md.verlet import VelocityVerlet
 from ....checks.pairs import periodic_pairs
 from ....checks.radii import contact_distance
 from ....checks.vacuum import vacuum_axes
-from ....core.configurations import labels
+from ....core.frame import labels
 from ....core.symmetry import ask
 from ...evaluator import Evaluator
 from ..phonons.compute import SYMPREC

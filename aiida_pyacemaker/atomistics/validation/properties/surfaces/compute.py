@@ -17,7 +17,7 @@ from math import ceil
 import numpy as np
 from ase import Atoms, units
 
-from ....core.configurations import labels
+from ....core.frame import labels
 from ....crystals.slabs import (
     Crystal,
     Miller,

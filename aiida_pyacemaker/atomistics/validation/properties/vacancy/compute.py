@@ -26,7 +26,7 @@ from ase.data import chemical_symbols
 from ase.geometry import get_distances
 
 from ....checks.fingerprint import reduced_composition
-from ....core.configurations import labels
+from ....core.frame import labels
 from ....variants.supercell import supercell
 from ...defects import FORCE, STEPS, energies, outcome, require_crystal
 from ...evaluator import Evaluator
