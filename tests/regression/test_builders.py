@@ -120,8 +120,8 @@ def test_explore(data_regression, content, codes, configurations, potential, pro
     """A round of simulations."""
     explore = api.resolve(content(protocol=protocol))['explore']
     cells = configurations([cases.CELL])
-    parameters = {**explore, 'seed': 42001, 'stage': 0}
-    data_regression.check(builder_of('explore', codes['lammps'], potential, cells, parameters, options=OPTIONS))
+    this = {'stage': 0, 'seed': 42001}
+    data_regression.check(builder_of('explore', codes, potential, cells, explore, **this, options=OPTIONS))
 
 
 @pytest.mark.parametrize('protocol', ['fast', 'balanced', 'stringent'])
@@ -195,8 +195,8 @@ def test_qe(data_regression, codes, configurations, pseudos, name):
         del found['inputs']['pw']['structure']
     asked = builder.pw.parameters.base.extras.all
     data_regression.check(
-        {'builder': found, 'extras': asked, 'plain': describe_node(plain.pw.parameters), 'complete': oracle.complete(
-            sorted(set(atoms.symbols)))}
+        {'builder': found, 'extras': asked, 'plain': describe_node(plain.pw.parameters), 'complete': api.complete(
+            oracle, sorted(set(atoms.symbols)))}
     )  # fmt: skip
 
 
@@ -208,4 +208,4 @@ def test_vasp(data_regression, codes, configurations, potcars, name):
     label = {'oracle': 'vasp', 'vasp': section, 'kpoints_distance': 0.3, 'degauss': 0.02, 'smearing': 'cold'}
     oracle = api.load_oracle(label)
     builder = oracle.get_builder(codes['vasp'], configurations([atoms]), [0], api.make_structure(atoms), OPTIONS)
-    data_regression.check({'builder': describe_builder(builder), 'complete': oracle.complete(['Al', 'Fe'])})
+    data_regression.check({'builder': describe_builder(builder), 'complete': api.complete(oracle, ['Al', 'Fe'])})

@@ -281,7 +281,7 @@ REFUSED = [
 @pytest.mark.parametrize(('name', 'parameters', 'key'), REFUSED)
 def test_refused(aiida_profile, name, parameters, key):
     """What is wrong is refused, and named."""
-    message = CalculationFactory(f'pyacemaker.{name}').validate_parameters(orm.Dict(parameters), None)
+    message = api.refusal(name, parameters)
     assert key in message
 
 
