@@ -227,9 +227,13 @@ def find_experiment(crystals: list[dict[str, Any]]) -> list[dict[str, Any] | Non
 
 def format_report(content, verdict, references, errors_arrays, provenance) -> str:
     """Return the page for people."""
+    from aiida_pyacemaker.atomistics.core.plugins import ORACLES, load_plugins
     from aiida_pyacemaker.atomistics.validation.report import format_report
 
-    return format_report(content, verdict, references, errors_arrays, provenance)
+    # an oracle brings what is cited for it
+    oracles = load_plugins(ORACLES)
+    cited = [oracles[name].citation if name in oracles else name for name in provenance['cite']]
+    return format_report(content, verdict, references, errors_arrays, {**provenance, 'cite': cited})
 
 
 def error_metrics(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, Any]:
@@ -258,7 +262,7 @@ def load_oracle(label: dict[str, Any]) -> Any:
 
 def complete(oracle: Any, elements: list[str]) -> dict[str, Any]:
     """Return the section ``label`` that an oracle has completed: what was given and what it has added."""
-    label = oracle.complete(elements).model_dump(mode='json', exclude_unset=True)
+    label = oracle.complete(elements).model_dump(exclude_unset=True)
     if label.get('vasp'):  # tags are kept in lower case
         label['vasp']['incar'] = {tag.upper(): value for tag, value in label['vasp']['incar'].items()}
     return label

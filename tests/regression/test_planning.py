@@ -234,7 +234,7 @@ def test_select_from_large(data_regression):
     large.info.update(role='halted', parent='run-1', walker=0)
     parameters = {
         **cases.SELECT, 'max_atoms': 60, 'core_radius': 3.0, 'buffer': 3.0, 'relax_steps': 2, 'max_environments': 1,
-        'candidates': [], 'number_of_train': 0, 'number_of_test': 0,
+        'candidates': [], 'select_per_halt': 1, 'number_of_train': 0, 'number_of_test': 0,
     }  # fmt: skip
     (chosen, *_) = api.select(cases.POTENTIAL, [large], parameters)
     core = chosen.arrays['force_weights'] > 0
