@@ -90,10 +90,6 @@ class Walkers(Section):
 class Explore(Watch, Walkers):
     """Molecular dynamics with the potential, watched by the extrapolation grade gamma."""
 
-    @model_validator(mode='after')
-    def _check_halt(self) -> Explore:
-        if self.gamma_halt <= 1:
-            raise InputError(
-                'gamma_halt', f'{self.gamma_halt:g} would halt where nothing is extrapolated', 'it must be above 1'
-            )
-        return self
+    # a gamma of 1 is the end of interpolation: a walker that halted there would never come far
+    gamma_halt: float = parameter(Watch.model_fields['gamma_halt'].description, gt=1, default=5.0)
+    gamma_extreme: float = parameter(Watch.model_fields['gamma_extreme'].description, gt=1, default=50.0)
