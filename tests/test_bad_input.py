@@ -71,7 +71,7 @@ def aluminium(**sections):
         ('explore.temperature=[-300,900]', 'explore.temperature.0: -300 is wrong, it must be above 0'),
         ('explore.programs=[fly]', "explore.programs.0: 'fly' is not one of heat, cool, melt"),
         ('explore.stages=[{share: 1.0}]', 'explore.stages.0.name: missing; give it a value'),
-        ('explore.gamma_extreme=3', 'explore: gamma_halt (5) is above gamma_extreme (3); raise the latter'),
+        ('explore.gamma_extreme=3', 'explore.gamma_halt: 5 is above gamma_extreme (3); raise the latter'),
         ('explore.gamma_every=7', 'is not a multiple of gamma_every (7); change one of them'),
         ('validate.properties=[fly]', "validate.properties.0: 'fly' is not one of eos, elasticity, phonons"),
         ('validate.references=[melting]', "validate.references.0: 'melting' is not one of eos, elasticity"),

@@ -169,7 +169,7 @@ def test_structure_files(tmp_path):
         ('structures.rattle.amplitude=[]', 'structures.rattle.amplitude', 'at least 1 needed'),
         ('structures.files=[none.cif]', 'structures.files', 'paths are relative to the run file'),
         ('codes.pw=5', 'codes.pw', 'must be text'),
-        ('embed.select_per_halt=50', 'embed', 'raise candidates_per_halt'),
+        ('embed.select_per_halt=50', 'embed.select_per_halt', 'raise candidates_per_halt'),
         ('validate.energy_rmse=0', 'validate.energy_rmse', 'must be above 0'),
         ('budget.max_labels=0', 'budget.max_labels', 'must be at least 1'),
         ('protocol=fst', 'protocol', 'did you mean `fast`?'),
