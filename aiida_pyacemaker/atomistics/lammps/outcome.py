@@ -206,8 +206,7 @@ def _results(
     else:
         start, step, temperature = int(log['thermo']['Step'][0]), int(checks[-1, 0]), float(checks[-1, 3])
         reference = dynamics.reference_volume_per_atom
-    swaps = {key: int(float(marks[key])) for key in ('swaps_tried', 'swaps_accepted') if key in marks}
-    return {
+    results: SimulationResults = {
         'halted': reason is not EndReason.COMPLETED,
         'reason': reason.value,
         'halt_value': _halt_value(reason, dynamics, checks),
@@ -223,8 +222,12 @@ def _results(
         'wall_time_seconds': max(log['wall_time'] or 0.0, log['loop_time']),
         'atom_steps_per_second': log['atoms'] * log['steps'] / log['loop_time'] if log['loop_time'] else None,
         'lammps_version': log['version'],
-        **swaps,
     }
+    if 'swaps_tried' in marks:
+        results['swaps_tried'] = int(float(marks['swaps_tried']))
+    if 'swaps_accepted' in marks:
+        results['swaps_accepted'] = int(float(marks['swaps_accepted']))
+    return results
 
 
 def _halt_value(reason: EndReason, dynamics: WatchedDynamics, checks: np.ndarray) -> float | None:

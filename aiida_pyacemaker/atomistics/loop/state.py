@@ -297,4 +297,4 @@ def forget_failures(content: dict[str, Any]) -> dict[str, Any]:
 def rmse_of(errors: dict[str, Any] | None) -> Errors:
     """Return the root mean square errors out of what :func:`~..metrics.errors.error_metrics` returns."""
     errors = errors or {}
-    return Errors(**{key: (errors.get(key) or {}).get('rmse') for key in ('energy', 'forces')})
+    return Errors(energy=(errors.get('energy') or {}).get('rmse'), forces=(errors.get('forces') or {}).get('rmse'))

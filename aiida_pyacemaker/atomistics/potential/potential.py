@@ -115,7 +115,7 @@ class AceCalculator(Calculator):
     def __init__(
         self, potential: AcePotential, coefficients: np.ndarray | None = None, gamma: bool = True, **kwargs: Any
     ):
-        super().__init__(**kwargs)  # type: ignore[no-untyped-call]
+        super().__init__(**kwargs)
         self.potential, self.gamma = potential, gamma
         from pyace import PyACECalculator
 
@@ -135,7 +135,7 @@ class AceCalculator(Calculator):
         properties: Sequence[str] = ('energy',),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
         frame = self.atoms
         self.potential.check_elements([frame])

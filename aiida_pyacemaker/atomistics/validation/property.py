@@ -192,14 +192,14 @@ class Property(ABC):
         """Return the configurations whose labels give it."""
         raise NotImplementedError
 
-    def analyse(self, crystal: Atoms, labelled: list[Atoms]) -> Mapping[str, Any]:
+    def analyse(self, crystal: Atoms, labelled: list[Atoms]) -> Result:
         """Return what the labels say: plain numbers, text, lists and dictionaries.
 
         :param labelled: the configurations of :meth:`plan`, in their order.
         """
         raise NotImplementedError
 
-    def run(self, evaluator: Evaluator, crystal: Atoms) -> Mapping[str, Any]:
+    def run(self, evaluator: Evaluator, crystal: Atoms) -> Result:
         """Return the same by relaxations and simulations."""
         raise NotImplementedError
 
@@ -207,7 +207,7 @@ class Property(ABC):
         """Return the configurations for what is found once, not of each crystal; needs a `system_title`."""
         raise NotImplementedError
 
-    def analyse_system(self, labelled: list[Atoms]) -> Mapping[str, Any]:
+    def analyse_system(self, labelled: list[Atoms]) -> Result:
         """Return what the labels of :meth:`plan_system` say."""
         raise NotImplementedError
 
