@@ -15,6 +15,7 @@ from ase import Atoms
 
 from ..checks.vacuum import detect_vacuum
 from ..core.frame import labels
+from ..core.plain import Json
 from ..labelling.kpoints import kpoints_mesh
 from .crystals import Equilibrium, describe, standard_parameters
 from .parameters import REFERENCES
@@ -22,7 +23,7 @@ from .properties.eos import EosResult, Fit
 from .property import Property, Result, load_properties
 
 #: What is known of a crystal, in the keys of a validation: what it is, `equilibrium`, `eos`, `elasticity`.
-Crystal = dict[str, Any]
+Crystal = Json
 #: Parameters of the properties by their names.
 Sections = Mapping[str, Mapping[str, Any]]
 

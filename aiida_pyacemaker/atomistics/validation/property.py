@@ -17,6 +17,7 @@ from pydantic import Field
 
 from ..core.errors import InputError
 from ..core.parameters import Section, parameter
+from ..core.plain import Json
 from ..core.plugins import PROPERTIES, load_plugins
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ class Result(TypedDict, total=False):
 
 
 #: A figure, as the dictionary that plotly.js draws.
-Figure = dict[str, Any]
+Figure = Json
 #: A request: `kind`, and what :attr:`Property.cures` takes to make structures of this kind.
-Request = dict[str, Any]
+Request = Json
 #: What makes structures: called with the crystal, the request and a random generator.
 Cure = Callable[['Atoms', Request, 'np.random.Generator'], list['Atoms']]
 

@@ -19,7 +19,7 @@ from ase.calculators.calculator import Calculator
 from ..core.errors import InputError
 from ..core.frame import labels, set_labels
 from ..core.parameters import Count, Section, parameter
-from ..core.plain import plain
+from ..core.plain import Json, plain
 from ..core.validation import read_section
 from ..fitting.predictions import predict
 from ..fitting.references import align_energies, least_squares
@@ -39,7 +39,7 @@ THREADS = 16
 GIVEN_INFO = ('family', 'must_be_stable')
 
 #: A result of the suite, or what it knows of one crystal: plain, its keys are the names of the properties among others.
-Content = dict[str, Any]
+Content = Json
 
 
 class Suite(Section):
