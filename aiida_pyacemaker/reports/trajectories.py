@@ -110,7 +110,7 @@ def find_trajectories(run: orm.WorkChainNode) -> list[Trajectory]:
 def find_former(run: orm.WorkChainNode, simulations: list[Simulation]) -> list[Simulation]:
     """Return the simulations of the runs before that left a restart file from which one of this run resumed."""
     left = {simulation.restart_left for simulation in simulations}
-    foreign = {simulation.restart for simulation in simulations} - left - {None}
+    foreign = {simulation.restart for simulation in simulations if simulation.restart is not None} - left
     for pk in sorted(foreign):
         creator = orm.load_node(pk).creator
         caller = creator.caller.caller if creator is not None and creator.caller is not None else None

@@ -206,8 +206,8 @@ class SharedLabel(Section):
         'Spin polarisation where an element is magnetic, with a ferromagnetic start, or none at all.', default='auto'
     )
     dipole_correction: bool = parameter('Correct the dipole of slabs with two different sides.', default=True)
-    max_force: Positive = Limits.model_fields['max_force']  # type: ignore[assignment]
-    max_energy_deviation: Positive = Limits.model_fields['max_energy_deviation']  # type: ignore[assignment]
+    max_force: Positive = Limits.model_fields['max_force']
+    max_energy_deviation: Positive = Limits.model_fields['max_energy_deviation']
     mix_settings: bool = parameter('Allow labels of different settings in one data set.', default=False)
     clean_workdir: bool = parameter('Remove the scratch of a calculation as soon as its label is safe.', default=True)
     max_concurrent: Count = parameter('Calculations that run at the same time.', ge=1, default=4)

@@ -110,7 +110,7 @@ def _check_import(name: str) -> None:
 def _check_run_file(kind: type[Family], elements: list[str], section: Mapping[str, Any]) -> None:
     """It is on where a run file names it, and variants of its structures pass all checks."""
     assert kind.name in Structures.model_fields, f'there is no section structures.{kind.name}'
-    structures = Structures(**{kind.name: dict(section)}, number=40, parents=4, subsystems=False)
+    structures = Structures.model_validate({kind.name: dict(section), 'number': 40, 'parents': 4, 'subsystems': False})
     try:
         made = generate(elements, structures, seed=1)
     except InputError as exception:

@@ -84,7 +84,8 @@ def check_declaration(kind: type[Property]) -> None:
     kind.Parameters()  # every key has a default
     assert kind.Parameters.__doc__ and kind.Criteria.__doc__, 'a section needs a docstring, which becomes its reference'
     for name, field in kind.Criteria.model_fields.items():
-        at_least = (field.json_schema_extra or {}).get('at_least', False)
+        extra = field.json_schema_extra
+        at_least = isinstance(extra, dict) and extra.get('at_least', False)
         assert field.annotation is Criterion, f'the criterion {name} is none: make it by `criterion`'
         side = 'At least: ' if at_least else 'At most: '
         assert (field.description or '').startswith(side), f'the description of {name} has to begin with "{side}"'

@@ -32,7 +32,7 @@ class Failure(TypedDict):
 
     index: int
     configurations: int
-    pk: int
+    pk: int | None
     exit_status: int | None
     message: str
 
@@ -214,11 +214,19 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
 
     def get_failures(self, index: int, child: orm.ProcessNode) -> list[Failure]:
         """Return what a job that has ended did not label, one entry for each reason."""
-        entry = {'index': index, 'configurations': len(self.jobs[index]), 'pk': child.pk}
         if not child.is_finished_ok:
-            return [{**entry, 'exit_status': child.exit_status, 'message': get_end(child)}]
+            return [
+                {
+                    'index': index,
+                    'configurations': len(self.jobs[index]),
+                    'pk': child.pk,
+                    'exit_status': child.exit_status,
+                    'message': get_end(child),
+                }
+            ]
         return [
-            {**entry, 'configurations': 1, 'exit_status': 0, **failure} for failure in self.oracle.get_failures(child)
+            {'index': index, 'configurations': 1, 'pk': child.pk, 'exit_status': 0, **failure}
+            for failure in self.oracle.get_failures(child)
         ]
 
     def report_failure(self, failure: Failure):

@@ -7,10 +7,10 @@ a part of a larger one, and the rows of the larger one hold those of the smaller
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -40,6 +40,22 @@ class Order:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'lmax', tuple(self.lmax))  # a list, if it comes from JSON
+
+
+class RadialSettings(TypedDict, total=False):
+    """A :class:`Radial` as JSON has it."""
+
+    kind: str
+    parameter: float
+    smoothing: float
+
+
+class OrderSettings(TypedDict, total=False):
+    """An :class:`Order` as JSON has it."""
+
+    factor: float
+    angular: float
+    lmax: list[int]
 
 
 @dataclass(frozen=True, order=True)
@@ -80,8 +96,8 @@ def build_basis(
     number_of_functions: int,
     inner_cutoffs: dict[tuple[str, str], tuple[float, float]],
     mode: str = 'linear',
-    radial: Radial | dict[str, Any] | None = None,
-    order: Order | dict[str, Any] | None = None,
+    radial: Radial | RadialSettings | None = None,
+    order: Order | Mapping[str, Any] | None = None,
 ) -> Any:
     """Return a `pyace.ACEBBasisSet` with coefficients zero; its elements are in alphabetical order.
 
@@ -93,7 +109,7 @@ def build_basis(
     pyace = import_pyace()
     elements = sorted(elements)
     radial = Radial(**radial) if isinstance(radial, dict) else radial or Radial()
-    order = Order(**order) if isinstance(order, dict) else order or default_order(len(elements))
+    order = Order(**order) if isinstance(order, Mapping) else order or default_order(len(elements))
     if number_of_functions < len(elements):
         raise ValueError(
             f'number_of_functions is {number_of_functions}: {len(elements)} elements need at least as many per element'

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from ..checks.pairs import periodic_pairs
+from ..core.plain import Json
 
 Pair = tuple[str, str]
 
@@ -46,12 +46,12 @@ class Baseline(ABC):
         return cls({pair: {'shortest': d, **cls._parameters(pair, d)} for pair, d in shortest.items()})
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Baseline:
+    def from_dict(cls, values: Json) -> Baseline:
         """Inverse of :meth:`to_dict`."""
         entries = [dict(entry) for entry in values['pairs']]
         return cls({tuple(entry.pop('elements')): entry for entry in entries})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return kind and parameters, JSON-able."""
         return {
             'kind': self.kind,

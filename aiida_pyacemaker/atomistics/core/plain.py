@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+#: A JSON object whose keys are free by nature: a run file, keywords of another program, metadata, a figure.
+Json = dict[str, Any]
+
 
 def plain(value: Any) -> Any:
     """Return nested dictionaries, lists and arrays as what JSON knows; None for what is not a finite number."""

@@ -84,7 +84,7 @@ def iterate_sections(model: type[BaseModel], prefix: str = '') -> Iterator[tuple
 @functools.cache
 def nullable_sections(model: type[BaseModel], prefix: str = '') -> frozenset[str]:
     """Return the dotted keys of all sections that may be left out as a whole, by null."""
-    found = set()
+    found: set[str] = set()
     for name, field in model.model_fields.items():
         section, key = _section(field), f'{prefix}{field.alias or name}'
         if section is not None:
@@ -155,7 +155,7 @@ class _Place:
         known = next((section for section in sections if part in _fields(section)), None)
         items = [get_args(branch) for branch in self.branches if get_origin(branch) in (list, tuple, dict)]
         named = [section for section in sections if section.__name__ == part]
-        if known is not None:
+        if known is not None and isinstance(part, str):
             self.section, self.section_key = known, '.'.join(self.keys)
             self.field = _fields(known)[part]
             self.branches = _branches(self.field.annotation)
@@ -230,5 +230,6 @@ def _nearest_key(model: type[BaseModel], place: _Place) -> str:
 
 
 def _meaning(field: FieldInfo) -> str:
-    unit = (field.json_schema_extra or {}).get('unit')
+    extra = field.json_schema_extra
+    unit = extra.get('unit') if isinstance(extra, dict) else None
     return f' ({(field.description or "").rstrip(".")}{f", in {unit}" if unit else ""})' if field.description else ''

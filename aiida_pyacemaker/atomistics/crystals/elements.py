@@ -107,7 +107,7 @@ def mass(element: str) -> float:
 def symmetry(element: str) -> str | None:
     """Name of the ground-state lattice in ASE ('fcc', 'bcc', 'diatom', 'rhombohedral'...), None if it knows none."""
     state = reference_states[atomic_numbers[element]]
-    return state['symmetry'] if state else None
+    return str(state['symmetry']) if state else None
 
 
 def ground_lattice(element: str) -> str:
@@ -190,9 +190,8 @@ def conventional_cell(elements: list[str], lattice: str, volume: float | None = 
     return _right_angled(elements[0], lattice, a=(volume * ATOMS_PER_CELL[lattice]) ** (1 / 3))
 
 
-def _right_angled(element: str, lattice: str, **constants: float) -> Atoms:
-    shape = {'orthorhombic': True} if lattice == 'hcp' else {'cubic': True}
-    return _bare(bulk(element, lattice, **constants, **shape))
+def _right_angled(element: str, lattice: str, a: float | None = None, c: float | None = None) -> Atoms:
+    return _bare(bulk(element, lattice, a=a, c=c, orthorhombic=lattice == 'hcp', cubic=lattice != 'hcp'))
 
 
 def _bare(atoms: Atoms) -> Atoms:

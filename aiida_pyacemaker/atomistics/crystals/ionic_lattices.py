@@ -205,7 +205,10 @@ def _occupations(compound: Compound, prototype: Prototype) -> Iterator[tuple[tup
     by_element: dict[str, list[tuple[Ion, int]]] = {}
     for ion, count in compound.ions:
         by_element.setdefault(ion[0], []).append((ion, count))
-    kinds = [[((ion, count),) for ion, count in compound.ions], [tuple(ions) for ions in by_element.values()]]
+    kinds: list[list[tuple[tuple[Ion, int], ...]]] = [
+        [((ion, count),) for ion, count in compound.ions],
+        [tuple(ions) for ions in by_element.values()],
+    ]
     for groups in kinds if len(kinds[0]) != len(kinds[1]) else kinds[:1]:
         yield from matching(groups, prototype)
 
@@ -244,7 +247,7 @@ def _fit(key: str, slots: tuple[tuple[tuple[Ion, int], ...], ...]) -> Fit | None
             charge = _average([(abs(ion[1]), count) for ion, count in slots[cation]])
             weights.append(charge / total * shape.numbers[cation, anion])
             anion_radius.append(_average([(radius(*ion), count) for ion, count in slots[anion]]))
-        ratio = _average([(radius(*ion), count) for ion, count in slots[cation]]) / np.mean(anion_radius)
+        ratio = _average([(radius(*ion), count) for ion, count in slots[cation]]) / float(np.mean(anion_radius))
         low, high = RADIUS_RATIOS[min(RADIUS_RATIOS, key=lambda number: (abs(number - total), number))]
         excess.append(max(0.0, low - ratio, ratio - high))
     size_ratio = math.exp(max(wanted) - min(wanted))

@@ -186,6 +186,7 @@ def _from_file(name: str) -> Atoms:
         atoms = read(path, index=0)
     except Exception as exception:  # ASE's readers raise anything
         raise ValueError(f'molecule file {path} cannot be read: {exception!r}') from exception
+    assert isinstance(atoms, Atoms)  # what one index gives
     if len(atoms) == 0 or not np.isfinite(atoms.positions).all():
         raise ValueError(f'molecule file {path} has no atoms, or positions that are not finite numbers')
     return _joined(atoms) if atoms.pbc.any() else atoms

@@ -237,7 +237,7 @@ def _assignments(counts: dict[str, int], ranked: dict[str, dict[int, int]]) -> I
     options = []
     for element, count in counts.items():
         states = sorted(ranked[element])
-        own = [((state, count),) for state in states]
+        own: list[tuple[tuple[int, int], ...]] = [((state, count),) for state in states]
         for low, high in pairwise(states):
             if low > 0:
                 own += [((low, count - high_count), (high, high_count)) for high_count in range(1, count)]

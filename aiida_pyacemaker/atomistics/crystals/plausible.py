@@ -379,8 +379,9 @@ def _charges(prototype: Prototype, species: tuple[str, ...], states: dict[str, f
 
 def _radius_ratio(prototype: Prototype, species: tuple[str, ...], states: dict[str, float]) -> tuple[float, str]:
     """Pauling's first rule for every cation, softly: many compounds break it (George et al., Angew. Chem. 2020)."""
-    anions = [ionic_radius(name, states[name]) for name in species if states[name] < 0]
-    if not prototype.anions or None in anions or not anions:
+    radii = [ionic_radius(name, states[name]) for name in species if states[name] < 0]
+    anions = [radius for radius in radii if radius is not None]
+    if not prototype.anions or len(anions) < len(radii) or not anions:
         return 0.0, ''
     penalty, texts = 0.0, []
     for slot, name in zip(prototype.slots, species, strict=True):
@@ -399,7 +400,7 @@ def _radius_ratio(prototype: Prototype, species: tuple[str, ...], states: dict[s
     return -penalty, ', '.join(texts)
 
 
-def tolerance_factor(species: tuple[str, str, str], states: dict[str, float]) -> float | None:
+def tolerance_factor(species: tuple[str, ...], states: dict[str, float]) -> float | None:
     """Goldschmidt's t of ABX3, with the radius of A for 12 and of B for 6 neighbours; None if a radius is unknown."""
     a, b, x = (ionic_radius(name, states[name], n) for name, n in zip(species, (12, 6, 6), strict=True))
     if a is None or b is None or x is None:

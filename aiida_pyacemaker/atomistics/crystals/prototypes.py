@@ -185,6 +185,7 @@ def _sites(name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Fractional positions (n, 3) of the conventional cell, and the slot of each."""
     prototype = PROTOTYPES[name]
     operations = spglib.get_symmetry_from_database(prototype.hall_number)
+    assert operations is not None, f'spglib knows no Hall number {prototype.hall_number}'
     positions: list[np.ndarray] = []
     slots: list[str] = []
     for site in prototype.sites:
@@ -369,12 +370,12 @@ def ionic_lengths(prototype: Prototype, species: list[str], states: dict[str, fl
         element: ionic_radius(element, states[element], prototype.coordination[slot])
         for slot, element in zip(prototype.slots, species, strict=True)
     }
-    lengths = {}
+    lengths: dict[tuple[str, str], float] = {}
     for cation, first in radii.items():
         for anion, second in radii.items():
             if first is not None and second is not None and states[cation] > 0 > states[anion]:
                 soft = anion in SOFT_ANIONS and electronegativity(cation) > SOFT_CATION
-                lengths[tuple(sorted((cation, anion)))] = first + second * (SOFT_FACTOR if soft else 1.0)
+                lengths[min(cation, anion), max(cation, anion)] = first + second * (SOFT_FACTOR if soft else 1.0)
     return lengths
 
 

@@ -272,7 +272,7 @@ def _fill(
     By symmetry the distances of the first point of an orbit stand for those of all its points.
     """
     placed, kinds = np.empty((0, 3)), np.empty(0, dtype=int)
-    limits = np.array([[distances[tuple(sorted((one, two)))] for two in elements] for one in elements])
+    limits = np.array([[distances[min(one, two), max(one, two)] for two in elements] for one in elements])
     for element, orbit in chosen:
         points = rng.random((POINTS if orbit.freedom else 1, 3))
         if dim == 2:
@@ -369,8 +369,8 @@ def minimum_distances(
     elements: list[str], ratio: float, own: dict[tuple[str, str], float] | None = None
 ) -> dict[tuple[str, str], float]:
     """Return pair in alphabetical order -> Å: `ratio` times the sum of the covalent radii, or its own value."""
-    named = {tuple(sorted(pair)): value for pair, value in (own or {}).items()}
-    pairs = [tuple(sorted(pair)) for pair in combinations_with_replacement(elements, 2)]
+    named = {(min(pair), max(pair)): value for pair, value in (own or {}).items()}
+    pairs = [(min(pair), max(pair)) for pair in combinations_with_replacement(elements, 2)]
     return {
         pair: named.get(pair, ratio * sum(float(covalent_radii[atomic_numbers[element]]) for element in pair))
         for pair in pairs

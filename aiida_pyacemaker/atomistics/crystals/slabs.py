@@ -194,11 +194,11 @@ def as_crystal(atoms: Atoms, phase: str, key: str) -> Crystal:
             'is the file a crystal?',
         )
     standard = ask(spglib.get_symmetry_dataset, conventional, symprec=1e-3)
-    made = [_atoms(found, kinds) for found in (conventional, primitive)]
-    for found in made:
-        found.info['phase'] = phase
+    assert standard is not None, 'the standard cell has the symmetry by which it was found'
+    whole, smallest = _atoms(conventional, kinds), _atoms(primitive, kinds)
+    whole.info['phase'] = smallest.info['phase'] = phase
     label = Formula(atoms.get_chemical_formula(), strict=False).reduce()[0].format('metal')
-    return Crystal(label, *made, rotations=np.asarray(standard.rotations), space_group=int(standard.number))
+    return Crystal(label, whole, smallest, np.asarray(standard.rotations), int(standard.number))
 
 
 def looks_like_file(name: str) -> bool:
@@ -261,6 +261,7 @@ def _from_file(name: str, key: str) -> Atoms:
         atoms = read(path, index=0)
     except Exception as exception:  # ASE's readers raise anything
         raise InputError(key, f'the file {name} cannot be read: {exception!r}') from exception
+    assert isinstance(atoms, Atoms)  # what one index gives
     if len(atoms) == 0 or atoms.cell.rank < 3 or not np.isfinite(atoms.positions).all():
         raise InputError(key, f'the file {name} has no crystal in it', 'give one with atoms and a cell')
     states = atoms.arrays.get(OXIDATION)
@@ -323,7 +324,8 @@ def read_miller(indices: Sequence[int], crystal: Crystal, key: str) -> Miller:
             key,
             f'{shown} names no plane: at least one index must differ from zero, as in [0, 0, 1]',
         )
-    return tuple(int(index) // divisor for index in indices)
+    h, k, l = (int(index) // divisor for index in indices)  # noqa: E741
+    return h, k, l
 
 
 def miller_label(miller: Miller, hexagonal: bool) -> str:
@@ -343,7 +345,7 @@ def low_index_planes(crystal: Crystal) -> list[Miller]:
             continue
         found.append(miller)
         images = np.einsum('i,rij->rj', np.array(miller), crystal.rotations)
-        seen |= {tuple(int(index) for index in image) for image in (*images, *-images)}
+        seen |= {(int(image[0]), int(image[1]), int(image[2])) for image in (*images, *-images)}
     return found
 
 
@@ -352,7 +354,7 @@ def stack_planes(crystal: Crystal, miller: Miller, layers: int) -> Stack:
     unit = _hkl_of_primitive(crystal, miller)
     cell = crystal.primitive.cell.array
     normal = unit @ np.linalg.inv(cell).T
-    spacing = 1 / np.linalg.norm(normal)
+    spacing = float(1 / np.linalg.norm(normal))
     period, tolerance = _plane_period(crystal.primitive.positions @ normal * spacing, spacing)
     # a cut breaks bonds over some distance: that much is left below and above
     margin = math.ceil(MARGIN / spacing) + 1

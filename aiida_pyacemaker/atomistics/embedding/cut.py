@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations_with_replacement, product
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from ase import Atoms
@@ -42,6 +42,16 @@ class UnbalancedError(ValueError):
     """The charge of a cut cell cannot be balanced."""
 
 
+class Mended(TypedDict):
+    """Numbers of atoms that were merged, removed, filled in, and removed to balance the charge; the charge of ions."""
+
+    merged: int
+    removed: int
+    filled: int
+    removed_for_charge: int
+    charge: NotRequired[float]
+
+
 def cut(region: Region, box: Box, core_radius: float, states: np.ndarray | None = None) -> Atoms:
     """Return the atoms of a region (seen along the axes of the box) inside a box as a periodic cell.
 
@@ -69,7 +79,7 @@ def mend(
     max_atoms: int | None = None,
     density: float | None = None,
     states: np.ndarray | None = None,
-) -> tuple[Atoms, dict[str, Any]]:
+) -> tuple[Atoms, Mended]:
     """Merge or remove clashing atoms, fill voids, push apart what is still too close, and balance the charge.
 
     :param cell: what `cut` gave. :param region: the same.
@@ -88,7 +98,7 @@ def mend(
         cell, more = _fill(cell, region, box, shortest, states, min(most, target), TIGHT)
         filled += more
     cell = push(cell, shortest, core_radius)
-    report: dict[str, Any] = {'merged': merged, 'removed': removed, 'filled': filled, 'removed_for_charge': 0}
+    report: Mended = {'merged': merged, 'removed': removed, 'filled': filled, 'removed_for_charge': 0}
     if states is not None:
         cell, report['removed_for_charge'] = balance(cell)
         report['charge'] = float(cell.arrays[OXIDATION_STATES].sum())

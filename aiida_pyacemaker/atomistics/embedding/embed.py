@@ -14,7 +14,7 @@ from ..checks.vacuum import vacuum_axes
 from ..core.cost import EXPONENT
 from ..crystals.ions import states_of
 from .box import SLACK, Box, Sizes, choose_box, matter_ends, plan_sizes
-from .cut import BOUNDARY, CORE, NEIGHBOUR, ROLE, ROW, cut, mend
+from .cut import BOUNDARY, CORE, NEIGHBOUR, ROLE, ROW, Mended, cut, mend
 from .environments import Region, find_environments, local_region
 from .parameters import Embedding
 from .relax import match_forces, reference_forces, relax_buffer
@@ -142,7 +142,7 @@ def _settle(
 
 
 def _report(
-    atoms: Atoms, centre: int, box: Box, sizes: Sizes, parameters: Embedding, cell: Atoms, mended: dict[str, Any]
+    atoms: Atoms, centre: int, box: Box, sizes: Sizes, parameters: Embedding, cell: Atoms, mended: Mended
 ) -> dict[str, Any]:
     """What was done to the environment, in what JSON knows."""
     given_up = []

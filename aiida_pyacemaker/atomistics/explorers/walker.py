@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from ..core.parameters import Section
+from ..core.plain import Json
 
 Parameters = TypeVar('Parameters', bound=Section)
 
@@ -73,13 +74,13 @@ class Walker(Generic[Parameters]):
     structure: int
     parameters: Parameters
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return plain content that JSON takes."""
         content = {key: getattr(self, key) for key in ('index', 'stage', 'program', 'structure')}
         return {**content, 'parameters': self.parameters.model_dump(mode='json')}
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any], section: type[Parameters]) -> Walker[Parameters]:
+    def from_dict(cls, content: Json, section: type[Parameters]) -> Walker[Parameters]:
         """Return what :meth:`to_dict` was made of.
 
         :param section: the class of the parameters.
@@ -114,16 +115,16 @@ class WalkerResult:
     stage: str = ''
     structure: str = ''
     pk: int | None = None
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Json = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return plain content that JSON takes, the details among the rest."""
         content = asdict(self)
         details = content.pop('details')
         return {**details, **content, 'reason': self.reason.value}
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> WalkerResult:
+    def from_dict(cls, content: Json) -> WalkerResult:
         """Return what :meth:`to_dict` was made of, or the results of a process completed by `index`."""
         own = {key: content[key] for key in cls.__dataclass_fields__ if key in content and key != 'details'}
         details = {key: value for key, value in content.items() if key not in own}

@@ -18,7 +18,9 @@ from ase import Atoms
 
 from ..ace.basis import (
     Order,
+    OrderSettings,
     Radial,
+    RadialSettings,
     build_basis,
     column_keys,
     columns,
@@ -94,6 +96,15 @@ class Rung(LabelErrors):
     chosen: bool
 
 
+class BasisSettings(TypedDict):
+    """What a basis is made with; see :func:`~..ace.basis.build_basis`."""
+
+    cutoff: float
+    number_of_functions: int
+    radial: RadialSettings
+    order: OrderSettings
+
+
 @dataclass
 class BasisChoice:
     """What pays.
@@ -109,13 +120,21 @@ class BasisChoice:
     cost_us: float | None
     pareto: list[Rung] = field(default_factory=list)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> BasisSettings:
         """Return what :func:`~..ace.basis.build_basis` needs beside elements and inner cutoffs, JSON-able."""
         return {
             'cutoff': self.cutoff,
             'number_of_functions': self.number_of_functions,
-            'radial': asdict(self.radial),
-            'order': {**asdict(self.order), 'lmax': list(self.order.lmax)},
+            'radial': {
+                'kind': self.radial.kind,
+                'parameter': self.radial.parameter,
+                'smoothing': self.radial.smoothing,
+            },
+            'order': {
+                'factor': self.order.factor,
+                'angular': self.order.angular,
+                'lmax': list(self.order.lmax),
+            },
         }
 
 

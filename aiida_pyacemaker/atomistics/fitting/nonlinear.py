@@ -308,7 +308,7 @@ def _write_problem(
     told = {key: getattr(options, key) for key in ('seed', 'processes', 'max_iterations', 'max_seconds')}
     digest.update(json.dumps(told, sort_keys=True).encode())
     with open(directory / 'problem.npz', 'wb') as handle:
-        np.savez(handle, **problem)  # type: ignore[arg-type]
+        np.savez(handle, **problem)
     (directory / 'options.json').write_text(json.dumps({**told, 'digest': digest.hexdigest()}))
 
 

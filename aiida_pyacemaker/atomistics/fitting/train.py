@@ -25,7 +25,7 @@ from ..potential.posterior import POSTERIOR, Posterior
 from ..potential.potential import ASI, YACE, YAML, AcePotential
 from .checks import check_support
 from .equations import Solution, accumulate, solve_sums
-from .ladder import BasisOptions, LabelErrors, Rung, choose_basis, learning_curve
+from .ladder import BasisOptions, BasisSettings, LabelErrors, Rung, choose_basis, learning_curve
 from .nonlinear import Refinement, RefinementOptions, check_nonlinear, refine
 from .parameters import FitJob
 from .posterior import add_uncertainty, calibrate
@@ -47,15 +47,6 @@ PACKAGES = ('aiida-pyacemaker', 'python-ace', 'numpy', 'ase')
 #: Name of the file with the held-out configurations as the potential predicts them.
 PREDICTIONS = 'test_predictions.npz'
 Report = Callable[[str], None]
-
-
-class BasisSettings(TypedDict):
-    """What a basis is made with; see :func:`~..ace.basis.build_basis`."""
-
-    cutoff: float
-    number_of_functions: int
-    radial: dict[str, Any]
-    order: dict[str, Any]
 
 
 class ChosenBasis(BasisSettings):
@@ -233,7 +224,7 @@ class _Fit:
         options = BasisOptions(job.cutoff, job.number_of_functions, job.min_functions, job.max_cost)
         inner = self.baseline.inner_cutoffs()
         choice = choose_basis(self.frames, self.targets, self.elements, inner, options, self.processes, self.report)
-        return cast(BasisSettings, choice.to_dict()), choice.pareto
+        return choice.to_dict(), choice.pareto
 
     def solve(self, store: RowStore) -> tuple[Solution, list[LabelErrors]]:
         """Fit the coefficients, with the parent's weights and regularisation while they are good enough; return the

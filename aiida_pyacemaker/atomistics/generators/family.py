@@ -13,10 +13,10 @@ from ..core.parameters import Section
 from ..core.plugins import FAMILIES, load_plugins
 
 #: The section of the run file that a family takes.
-Parameters = TypeVar('Parameters', bound=Section)
+SectionType = TypeVar('SectionType', bound=Section)
 
 
-class Family(ABC, Generic[Parameters]):
+class Family(ABC, Generic[SectionType]):
     """A family of ideal structures (*parents*), of which the operations then make variants.
 
     A plug-in is a subclass, registered under its name as an entry point of the group `pyacemaker.families`. Its section
@@ -50,7 +50,7 @@ class Family(ABC, Generic[Parameters]):
         return False
 
     @abstractmethod
-    def parents(self, elements: list[str], section: Parameters, number: int, rng: np.random.Generator) -> list[Atoms]:
+    def parents(self, elements: list[str], section: SectionType, number: int, rng: np.random.Generator) -> list[Atoms]:
         """Return ideal structures, those that matter most first.
 
         The same arguments give the same structures, bit for bit. Each is periodic, with vacuum where it is a slab or a

@@ -12,8 +12,6 @@ the height, as it should, and the calculation takes 2.5 to 4 times as long.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import spglib
 from ase import Atoms
@@ -32,7 +30,7 @@ TAIL = 3.0
 JUMP, LEAST_JUMP = 1.5, 0.8
 
 
-def isolation_parameters(atoms: Atoms, dipole_correction: bool = True) -> dict[str, dict[str, Any]]:
+def isolation_parameters(atoms: Atoms, dipole_correction: bool = True) -> dict[str, dict[str, str | float | bool]]:
     """Return what `pw.x` needs for the electrostatics of a frame with vacuum, by namelist; empty for bulk.
 
     - A slab whose faces differ gets the dipole correction if its vacuum is thick enough to hold the jump.

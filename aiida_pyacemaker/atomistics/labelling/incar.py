@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from ase import Atoms
 from ase.units import Ry
@@ -44,6 +44,10 @@ TECHNICAL = {'ncore', 'npar', 'kpar', 'nsim', 'lplane', 'nwrite', 'algo', 'nelm'
 LORBIT = 11
 
 
+#: INCAR tags in small letters.
+Tags = dict[str, str | int | float | bool | list[int | float]]
+
+
 class Vasp(Section):
     """What the oracle `vasp` needs beside the keys of `label` that it shares with Quantum ESPRESSO."""
 
@@ -59,19 +63,17 @@ class Vasp(Section):
         unit='eV',
         default=None,
     )
-    incar: dict[str, str | int | float | bool | list[int | float]] = parameter(
-        'Further INCAR tags, such as {NCORE: 4}.', default={}
-    )
+    incar: Tags = parameter('Further INCAR tags, such as {NCORE: 4}.', default={})
 
     @field_validator('incar')
     @classmethod
-    def _check_incar(cls, value: dict[str, Any]) -> dict[str, Any]:
+    def _check_incar(cls, value: Tags) -> Tags:
         for tag in value:
             if tag.lower() in TAKEN:
                 raise InputError('', f'{tag} is not set here', TAKEN[tag.lower()])
         return {tag.lower(): entry for tag, entry in value.items()}
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Tags:
         """Return the further tags that a label depends on."""
         return {tag: value for tag, value in self.incar.items() if tag not in TECHNICAL}
 
@@ -84,7 +86,7 @@ def get_incar(
     degauss: float,
     spin: str = 'auto',
     dipole_correction: bool = True,
-) -> dict[str, Any]:
+) -> Tags:
     """Return the INCAR tags of a static calculation, in small letters as aiida-vasp has them.
 
     :param encut: eV. :param smearing: one of `ISMEAR`. :param degauss: Ry.
@@ -97,7 +99,7 @@ def get_incar(
     return {**tags, **section.incar}
 
 
-def spin_tags(atoms: Atoms) -> dict[str, Any]:
+def spin_tags(atoms: Atoms) -> Tags:
     """Return the tags of collinear spins, none where a configuration is not magnetic.
 
     The moment of a free atom is fixed, as Hund's rule has it.
@@ -109,7 +111,7 @@ def spin_tags(atoms: Atoms) -> dict[str, Any]:
     return {'ispin': 2, 'magmom': [round(float(moment), 3) for moment in moments], 'lorbit': LORBIT, **fixed}
 
 
-def dipole_tags(atoms: Atoms) -> dict[str, Any]:
+def dipole_tags(atoms: Atoms) -> Tags:
     """Return the tags of the dipole correction, for slabs whose faces differ and whose vacuum is thick enough."""
     axis = slab_axis(atoms) if atoms.pbc.any() else None
     jump = None if axis is None or is_symmetric(atoms, axis) else sawtooth(atoms, axis)

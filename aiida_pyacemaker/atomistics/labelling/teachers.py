@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from ase import Atoms
@@ -28,7 +28,9 @@ from pydantic import ValidationInfo, field_validator, model_validator
 from ..core.errors import InputError, MissingLibraryError
 from ..core.frame import set_labels
 from ..core.parameters import Count, Section, parameter
+from ..core.plain import Json
 from ..core.validation import read_section
+from .settings import Settings
 
 #: Models that come with their package; the first is the default.
 SHIPPED = {
@@ -182,7 +184,7 @@ def known_calculators() -> list[str]:
     return sorted({*SHIPPED, 'lammps', *ase_names} - set(REFUSED))
 
 
-def read_teacher(section: dict[str, Any] | None) -> Teacher:
+def read_teacher(section: Json | None) -> Teacher:
     """Return the teacher of a section `label.teacher`.
 
     :raises InputError: naming the first key that is wrong.
@@ -206,11 +208,11 @@ def make_teacher(teacher: Teacher, model_path: Path | None = None) -> Calculator
         raise InputError('label.teacher', problem) from exception
 
 
-def get_settings(teacher: Teacher, model_path: Path | None = None) -> dict[str, Any]:
+def get_settings(teacher: Teacher, model_path: Path | None = None) -> Settings:
     """Return what the labels of a teacher depend on: two labels are comparable if this is the same."""
     path = model_path or teacher.model_file()
     model = teacher.model or next(iter(SHIPPED.get(teacher.calculator, ())), None)
-    settings: dict[str, Any] = {'oracle': 'teacher', 'calculator': teacher.calculator, 'version': get_version(teacher)}
+    settings: Settings = {'oracle': 'teacher', 'calculator': teacher.calculator, 'version': get_version(teacher)}
     if path is not None:
         settings['model'] = hashlib.sha256(path.read_bytes()).hexdigest()
     elif model is not None:
@@ -228,9 +230,16 @@ def get_version(teacher: Teacher) -> str:
         return 'unknown'
 
 
+class Failure(TypedDict):
+    """A configuration that could not be labelled, by its index, and why."""
+
+    index: int
+    message: str
+
+
 def label_frames(
     frames: list[Atoms], teacher: Teacher, report: Report = print, model_path: Path | None = None
-) -> tuple[list[Atoms], list[dict[str, Any]]]:
+) -> tuple[list[Atoms], list[Failure]]:
     """Label frames; one that fails costs only itself.
 
     :param report: is told the progress.
@@ -243,7 +252,8 @@ def label_frames(
     """
     calculator = make_teacher(teacher, model_path)
     settings = get_settings(teacher, model_path)
-    labelled, failures = [], []
+    labelled: list[Atoms] = []
+    failures: list[Failure] = []
     start = last = perf_counter()
     for index, atoms in enumerate(frames):
         try:

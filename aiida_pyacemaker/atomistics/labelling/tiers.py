@@ -17,8 +17,9 @@ one), so that there is always a residual that would have shown the error.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from ase import Atoms
@@ -406,7 +407,22 @@ def common_settings(frames: list[Atoms]) -> Settings | None:
     return joined
 
 
-def held_out_errors(teacher: list[Atoms], expensive: list[Atoms]) -> dict[str, Any] | None:
+class HeldOutErrors(TypedDict):
+    """Errors of the forces (eV/Å) of the teacher, and on how many configurations."""
+
+    number: int
+    force_rmse: float
+
+
+class Job(TypedDict):
+    """What a job of the expensive tier labelled, and its cost; None where it is not known."""
+
+    configurations: int
+    atoms: int
+    core_hours: float | None
+
+
+def held_out_errors(teacher: list[Atoms], expensive: list[Atoms]) -> HeldOutErrors | None:
     """Return the error of the teacher's forces (eV/Å) on what is held out: reported, nothing is decided by it.
 
     :returns: ``number`` and ``force_rmse``, None if no configuration has both labels.
@@ -418,7 +434,7 @@ def held_out_errors(teacher: list[Atoms], expensive: list[Atoms]) -> dict[str, A
     return {'number': len(errors), 'force_rmse': float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))}
 
 
-def saved_core_hours(jobs: list[dict[str, Any]], sizes: list[int]) -> float | None:
+def saved_core_hours(jobs: Sequence[Job], sizes: list[int]) -> float | None:
     """Estimate what the expensive tier would have cost for configurations that the teacher labelled.
 
     :param jobs: jobs of the expensive tier: ``configurations``, ``atoms`` and ``core_hours`` of each.

@@ -6,17 +6,18 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 
 from ..baselines import baseline_from_dict
+from ..core.plain import Json
 
 
 def pair_lines(
-    metadata: dict[str, Any], *, yaml: str = 'potential.yaml', asi: str = 'potential.asi', yace: str | None = None
+    metadata: Json, *, yaml: str = 'potential.yaml', asi: str = 'potential.asi', yace: str | None = None
 ) -> str:
     """Return the `pair_style` and `pair_coeff` lines of a potential, baseline included.
 
@@ -41,7 +42,7 @@ def mass_lines(elements: list[str]) -> str:
 
 
 def write_in_lammps(
-    metadata: dict[str, Any],
+    metadata: Json,
     target: str | os.PathLike | None = None,
     *,
     data: str = 'structure.data',
@@ -148,7 +149,28 @@ def _box(bounds: list[list[float]]) -> tuple[np.ndarray, np.ndarray]:
     return np.array([[xhi - xlo, 0, 0], [xy, yhi - ylo, 0], [xz, yz, zhi - zlo]]), np.array([xlo, ylo, zlo])
 
 
-def read_log(source: str | os.PathLike) -> dict[str, Any]:
+class Log(TypedDict):
+    """What a log of LAMMPS says, see :func:`read_log`."""
+
+    thermo: dict[str, np.ndarray]
+    version: str | None
+    halted: bool
+    halt_step: int | None
+    halt_value: float | None
+    halt_id: str | None
+    halt_line: str | None
+    errors: list[str]
+    warnings: list[str]
+    lost_atoms: bool
+    loop_time: float
+    steps: int
+    atoms: int | None
+    runs_ended: int
+    completed: bool
+    wall_time: float | None
+
+
+def read_log(source: str | os.PathLike) -> Log:
     """Read a LAMMPS log.
 
     :param source: path of the log, or its text (then with a newline in it).
@@ -158,7 +180,7 @@ def read_log(source: str | os.PathLike) -> dict[str, Any]:
         over the runs that ended), `steps` (run in those), `atoms`, `runs_ended` (int), `completed` (bool: the log ends
         with 'Total wall time'), `wall_time` (s or None).
     """
-    log: dict[str, Any] = {
+    log: Log = {
         'thermo': {}, 'version': None, 'halted': False, 'halt_step': None, 'halt_value': None, 'halt_id': None,
         'halt_line': None, 'errors': [], 'warnings': [], 'lost_atoms': False, 'loop_time': 0.0, 'steps': 0,
         'atoms': None, 'runs_ended': 0, 'completed': False, 'wall_time': None,
@@ -190,7 +212,7 @@ _LOOP = re.compile(r'Loop time of (\S+) on \d+ procs for (\d+) steps with (\d+) 
 _WALL = re.compile(r'Total wall time: (\d+):(\d+):(\d+)')
 
 
-def _read_log_line(line: str, log: dict[str, Any]) -> None:
+def _read_log_line(line: str, log: Log) -> None:
     if log['version'] is None and line.startswith('LAMMPS ('):
         log['version'] = line.strip()[8:].split(')')[0]
     elif found := _HALT.search(line):

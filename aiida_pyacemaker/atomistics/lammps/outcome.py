@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from ase import Atoms, units
@@ -15,7 +15,7 @@ from ase.neighborlist import neighbor_list
 from ..explorers.dynamics import WatchedDynamics
 from ..explorers.walker import EndReason, FrameKind
 from . import watch as script
-from .files import read_dump, read_log
+from .files import Log, read_dump, read_log
 
 #: Name in the thermo table, and factor to the units of the package, of the columns of LAMMPS.
 COLUMNS = {
@@ -164,7 +164,7 @@ def _thermo(table: dict[str, np.ndarray], checks: np.ndarray) -> dict[str, np.nd
     return arrays
 
 
-def read_ending(log: dict[str, Any], checks: np.ndarray) -> tuple[EndReason | None, Failure | None]:
+def read_ending(log: Log, checks: np.ndarray) -> tuple[EndReason | None, Failure | None]:
     """Return why LAMMPS stopped if it did not come to the end of its input, and the failure if it is one.
 
     :param log: what :func:`~..lammps.read_log` returns.
@@ -186,12 +186,12 @@ def read_ending(log: dict[str, Any], checks: np.ndarray) -> tuple[EndReason | No
     return None, Failure('ERROR_INCOMPLETE', f'{max(steps):.0f}' if steps else 'none')
 
 
-def _is_not_a_number(log: dict[str, Any]) -> bool:
+def _is_not_a_number(log: Log) -> bool:
     return any(len(values) and not np.isfinite(values[-1]) for values in log['thermo'].values())
 
 
 def _results(
-    dynamics: WatchedDynamics, log: dict[str, Any], checks: np.ndarray, marks: dict[str, str], reason: EndReason | None
+    dynamics: WatchedDynamics, log: Log, checks: np.ndarray, marks: dict[str, str], reason: EndReason | None
 ) -> SimulationResults:
     """Return how the simulation ended.
 
@@ -206,8 +206,7 @@ def _results(
     else:
         start, step, temperature = int(log['thermo']['Step'][0]), int(checks[-1, 0]), float(checks[-1, 3])
         reference = dynamics.reference_volume_per_atom
-    swaps = {key: int(float(marks[key])) for key in ('swaps_tried', 'swaps_accepted') if key in marks}
-    return {
+    results: SimulationResults = {
         'halted': reason is not EndReason.COMPLETED,
         'reason': reason.value,
         'halt_value': _halt_value(reason, dynamics, checks),
@@ -223,8 +222,12 @@ def _results(
         'wall_time_seconds': max(log['wall_time'] or 0.0, log['loop_time']),
         'atom_steps_per_second': log['atoms'] * log['steps'] / log['loop_time'] if log['loop_time'] else None,
         'lammps_version': log['version'],
-        **swaps,
     }
+    if 'swaps_tried' in marks:
+        results['swaps_tried'] = int(float(marks['swaps_tried']))
+    if 'swaps_accepted' in marks:
+        results['swaps_accepted'] = int(float(marks['swaps_accepted']))
+    return results
 
 
 def _halt_value(reason: EndReason, dynamics: WatchedDynamics, checks: np.ndarray) -> float | None:
@@ -311,7 +314,7 @@ def _shortest(atoms: Atoms, distances: dict[str, float]) -> tuple[str, float | N
     return '-'.join(pairs[worst]), float(d[worst]), limits[pairs[worst]]
 
 
-def _diagnosis(outcome: Outcome, dynamics: WatchedDynamics, log: dict[str, Any]) -> str:
+def _diagnosis(outcome: Outcome, dynamics: WatchedDynamics, log: Log) -> str:
     """Return in a sentence how the simulation ended, and why."""
     results = outcome.results
     value = results['halt_value']

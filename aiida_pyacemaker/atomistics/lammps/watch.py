@@ -11,11 +11,12 @@ step 0 to step `steps` whatever happens (`run ... upto start 0 stop N`), so the 
 from __future__ import annotations
 
 import os
-from typing import Any, TextIO
+from typing import TextIO
 
 from ase import Atoms
 from ase.io.lammpsdata import write_lammps_data
 
+from ..core.plain import Json
 from ..explorers.dynamics import Deformation, WatchedDynamics
 from .files import pair_lines
 
@@ -70,7 +71,7 @@ def write_structure(
 
 def write_script(
     dynamics: WatchedDynamics,
-    metadata: dict[str, Any],
+    metadata: Json,
     *,
     resume: bool,
     reference_volume: float | None = None,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from ..fitting.parameters import LABELS_PER_FUNCTION, RUNGS
 from .state import Pool, State, rmse_of
+
+if TYPE_CHECKING:
+    from ..fitting.train import FitResult
+    from ..metrics.errors import ErrorMetrics, Surprise
 
 #: Labels (force components) per function that let the basis grow.
 LABELS_TO_GROW = 10
@@ -23,7 +27,7 @@ class Calibration(TypedDict):
     ratio: float | None
 
 
-def record_labels(state: State, train: int, test: int, surprise: dict[str, Any] | None) -> None:
+def record_labels(state: State, train: int, test: int, surprise: Surprise | None) -> None:
     """Take note of labels that joined the training and the held-out set."""
     if surprise is not None and surprise['forces'] is not None:
         pool = state.surprises.setdefault('clean' if state.is_clean else 'halted', Pool(n_atoms=0, square=0.0))
@@ -45,7 +49,7 @@ def calibrate(state: State) -> Calibration:
     return Calibration(halted=rmse.get('halted'), clean=rmse.get('clean'), ratio=ratio)
 
 
-def fit_parameters(state: State, n_atoms: int) -> dict[str, Any]:
+def fit_parameters(state: State, n_atoms: int) -> dict[str, float]:
     """Return what the next fit takes in place of the values of the run file: the basis, as far as data carry it."""
     weights = weights_asked(state)
     if state.functions is None:
@@ -75,7 +79,7 @@ def functions_carried(state: State, n_atoms: int, labels: int) -> int:
     return 3 * n_atoms // (labels * len(state.settings.elements))
 
 
-def record_fit(state: State, results: dict[str, Any]) -> None:
+def record_fit(state: State, results: FitResult) -> None:
     """Take note of a fit of the exploring potential."""
     state.fit_due = state.has_unlearned_labels = False
     state.clean_rounds = 0
@@ -86,7 +90,7 @@ def record_fit(state: State, results: dict[str, Any]) -> None:
         state.chosen_weights = {key: chosen[key] for key in ('energy_weight', 'stress_weight') if chosen.get(key)}
 
 
-def record_errors(state: State, errors: dict[str, Any]) -> bool:
+def record_errors(state: State, errors: ErrorMetrics) -> bool:
     """Take note of the errors on the held-out set, and return whether they meet the criteria."""
     found = rmse_of(errors)
     state.test = {**found, 'passed': state.meets(found)}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from ..core.plain import Json
 from ..explorers.parameters import Explore
 from ..explorers.walker import EndReason, WalkerResult
 from .learning import weights_asked
 from .state import ENDS_EARLY, Errors, State, rmse_of
+
+if TYPE_CHECKING:
+    from ..fitting.train import FitResult
 
 #: A gamma that no simulation reaches: the trial of the production potential does not halt by it.
 NO_GAMMA_LIMIT = 1e9
@@ -23,13 +27,13 @@ def is_due(state: State) -> bool:
     return state.batches > state.batches_produced and (state.at_the_end or state.state in ENDS_EARLY)
 
 
-def fit_parameters(state: State) -> dict[str, Any]:
+def fit_parameters(state: State) -> Json:
     """Return what is other in the production fit than in the run file; it has no smaller basis than explored."""
     given = state.settings.production.model_dump(mode='json', exclude={'share'})
     return {**given, **weights_asked(state), 'min_functions': state.functions_used}
 
 
-def record_fit(state: State, results: dict[str, Any]) -> bool:
+def record_fit(state: State, results: FitResult) -> bool:
     """Take note of a production fit, and return whether it beats the exploring potential on the held-out set.
 
     It does if the product of its errors of energy and forces is smaller, and it meets what the other meets.

@@ -46,14 +46,20 @@ decides is in the modules beside this one, phase by phase; the calls come in thi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
+from ..core.plain import Json
 from ..explorers.walker import WalkerResult
 from . import decisions, explain, exploration, learning, production, verdict
 from .exploration import Wanted
 from .learning import Calibration
 from .production import AnyExplore
 from .state import LoopSettings, State, forget_failures
+
+if TYPE_CHECKING:
+    from ..fitting.train import FitResult
+    from ..metrics.errors import ErrorMetrics, Surprise
+    from ..validation.gate import Verdict
 
 __all__ = ['LoopSettings', 'Progress', 'forget_failures']
 
@@ -103,7 +109,7 @@ class Progress(State):
 
     # The exploring potential ------------------------------------------------------------------------------------------
 
-    def labelled(self, train: int, test: int, surprise: dict[str, Any] | None = None) -> None:
+    def labelled(self, train: int, test: int, surprise: Surprise | None = None) -> None:
         """Take note of labels that joined the training and the held-out set.
 
         :param surprise: what :func:`~aiida_pyacemaker.atomistics.metrics.errors.surprise` says of them.
@@ -123,21 +129,21 @@ class Progress(State):
         texts = (explain.why_gamma_is_not_trusted(self), self.judgement['summary'] if conditional else '')
         return '. '.join(text for text in texts if text)
 
-    def fit_parameters(self, n_atoms: int) -> dict[str, Any]:
+    def fit_parameters(self, n_atoms: int) -> dict[str, float]:
         """Return what the next fit takes in place of the values of the run file: the basis, as far as data carry it.
 
         :param n_atoms: atoms in the training set.
         """
         return learning.fit_parameters(self, n_atoms)
 
-    def trained(self, results: dict[str, Any]) -> None:
+    def trained(self, results: FitResult) -> None:
         """Take note of a fit of the exploring potential.
 
         :param results: what :func:`~aiida_pyacemaker.atomistics.fitting.train.train` returned.
         """
         learning.record_fit(self, results)
 
-    def validated(self, errors: dict[str, Any]) -> bool:
+    def validated(self, errors: ErrorMetrics) -> bool:
         """Take note of the errors of the exploring potential on the held-out set, and return whether they are met.
 
         :param errors: as :func:`~aiida_pyacemaker.atomistics.metrics.errors.error_metrics` returns them.
@@ -151,11 +157,11 @@ class Progress(State):
         """Whether everything is learned, or the loop has ended otherwise, with data that no production fit saw."""
         return production.is_due(self)
 
-    def production_parameters(self) -> dict[str, Any]:
+    def production_parameters(self) -> Json:
         """Return what is other in the production fit than in the run file; it has no smaller basis than explored."""
         return production.fit_parameters(self)
 
-    def produced(self, results: dict[str, Any]) -> bool:
+    def produced(self, results: FitResult) -> bool:
         """Take note of a production fit, and return whether it beats the exploring potential on the held-out set.
 
         :param results: what :func:`~aiida_pyacemaker.atomistics.fitting.train.train` returned.
@@ -200,7 +206,7 @@ class Progress(State):
         """Whether the result is to be deployed if the gate lets it pass: the simulations have passed, too."""
         return self.at_the_end
 
-    def judged(self, result: dict[str, Any], structures: int) -> None:
+    def judged(self, result: Verdict, structures: int) -> None:
         """Take note of the verdict on the result.
 
         :param result: of :func:`~aiida_pyacemaker.atomistics.validation.gate.judge`.

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field, fields
-from typing import Any, NotRequired, Self, TypedDict
+from typing import TYPE_CHECKING, NotRequired, Self, TypedDict
 
+from ..core.plain import Json
 from .parameters import Production
+
+if TYPE_CHECKING:
+    from ..metrics.errors import ErrorMetrics
 
 #: States in which the best potential is still to be made of the data.
 ENDS_EARLY = ('budget_exhausted', 'stalled')
@@ -43,7 +47,7 @@ class LoopSettings:
     max_labels: int
 
     @classmethod
-    def from_runfile(cls, content: dict[str, Any]) -> LoopSettings:
+    def from_runfile(cls, content: Json) -> LoopSettings:
         """Return the settings out of a resolved run file.
 
         :param content: at least the sections `system`, `explore`, `train`, `validate` and `budget`, and `seed`.
@@ -202,18 +206,18 @@ class State:
 
     # Plain content ----------------------------------------------------------------------------------------------------
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Return the state without the settings: numbers, text, lists and dictionaries."""
         state = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != 'settings'}
         return copy.deepcopy(state)
 
     @classmethod
-    def from_dict(cls, settings: LoopSettings, content: dict[str, Any]) -> Self:
+    def from_dict(cls, settings: LoopSettings, content: Json) -> Self:
         """Return what :meth:`to_dict` was made of."""
         return cls(settings, **copy.deepcopy(content))
 
     @classmethod
-    def continued(cls, settings: LoopSettings, content: dict[str, Any]) -> Self:
+    def continued(cls, settings: LoopSettings, content: Json) -> Self:
         """Return the state in which a run continues a former one, whose state was this after its last fit."""
         if content.get('functions_asked') != settings.number_of_functions:
             content = {**content, 'functions': None}  # the user wants another basis
@@ -288,13 +292,13 @@ class State:
         self.state, self.reason, self.resuming = 'stalled', reason, []
 
 
-def forget_failures(content: dict[str, Any]) -> dict[str, Any]:
+def forget_failures(content: Json) -> Json:
     """Return a state without the counts that made a loop stall: somebody has mended something, and tries again."""
     counts = ('walkers_given_up', 'iterations_without_gain', 'iterations_with_violations', 'passes_missing_criteria')
     return {**content, 'halts': {}, **dict.fromkeys(counts, 0)}
 
 
-def rmse_of(errors: dict[str, Any] | None) -> Errors:
+def rmse_of(errors: ErrorMetrics | None) -> Errors:
     """Return the root mean square errors out of what :func:`~..metrics.errors.error_metrics` returns."""
-    errors = errors or {}
-    return Errors(**{key: (errors.get(key) or {}).get('rmse') for key in ('energy', 'forces')})
+    energy, forces = (errors.get('energy'), errors.get('forces')) if errors else (None, None)
+    return Errors(energy=energy and energy['rmse'], forces=forces and forces['rmse'])

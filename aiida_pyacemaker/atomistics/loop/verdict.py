@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from . import explain, production
 from .state import ENDS_EARLY, State
+
+if TYPE_CHECKING:
+    from ..validation.gate import Verdict
 
 
 def is_due(state: State) -> bool:
@@ -21,7 +24,7 @@ def is_due(state: State) -> bool:
     return (state.at_the_end and state.result_passes) or state.state in ENDS_EARLY
 
 
-def record_verdict(state: State, verdict: dict[str, Any], structures: int) -> None:
+def record_verdict(state: State, verdict: Verdict, structures: int) -> None:
     """Take note of the verdict on the result."""
     state.batches_judged = state.batches
     state.judgement = {'verdict': verdict['verdict'], 'summary': verdict['summary'], 'structures': structures}

@@ -128,7 +128,7 @@ def error_metrics(frames: list[Atoms], predictions: list[Atoms]) -> ErrorMetrics
     return cast(ErrorMetrics, metrics)
 
 
-def _gather(pairs: list[tuple[Atoms, Atoms]]) -> dict[str, Any]:
+def _gather(pairs: list[tuple[Atoms, Atoms]]) -> dict[str, np.ndarray]:
     """Return the labels that count, each as (reference, predicted).
 
     :returns: `energy` (2, n) per atom, `forces` (2, m, 3), `stress` (2, k, 6), and whose they are: `shares` (n, number
@@ -155,11 +155,17 @@ def _gather(pairs: list[tuple[Atoms, Atoms]]) -> dict[str, Any]:
     return {**arrays, **who, 'shares': np.array(shares).reshape(len(shares), len(symbols))}
 
 
-def _compare(found: dict[str, Any]) -> dict[str, Any]:
+def _compare(found: dict[str, np.ndarray]) -> dict[str, Statistics | None]:
     return {key: statistics((found[key][1] - found[key][0]).ravel()) for key in ('energy', 'forces', 'stress')}
 
 
-def _compare_forces(found: dict[str, Any]) -> dict[str, Any]:
+class _ForceErrors(TypedDict):
+    force_components: dict[str, Statistics | None]
+    force_magnitude: Statistics | None
+    by_element: dict[str, Statistics | None]
+
+
+def _compare_forces(found: dict[str, np.ndarray]) -> _ForceErrors:
     true, guess = found['forces']
     elements = found['elements']
     return {
@@ -176,7 +182,26 @@ WORST = 200
 LEVELS = np.concatenate([np.linspace(0, 0.99, 100), np.linspace(0.991, 1, 10)])
 
 
-def error_arrays(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, Any]:
+class Points(TypedDict):
+    """Points of a parity plot, and of how many labels they are chosen."""
+
+    reference: list[float]
+    predicted: list[float]
+    group: list[str] | None
+    total: int
+
+
+class ErrorArrays(TypedDict):
+    """See :func:`error_arrays`."""
+
+    energy: Points
+    forces: Points
+    stress: Points
+    cdf: dict[str, dict[str, list[float]]]
+    gamma: dict[str, list[float]]
+
+
+def error_arrays(frames: list[Atoms], predictions: list[Atoms]) -> ErrorArrays:
     """Return what parity plots, distributions of the errors and errors against gamma are drawn of, as JSON knows it.
 
     What counts is the same as in :func:`error_metrics`. Energies are per atom, less what a sum over the elements gives
@@ -192,13 +217,14 @@ def error_arrays(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, Any
     energy = found['energy']
     if energy.size:
         energy = energy - found['shares'] @ np.linalg.lstsq(found['shares'], energy[0], rcond=None)[0]
-    groups = {'energy': found['families'], 'forces': np.repeat(found['elements'], 3), 'stress': None}
     values = {'energy': energy, **{key: found[key].reshape(2, -1) for key in ('forces', 'stress')}}
     magnitude = np.linalg.norm(found['forces'], axis=2)
     gamma, error = gamma_and_error(frames, predictions)
     shown = _thin(error)
     return {
-        **{key: _points(value, groups[key]) for key, value in values.items()},
+        'energy': _points(energy, found['families']),
+        'forces': _points(values['forces'], np.repeat(found['elements'], 3)),
+        'stress': _points(values['stress'], None),
         'cdf': {
             key: {'error': np.quantile(np.abs(value[1] - value[0]), LEVELS).tolist(), 'fraction': LEVELS.tolist()}
             for key, value in {**values, 'force_magnitude': magnitude}.items()
@@ -208,7 +234,7 @@ def error_arrays(frames: list[Atoms], predictions: list[Atoms]) -> dict[str, Any
     }
 
 
-def _points(value: np.ndarray, group: np.ndarray | None) -> dict[str, Any]:
+def _points(value: np.ndarray, group: np.ndarray | None) -> Points:
     shown = _thin(np.abs(value[1] - value[0]))
     return {
         'reference': value[0][shown].tolist(),

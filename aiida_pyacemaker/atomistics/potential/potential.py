@@ -15,6 +15,7 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from ..baselines import Baseline, baseline_from_dict
 from ..core.errors import MissingEngineError
+from ..core.plain import Json
 from .posterior import POSTERIOR
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class AcePotential:
             if not (self.directory / name).is_file():
                 raise ValueError(f'{self.directory} is not a potential: it has no {name}')
         try:
-            self.metadata: dict[str, Any] = json.loads((self.directory / METADATA).read_text())
+            self.metadata: Json = json.loads((self.directory / METADATA).read_text())
             self.elements: list[str] = self.metadata['elements']
             self.reference_energies: dict[str, float] = self.metadata['reference_energies']
             self.baseline: Baseline = baseline_from_dict(self.metadata['baseline'])
@@ -51,7 +52,7 @@ class AcePotential:
             raise ValueError(f'{METADATA} of {self.directory} is broken: {exception!r}') from exception
 
     @staticmethod
-    def write_metadata(directory: str | os.PathLike[str], metadata: dict[str, Any]) -> None:
+    def write_metadata(directory: str | os.PathLike[str], metadata: Json) -> None:
         """Write `metadata.json`, always the same bytes for the same content."""
         text = json.dumps(metadata, indent=2, sort_keys=True, allow_nan=False)
         Path(directory, METADATA).write_text(text + '\n')
@@ -115,7 +116,7 @@ class AceCalculator(Calculator):
     def __init__(
         self, potential: AcePotential, coefficients: np.ndarray | None = None, gamma: bool = True, **kwargs: Any
     ):
-        super().__init__(**kwargs)  # type: ignore[no-untyped-call]
+        super().__init__(**kwargs)
         self.potential, self.gamma = potential, gamma
         from pyace import PyACECalculator
 
@@ -135,7 +136,7 @@ class AceCalculator(Calculator):
         properties: Sequence[str] = ('energy',),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        super().calculate(atoms, properties, system_changes)
         assert self.atoms is not None
         frame = self.atoms
         self.potential.check_elements([frame])

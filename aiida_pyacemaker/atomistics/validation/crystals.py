@@ -229,10 +229,16 @@ def settle(start: Atoms, given: Atoms | str, end: Atoms | str) -> tuple[Atoms, E
     if strain > STRAIN:
         pressed = f' ({pressure:+.1f} GPa)' if bulk else ''
         message = f'{name} was given {100 * strain:.1f} % off its equilibrium{pressed}: all belongs to the relaxed cell'
+    a, b, c, alpha, beta, gamma = standard_parameters(end)
     return end, {
         'status': 'ok',
         'message': message,
-        **dict(zip(('a', 'b', 'c', 'alpha', 'beta', 'gamma'), standard_parameters(end), strict=True)),
+        'a': a,
+        'b': b,
+        'c': c,
+        'alpha': alpha,
+        'beta': beta,
+        'gamma': gamma,
         'volume': float(end.get_volume()) / len(end) if bulk else None,
         'energy': labels(end)['energy'] / len(end),
         'strain': strain,

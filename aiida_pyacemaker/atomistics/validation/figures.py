@@ -7,11 +7,12 @@ A function returns None where there is nothing to draw.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from ase import units
 
+from ..metrics.errors import ErrorArrays
 from .property import Figure
 
 
@@ -52,15 +53,15 @@ LABELS = (
 )
 
 
-def parity(arrays: dict[str, Any], key: str) -> Figure | None:
+def parity(arrays: ErrorArrays, key: Literal['energy', 'forces', 'stress']) -> Figure | None:
     """Draw predictions against labels.
 
     :param arrays: what :func:`.errors.error_arrays` returns.
     :param key: `energy`, `forces` or `stress`.
     """
     name, unit, factor = next(row[1:] for row in LABELS if row[0] == key)
-    found = arrays.get(key) or {}
-    if not found.get('reference'):
+    found = arrays.get(key)
+    if not found or not found.get('reference'):
         return None
     x, y = (factor * np.array(found[side]) for side in ('reference', 'predicted'))
     groups = np.array(found['group']) if found.get('group') else np.full(len(x), name)
@@ -74,7 +75,7 @@ def parity(arrays: dict[str, Any], key: str) -> Figure | None:
     return figure(traces, f'{name}, label ({unit})', f'predicted ({unit})', 380, showlegend=several)
 
 
-def distribution(arrays: dict[str, Any]) -> Figure | None:
+def distribution(arrays: ErrorArrays) -> Figure | None:
     """Draw which part of the labels has at most which error, in units of its 95th percentile."""
     traces, names = [], {'force_magnitude': ('Length of forces', 'eV/Å', 1.0)}
     names |= {key: (name, unit, factor) for key, name, unit, factor in LABELS}
@@ -107,7 +108,7 @@ def distribution(arrays: dict[str, Any]) -> Figure | None:
     )
 
 
-def gamma(arrays: dict[str, Any]) -> Figure | None:
+def gamma(arrays: ErrorArrays) -> Figure | None:
     """Draw the error of the forces against gamma, atom by atom."""
     found = arrays.get('gamma') or {}
     if not found.get('gamma'):

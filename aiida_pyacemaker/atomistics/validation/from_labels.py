@@ -8,21 +8,22 @@ of what is found of a potential, because the same functions find it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
 
 from ..checks.vacuum import detect_vacuum
 from ..core.frame import labels
+from ..core.plain import Json
 from ..labelling.kpoints import kpoints_mesh
 from .crystals import Equilibrium, describe, standard_parameters
 from .parameters import REFERENCES
-from .properties.eos import Fit
+from .properties.eos import EosResult, Fit
 from .property import Property, Result, load_properties
 
 #: What is known of a crystal, in the keys of a validation: what it is, `equilibrium`, `eos`, `elasticity`.
-Crystal = dict[str, Any]
+Crystal = Json
 #: Parameters of the properties by their names.
 Sections = Mapping[str, Mapping[str, Any]]
 
@@ -86,7 +87,7 @@ def why_not(crystal: Atoms) -> str:
 
 
 def _analyse_one(crystal: Atoms, labelled: list[Atoms], sections: Sections | None) -> Crystal:
-    state = _property(crystal, 'eos', labelled, sections)
+    state = cast(EosResult, _property(crystal, 'eos', labelled, sections))
     others = [name for name in REFERENCES if name != 'eos']
     if state['status'] != 'ok':
         without = {'status': state['status'], 'message': f'no equation of state: {state["message"]}'}
@@ -122,11 +123,16 @@ def _property(crystal: Atoms, name: str, labelled: list[Atoms], sections: Sectio
 
 def _equilibrium(given: Atoms, scaled: Atoms, fit: Fit) -> Equilibrium:
     scaled.info['dimension'] = 3
-    names = ('a', 'b', 'c', 'alpha', 'beta', 'gamma')
+    a, b, c, alpha, beta, gamma = standard_parameters(scaled)
     return {
         'status': 'ok',
         'message': '',
-        **dict(zip(names, standard_parameters(scaled), strict=True)),
+        'a': a,
+        'b': b,
+        'c': c,
+        'alpha': alpha,
+        'beta': beta,
+        'gamma': gamma,
         'volume': fit['v0'],
         'energy': fit['e0'],
         'strain': float(abs(np.cbrt(scaled.get_volume() / given.get_volume()) - 1)),
@@ -134,7 +140,7 @@ def _equilibrium(given: Atoms, scaled: Atoms, fit: Fit) -> Equilibrium:
     }
 
 
-def _pressure(fit: dict[str, float], volume: float) -> float:
+def _pressure(fit: Fit, volume: float) -> float:
     """Return the pressure (GPa) of a Birch-Murnaghan equation of state at a volume (Å³/atom)."""
     x = np.cbrt(fit['v0'] / volume)
     return float(1.5 * fit['b0'] * (x**7 - x**5) * (1 + 0.75 * (fit['b0_prime'] - 4) * (x**2 - 1)))

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from ..core.errors import InputError
 from ..core.parameters import Section, parameter
+from ..core.plain import Json
 from ..core.plugins import PROPERTIES, load_plugins
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ class Result(TypedDict, total=False):
 
 
 #: A figure, as the dictionary that plotly.js draws.
-Figure = dict[str, Any]
+Figure = Json
 #: A request: `kind`, and what :attr:`Property.cures` takes to make structures of this kind.
-Request = dict[str, Any]
+Request = Json
 #: What makes structures: called with the crystal, the request and a random generator.
 Cure = Callable[['Atoms', Request, 'np.random.Generator'], list['Atoms']]
 
@@ -192,14 +193,14 @@ class Property(ABC):
         """Return the configurations whose labels give it."""
         raise NotImplementedError
 
-    def analyse(self, crystal: Atoms, labelled: list[Atoms]) -> Mapping[str, Any]:
+    def analyse(self, crystal: Atoms, labelled: list[Atoms]) -> Result:
         """Return what the labels say: plain numbers, text, lists and dictionaries.
 
         :param labelled: the configurations of :meth:`plan`, in their order.
         """
         raise NotImplementedError
 
-    def run(self, evaluator: Evaluator, crystal: Atoms) -> Mapping[str, Any]:
+    def run(self, evaluator: Evaluator, crystal: Atoms) -> Result:
         """Return the same by relaxations and simulations."""
         raise NotImplementedError
 
@@ -207,7 +208,7 @@ class Property(ABC):
         """Return the configurations for what is found once, not of each crystal; needs a `system_title`."""
         raise NotImplementedError
 
-    def analyse_system(self, labelled: list[Atoms]) -> Mapping[str, Any]:
+    def analyse_system(self, labelled: list[Atoms]) -> Result:
         """Return what the labels of :meth:`plan_system` say."""
         raise NotImplementedError
 

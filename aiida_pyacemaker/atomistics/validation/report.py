@@ -12,6 +12,7 @@ from ase import units
 from markupsafe import Markup
 
 from ..core.files import write_atomically
+from ..core.plain import Json
 from . import figures
 from .gate import Check, Verdict
 from .parameters import Gate
@@ -21,11 +22,11 @@ from .rendering import measure, plain, render
 
 TEMPLATE = 'report.html'
 #: What the suite returns, one of its crystals, or provenance: plain, as JSON has it.
-Content = dict[str, Any]
+Content = Json
 #: Of each column of references its entry for each crystal.
 References = dict[str, list[Content | None]]
 #: What the template takes of a part of the page.
-View = dict[str, Any]
+View = Json
 #: What the columns of references are called.
 TITLES = {'dft': 'DFT', 'experiment': 'experiment'}
 #: The worst first.

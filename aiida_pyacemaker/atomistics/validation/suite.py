@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
@@ -19,7 +19,7 @@ from ase.calculators.calculator import Calculator
 from ..core.errors import InputError
 from ..core.frame import labels, set_labels
 from ..core.parameters import Count, Section, parameter
-from ..core.plain import plain
+from ..core.plain import Json, plain
 from ..core.validation import read_section
 from ..fitting.predictions import predict
 from ..fitting.references import align_energies, least_squares
@@ -39,7 +39,7 @@ THREADS = 16
 GIVEN_INFO = ('family', 'must_be_stable')
 
 #: A result of the suite, or what it knows of one crystal: plain, its keys are the names of the properties among others.
-Content = dict[str, Any]
+Content = Json
 
 
 class Suite(Section):
@@ -48,6 +48,12 @@ class Suite(Section):
     properties: list[PropertyName] = parameter('What of the crystals is looked at.', default=list(SUITE))
     settings: dict[PropertyName, dict[str, Any]] = parameter('Keys of single properties, by property.', default={})
     processes: Count = parameter('How many work side by side.', default=2, ge=1)
+
+
+class Plan(Result, total=False):
+    """The single points that a property needs."""
+
+    frames: list[Atoms]
 
 
 def read_suite(given: Content) -> Suite:
@@ -158,7 +164,7 @@ def make_properties(names: Sequence[str], settings: Mapping[str, Content]) -> di
     return made
 
 
-def attempt(function: Callable[..., Mapping[str, Any]], *arguments: Any) -> Result:
+def attempt(function: Callable[..., Result], *arguments: Any) -> Result:
     """Return the result of a property with its `status` and `message`, whatever happens."""
     try:
         return {'status': 'ok', 'message': '', **function(*arguments)}
@@ -178,7 +184,7 @@ def settle_crystals(
     :raises ValueError: if the potential can evaluate none of them.
     """
     settled = equilibrate(evaluator, crystals)
-    described = [describe(frame) | {'name': frame.info['name']} for frame, _ in settled]
+    described: list[Content] = [{**describe(frame), 'name': frame.info['name']} for frame, _ in settled]
     frames: list[Atoms | None] = []
     for result, name, given, (frame, equilibrium) in zip(
         described, unique_names(described, crystals), crystals, settled, strict=True
@@ -231,7 +237,7 @@ def evaluate_all(
 
 def plan(_: Calculator, kind: Property, crystal: Atoms) -> list[Atoms] | Result:
     """Return the single points that a property needs, or the result in their place."""
-    planned = attempt(lambda: {'frames': kind.plan(crystal)})
+    planned = cast(Plan, attempt(lambda: Plan(frames=kind.plan(crystal))))
     if planned['status'] != 'ok':
         return planned
     for frame in planned['frames']:
@@ -270,7 +276,7 @@ def find_of_system(
     crystals = [frame for frame in frames if frame is not None]
     elements = evaluator.elements or sorted({symbol for frame in crystals for symbol in frame.symbols})
 
-    def find(kind: Property) -> Mapping[str, Any]:
+    def find(kind: Property) -> Result:
         planned = kind.plan_system(crystals, elements)
         for frame in planned:
             frame.info['property'] = kind.name

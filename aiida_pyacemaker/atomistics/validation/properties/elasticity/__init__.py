@@ -45,8 +45,8 @@ class Averages(TypedDict):
     """A modulus (GPa) of a polycrystal."""
 
     voigt: float
-    reuss: float
-    hill: float
+    reuss: float | None
+    hill: float | None
 
 
 class Born(TypedDict):
@@ -75,6 +75,12 @@ class ElasticityResult(Result, total=False):
     soft_strain: list[float]
     laue_class: str
     n_points: int
+    asymmetry: float
+    energy_check: float
+    nonlinearity: float
+    residual_stress: list[float]
+    residual_force: float
+    unstable_modes: int
 
 
 class ElasticityProperty(Property):

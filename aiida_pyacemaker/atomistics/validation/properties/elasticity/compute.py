@@ -124,11 +124,9 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Elasticity | None
     scale = volume * units.GPa * np.outer(KELVIN, KELVIN)
     tensor = symmetrise(relaxed / scale, symmetry.rotations)
     strains = [index for index in responses if index < 6]
-    checks = {
-        'asymmetry': np.max(np.abs(measured)),
-        'energy_check': max(abs(curvatures[i] - hessian[i, i]) for i in strains),
-        'nonlinearity': max(np.abs(coarse[i] - responses[i][:6]).max() for i in strains),
-    }
+    asymmetry = np.max(np.abs(measured))
+    energy_check = max(abs(curvatures[i] - hessian[i, i]) for i in strains)
+    nonlinearity = max(np.abs(coarse[i] - responses[i][:6]).max() for i in strains)
     residual = labels(reference)['stress'] / units.GPa
     force = float(np.abs(labels(reference)['forces']).max())
     return {
@@ -137,7 +135,9 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Elasticity | None
         'tensor': _rounded(tensor),
         'clamped': _rounded(symmetrise(hessian[:6, :6] / scale, symmetry.rotations)),
         'laue_class': symmetry.laue,
-        **{name: float(value / volume / units.GPa) for name, value in checks.items()},
+        'asymmetry': float(asymmetry / volume / units.GPa),
+        'energy_check': float(energy_check / volume / units.GPa),
+        'nonlinearity': float(nonlinearity / volume / units.GPa),
         'residual_stress': [float(value) for value in residual],
         'residual_force': force,
         'unstable_modes': unstable,

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from scipy.constants import angstrom, atomic_mass, hbar
 from scipy.constants import k as boltzmann
+
+from . import Averages, ElasticityResult
 
 #: Components of a symmetric tensor in Voigt order, and the factors of Kelvin's notation.
 ROWS = (0, 1, 2, 1, 0, 0)
@@ -98,7 +99,7 @@ def symmetrise(tensor: Tensor, rotations: np.ndarray) -> Tensor:
     return (mean + mean.T) / 2
 
 
-def describe_tensor(tensor: Tensor, laue: str, crystal: Atoms) -> dict[str, Any]:
+def describe_tensor(tensor: Tensor, laue: str, crystal: Atoms) -> ElasticityResult:
     """Return what a symmetrised elastic tensor (6, 6, GPa, Voigt, standard orientation) says of a crystal.
 
     `constants`, `born`, `bulk`, `shear`, `young` (GPa), `poisson`, `pugh` (bulk over shear modulus),
@@ -123,7 +124,7 @@ def describe_tensor(tensor: Tensor, laue: str, crystal: Atoms) -> dict[str, Any]
     }
 
 
-def averages(tensor: Tensor, stable: bool = True) -> dict[str, Any]:
+def averages(tensor: Tensor, stable: bool = True) -> ElasticityResult:
     """Return the averages of Voigt, Reuss and Hill (GPa) and what follows from Hill's.
 
     R. Hill, Proc. Phys. Soc. A 65, 349 (1952); universal anisotropy: S. Ranganathan and M. Ostoja-Starzewski, Phys.
@@ -132,10 +133,10 @@ def averages(tensor: Tensor, stable: bool = True) -> dict[str, Any]:
     :param stable: whether the tensor is positive definite; without it only Voigt's averages mean something.
     """
     c = tensor
-    bulk = {'voigt': float(c[:3, :3].mean()), 'reuss': None, 'hill': None}
+    bulk: Averages = {'voigt': float(c[:3, :3].mean()), 'reuss': None, 'hill': None}
     trace, side, shears = np.trace(c[:3, :3]), c[0, 1] + c[0, 2] + c[1, 2], np.trace(c[3:, 3:])
-    shear = {'voigt': float((trace - side + 3 * shears) / 15), 'reuss': None, 'hill': None}
-    rest = dict.fromkeys(('young', 'poisson', 'pugh', 'universal_anisotropy'))
+    shear: Averages = {'voigt': float((trace - side + 3 * shears) / 15), 'reuss': None, 'hill': None}
+    rest: ElasticityResult = {'young': None, 'poisson': None, 'pugh': None, 'universal_anisotropy': None}
     if stable:
         s = np.linalg.inv(c)
         side = s[0, 1] + s[0, 2] + s[1, 2]

@@ -12,7 +12,7 @@ from scipy.ndimage import label as number_clusters
 
 from ....core.frame import labels
 from ..elasticity.compute import standard_cell
-from . import Eos, EosResult
+from . import Eos, EosResult, Fit
 
 #: Part of the volume on either side of the minimum that the equations of state are fitted to.
 #: Over 20 % the bulk modulus of tabulated embedded-atom potentials is off by up to 17 % of that of the elastic
@@ -76,7 +76,8 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Eos | None = None
         'volumes': volumes.tolist(),
         'energies': energies.tolist(),
         'pressures': pressures.tolist(),
-        **fits,
+        'birch_murnaghan': fits['birch_murnaghan'],
+        'vinet': fits['vinet'],
         'monotone': not holes,
         'holes': holes,
         'smooth': not kinks,
@@ -109,7 +110,7 @@ def _minimum(volumes: np.ndarray, energies: np.ndarray, start: float) -> int:
     )
 
 
-def _fit(volumes: np.ndarray, energies: np.ndarray, centre: float, form: str) -> dict[str, float]:
+def _fit(volumes: np.ndarray, energies: np.ndarray, centre: float, form: str) -> Fit:
     """Fit an equation of state to the volumes next to its minimum, which is looked for twice."""
     for _ in range(2):
         near = np.abs(volumes / centre - 1)

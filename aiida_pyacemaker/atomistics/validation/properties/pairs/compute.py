@@ -20,7 +20,7 @@ from ....core.frame import labels
 from ....variants.squeeze import nearest_pairs
 from ....variants.supercell import supercell
 from ...defects import outcome
-from . import Compression, Hole, Pair, Pairs, PairsResult
+from . import Collapse, Compression, Hole, Pair, Pairs, PairsResult
 
 #: eV by which an energy must fall for a hole: more than the noise of an engine, far less than a thermal energy.
 NOTICEABLE = 0.005
@@ -214,18 +214,24 @@ def _compression(frames: list[Atoms]) -> Compression:
     traces = np.array([labels(frame)['stress'][:3].sum() for frame in frames])
     hole = find_hole(*interpolate(scales, energies, volumes * traces / scales), 1.0)
     pressures = -traces / 3 / units.GPa
+    collapse: Collapse | None = None
     if hole is not None:
-        scale = hole.pop('distance')
-        hole |= {'scale': scale, 'volume': scale**3 * float(volumes[-1])}
-        hole['pressure'] = float(pressures[scales >= scale].max())
-        hole['bottom'] = hole['bottom'] ** 3 * float(volumes[-1])
+        scale = hole['distance']
+        collapse = {
+            'scale': scale,
+            'volume': scale**3 * float(volumes[-1]),
+            'energy': hole['energy'],
+            'pressure': float(pressures[scales >= scale].max()),
+            'bottom': hole['bottom'] ** 3 * float(volumes[-1]),
+            'depth': hole['depth'],
+        }
     return {
         'scales': scales.tolist(),
         'volumes': volumes.tolist(),
         'energies': energies.tolist(),
         'pressures': pressures.tolist(),
         'monotone': hole is None,
-        'hole': hole,
+        'hole': collapse,
     }
 
 

@@ -22,6 +22,7 @@ least (and 5 % at most, a real instability of that size shall not be excused). A
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
 
@@ -38,7 +39,7 @@ from phonopy.structure.atoms import PhonopyAtoms
 from ....checks.supercell import perpendicular_widths
 from ....checks.vacuum import vacuum_axes
 from ....core.frame import labels
-from . import Mode, Path, PhononParameters, PhononResult
+from . import Cell, Mode, Path, PhononParameters, PhononResult
 
 #: Å; positions of a relaxed crystal obey its symmetry to this.
 SYMPREC = 1e-3
@@ -105,7 +106,7 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters)
     q, frequencies = _zone(phonon, parameters)
     tolerance = frequencies.max() * np.sqrt(np.clip(max(errors.values()), LEAST_ERROR, LARGEST_ERROR))
     for path in paths:
-        q, frequencies = np.vstack([q, path['q']]), np.vstack([frequencies, path['frequencies']])
+        q, frequencies = np.vstack([q, path.q]), np.vstack([frequencies, path.frequencies])
     lowest, worst = float(frequencies.min()), q[frequencies.min(axis=1).argmin()]
     stable = lowest >= -tolerance
     return {
@@ -115,14 +116,15 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters)
         'n_atoms': len(phonon.supercell),
         'n_displacements': len(labelled),
         'primitive': _plain(phonon.primitive.numbers, phonon.primitive.positions, phonon.primitive.cell),
-        'paths': [{**path, 'q': path['q'].tolist(), 'frequencies': path['frequencies'].tolist()} for path in paths],
+        'paths': [path.to_dict() for path in paths],
         'dos': _dos(phonon),
         'thermal': _thermal(phonon, tolerance),
         'imaginary': [] if stable else _unstable_modes(phonon, worst, tolerance),
         'min_frequency': lowest,
         'max_frequency': float(frequencies.max()),
         'tolerance': float(tolerance),
-        **errors,
+        'sum_rule': errors['sum_rule'],
+        'border': errors['border'],
         'stable': bool(stable),
     }
 
@@ -201,8 +203,26 @@ def _border(phonon: Phonopy) -> float:
     return float(sizes[distances > BORDER * nearest / 2].max(initial=0.0) / sizes.max())
 
 
-def _bands(phonon: Phonopy, parameters: PhononParameters) -> list[Path]:
-    """The frequencies along the path through the zone: per segment `labels`, `distances`, `q`, `frequencies`."""
+@dataclass(frozen=True, eq=False)
+class _Segment:
+    """A segment of the path through the zone: see :class:`Path`; arrays of wave vectors and frequencies."""
+
+    labels: list[str]
+    distances: list[float]
+    q: np.ndarray
+    frequencies: np.ndarray
+
+    def to_dict(self) -> Path:
+        return {
+            'labels': self.labels,
+            'distances': self.distances,
+            'q': self.q.tolist(),
+            'frequencies': self.frequencies.tolist(),
+        }
+
+
+def _bands(phonon: Phonopy, parameters: PhononParameters) -> list[_Segment]:
+    """The frequencies along the path through the zone."""
     points, segments = _path(phonon)
     reciprocal = np.linalg.inv(phonon.primitive.cell).T
     lengths = [np.linalg.norm((points[end] - points[start]) @ reciprocal) for start, end in segments]
@@ -212,12 +232,7 @@ def _bands(phonon: Phonopy, parameters: PhononParameters) -> list[Path]:
         share = np.linspace(0, 1, number)
         q = points[start] + share[:, None] * (points[end] - points[start])
         bands.append(
-            {
-                'labels': [_name(start), _name(end)],
-                'distances': (passed + share * length).tolist(),
-                'q': q,
-                'frequencies': _frequencies(phonon, q),
-            }
+            _Segment([_name(start), _name(end)], (passed + share * length).tolist(), q, _frequencies(phonon, q))
         )
         passed += length
     return bands
@@ -372,7 +387,7 @@ def _atoms(cell: PhonopyAtoms) -> Atoms:
     return Atoms(cell.symbols, cell.positions, cell=cell.cell, pbc=True)
 
 
-def _plain(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray) -> dict[str, list]:
+def _plain(numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray) -> Cell:
     return {'numbers': numbers.tolist(), 'positions': positions.tolist(), 'cell': cell.tolist()}
 
 

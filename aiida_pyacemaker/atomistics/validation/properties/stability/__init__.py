@@ -57,10 +57,10 @@ class Simulation(TypedDict):
     message: str
     drift: float | None
     drift_error: float | None
-    mean_temperature: float
-    volume_ratio: float
-    shortest: float
-    displacement: float
+    mean_temperature: float | None
+    volume_ratio: float | None
+    shortest: float | None
+    displacement: float | None
     energies: list[float]
     times: list[float]
 
