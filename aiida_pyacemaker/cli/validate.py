@@ -20,7 +20,8 @@ from .utils import attempt
 if TYPE_CHECKING:
     from ase import Atoms
 
-REPORT, NUMBERS = 'validation_report.html', 'validation.json'
+REPORT = 'validation_report.html'
+NUMBERS = 'validation.json'
 #: Folder of the potentials of an exported run, and what their files are called in the folder of a potential.
 POTENTIALS = 'potentials'
 EXPORTED = {'.yaml': 'potential.yaml', '.yace': 'potential.yace', '.asi': 'potential.asi', '.json': 'metadata.json'}

@@ -26,11 +26,14 @@ from aiida_pyacemaker.atomistics.generators.generate import generate
 from aiida_pyacemaker.atomistics.generators.plan import Structures
 
 #: Ideal structures that are made.
-NUMBER = 12
+NUMBER_OF_IDEALS = 12
 
 
 def check_family(
-    family: str | type[Family], elements: list[str], section: Mapping[str, Any] | None = None, number: int = NUMBER
+    family: str | type[Family],
+    elements: list[str],
+    section: Mapping[str, Any] | None = None,
+    number: int = NUMBER_OF_IDEALS,
 ) -> None:
     """Run a family through everything that the generator asks of it.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def ask(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any | None:
+def call_spglib(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any | None:
     """Return what a function of spglib finds, None where it finds no symmetry, as where atoms overlap.
 
     Whether spglib says so by None or raises depends on its version, and on which libraries were imported before:

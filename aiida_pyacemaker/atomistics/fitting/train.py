@@ -41,7 +41,7 @@ HYPERPARAMETERS = ('energy_weight', 'stress_weight', 'ridge', 'smoothness')
 SEARCH_AGAIN = 1.2
 CHOOSE_AGAIN = 2.0
 #: Hyperparameters of fewer configurations are always chosen anew: that takes a second, and each new one counts.
-FEW = 100
+FEW_CONFIGURATIONS = 100
 #: Packages that the numbers depend on.
 PACKAGES = ('aiida-pyacemaker', 'python-ace', 'numpy', 'ase')
 #: Name of the file with the held-out configurations as the potential predicts them.
@@ -378,7 +378,7 @@ def get_held(parent: AcePotential | None, job: FitJob, number: int) -> Chosen:
     held: Chosen = {'basis': basis}
     given = any(getattr(job, key) not in (None, hyperparameters.get(key)) for key in HYPERPARAMETERS)
     growth = number / hyperparameters['n_configurations']
-    if growth <= (SEARCH_AGAIN if number > FEW else 1.0) and not given:
+    if growth <= (SEARCH_AGAIN if number > FEW_CONFIGURATIONS else 1.0) and not given:
         held['hyperparameters'] = hyperparameters
     return held
 

@@ -38,7 +38,7 @@ MAX_ATTEMPTS_WITHOUT_SUCCESS = 10_000
 #: Failures after which a structure is made by another operation.
 FAILURES_BEFORE_CHANGE = 10
 #: Wide cells are this much wider than they have to be, so that strained ones are wide enough, too.
-MARGIN = 1.1
+WIDTH_MARGIN = 1.1
 #: Kind of rejection of what is there already.
 DUPLICATE = 'duplicate'
 #: Kind of rejection of what no operation can be applied to.
@@ -248,7 +248,7 @@ class _Maker:
         width = size.width or 2 * self.cutoff
         return (
             checks.model_copy(update={'min_width': max(width, checks.min_width or 0.0)}),
-            size.model_copy(update={'width': MARGIN * width}),
+            size.model_copy(update={'width': WIDTH_MARGIN * width}),
         )
 
     def rng(self, purpose: str) -> np.random.Generator:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: What a crystal is that is not endless in three directions.
 NOT_BULK = {2: 'a layer', 1: 'a wire', 0: 'a molecule'}
 #: Where a property stands that says nothing about it: behind all of ours.
-LAST = 1000
+LAST_PLACE = 1000
 
 
 class Result(TypedDict, total=False):
@@ -118,7 +118,7 @@ class Quantity:
 
     label: str
     unit: str = ''
-    place: float = LAST
+    place: float = LAST_PLACE
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Property(ABC):
     title: ClassVar[str]
     system_title: ClassVar[str] = ''
     #: Where it stands among the others.
-    place: ClassVar[int] = LAST
+    place: ClassVar[int] = LAST_PLACE
     #: Its parameters; each has a default.
     Parameters: ClassVar[type[Section]]
     #: Its criteria, each field made by :func:`criterion`.

@@ -30,7 +30,7 @@ from .section import Adsorption
 from .surfaces import Surface, make_surfaces
 
 #: Å; empty space around a molecule on its own.
-BOX = 8.0
+MOLECULE_VACUUM = 8.0
 #: Placements in a row that fail before the rest is given up.
 MAX_FAILURES_IN_A_ROW = 150
 
@@ -120,7 +120,7 @@ def in_box(molecule: Atoms) -> Atoms:
     """Return a molecule on its own in a periodic box, with vacuum on all sides."""
     atoms = Atoms(molecule.numbers, molecule.positions)
     atoms.set_array(ADSORBATE, np.ones(len(atoms), dtype=bool))
-    atoms.center(vacuum=BOX / 2)
+    atoms.center(vacuum=MOLECULE_VACUUM / 2)
     atoms.pbc = True
     atoms.info = {
         'family': 'adsorption',

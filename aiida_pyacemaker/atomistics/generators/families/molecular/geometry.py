@@ -21,7 +21,7 @@ from .section import Molecular
 #: So do atoms of one molecule that are not bonded, with this fraction (neighbours of one atom may be closer).
 INNER_CONTACT = 0.60
 #: Shorter than this times the sum of the covalent radii, a bond is taken for double and does not turn.
-DOUBLE = 0.90
+DOUBLE_BOND_RATIO = 0.90
 #: Bonds of a displaced molecule stay longer than this times their length.
 SHORTEST_BOND = 0.80
 #: Bonds of a displaced molecule stay shorter than this times their length.
@@ -29,7 +29,7 @@ LONGEST_BOND = 1.25
 #: No two atoms are closer than this times the sum of their covalent radii.
 OVERLAP = 0.72
 #: Two geometries are the same if all distances agree within this (Å).
-SAME = 0.02
+SAME_TOLERANCE = 0.02
 #: Random draws before a kind of displacement or cluster is given up.
 MAX_DRAWS = 40
 
@@ -48,7 +48,7 @@ def rotatable_bonds(atoms: Atoms) -> list[tuple[int, int, list[int]]]:
     found = []
     for first, second in sorted(tuple(sorted(bond)) for bond in networkx.bridges(graph)):
         length = float(np.linalg.norm(atoms.positions[first] - atoms.positions[second]))
-        if length < DOUBLE * covalent_radii[atoms.numbers[[first, second]]].sum():
+        if length < DOUBLE_BOND_RATIO * covalent_radii[atoms.numbers[[first, second]]].sum():
             continue
         rest = graph.copy()
         rest.remove_edge(first, second)
@@ -91,7 +91,7 @@ def torsions(molecule: Atoms, parameters: Molecular, rng: np.random.Generator) -
         for bond, index in zip(bonds, angles, strict=True):
             atoms = turned(atoms, bond, index * step) if index else atoms
         fingerprint = _fingerprint(atoms)
-        if not _intact(atoms, molecule) or any(np.abs(fingerprint - other).max() < SAME for other in known):
+        if not _intact(atoms, molecule) or any(np.abs(fingerprint - other).max() < SAME_TOLERANCE for other in known):
             continue
         known.append(fingerprint)
         degrees = [float(index * step) for index in angles]
