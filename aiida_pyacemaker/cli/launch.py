@@ -192,7 +192,7 @@ def finish(node: WorkChainNode, target: Path) -> None:
         return
     click.echo('')
     if target.exists() and any(target.iterdir()):
-        click.echo(f'{target} is there already; export anew with:  aiida-pyacemaker export {node.pk} DIR')
+        click.echo(f'{target} is there already; export again with:  aiida-pyacemaker export {node.pk} DIR')
     else:
         export_run(node, target)
         click.echo(f'The project folder is {target}; export it again with:  aiida-pyacemaker export {node.pk} DIR')

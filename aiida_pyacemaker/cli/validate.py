@@ -359,7 +359,7 @@ def digits(value: float | None) -> str:
     if value is None:
         return ''
     places = 4 if abs(value) < 10 else 2
-    return f'{round(value, places) + 0.0:.{places}f}'  # + 0.0: no minus before zero
+    return f'{round(value, places) + 0.0:.{places}f}'  # + 0.0 turns -0.0 into 0.0
 
 
 def explain(index: int, contents: dict[str, dict[str, Any]]) -> list[str]:

@@ -46,7 +46,7 @@ HINTS: dict[str, tuple[float, float, float]] = {
     'Zn': (38, 42, 48), 'Zr': (29, 33, 49),
 }
 
-#: Elements whose pseudopotential was generated anew for version 0.5, most with one more projector, some a bit harder.
+#: Elements whose pseudopotential was generated again for version 0.5, most with one more projector, some a bit harder.
 #: No hints are published for these; they get the next higher hint of version 0.4.
 REVISED = frozenset({'Ba', 'Bi', 'I', 'Pb', 'Po', 'Rb', 'Rn', 'S', 'Te', 'Tl', 'Xe'})
 

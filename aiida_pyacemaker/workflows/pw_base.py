@@ -123,7 +123,7 @@ class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
         spec.exit_code(
             221,
             'ERROR_WRONG_PSEUDOPOTENTIAL',
-            message='A pseudopotential cannot be used: {reason}. Install the family anew or choose another one.',
+            message='A pseudopotential cannot be used: {reason}. Install the family again or choose another one.',
         )
         spec.exit_code(
             411,

@@ -47,7 +47,7 @@ BLOCK = 512
 #: So many environments, or this many per function, are the first sample; a pass exchanges in no more than these.
 POOL = 2048
 POOL_PER_FUNCTION = 8
-#: A pass makes the volume larger or is the last one; rounding must not make it go on for ever. Nor must it make the
+#: A pass makes the volume larger or is the last one; rounding must not make it go on forever. Nor must it make the
 #: exchanges in a pool, which lose digits and are begun again from the inverse.
 MAX_PASSES = 50
 MAX_ROUNDS = 20

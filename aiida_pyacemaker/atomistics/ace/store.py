@@ -114,7 +114,7 @@ class RowStore:
         )
         if counts['not_kept']:
             report(
-                f'no room for the rows of {counts["not_kept"]} of {len(unique)} configurations: they are computed anew '
+                f'no room for the rows of {counts["not_kept"]} of {len(unique)} configurations: they are recomputed '
                 'whenever they are needed, which is slow; give more disk, or a smaller basis'
             )
         return counts

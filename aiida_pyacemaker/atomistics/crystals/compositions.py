@@ -108,7 +108,7 @@ def _points(elements: Sequence[str], divisions: int) -> Iterator[dict[str, float
     for size in range(2, min(len(elements), divisions) + 1):
         systems = list(combinations(elements, size))
         ways: Iterable[tuple[int, ...]] = _partitions(divisions, size)
-        if comb(divisions - 1, size - 1) <= MAX_GRID_POINTS:  # else in the order they come: nobody takes them all
+        if comb(divisions - 1, size - 1) <= MAX_GRID_POINTS:  # else unsorted: so many are never all used
             ways = sorted(ways, key=lambda parts: (max(parts), parts))
         for parts in ways:
             for system in systems:

@@ -38,7 +38,7 @@ BOND_VALENCE = 0.37
 CRYSTAL_MARGIN = 4.0
 #: e Å per Å² of the cell; a slab with more is polar (Tasker, J. Phys. C 12, 4977 (1979): type III has about 0.1 to 1).
 DIPOLE = 0.01
-#: A termination that breaks more bonds than this times the fewest is not proposed by itself.
+#: A termination that breaks more bonds than this times the fewest is proposed only on request.
 MAX_BROKEN_BONDS_RATIO = 1.6
 #: Surfaces that are looked at where none is named.
 LOW_INDEX = ((0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 1, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))

@@ -4,7 +4,8 @@ A periodic box replaces what lies beyond its faces by images of what lies within
 every image near the core is compared with the atom of the parent that it stands for, and every atom of the parent with
 its image; distances to the nearest atom of the species count, up to `MISSING_IMAGE_DISTANCE`, with a weight
 that decays with the distance from the core as forces do. Axes, edges and origin are chosen for the least of it: a
-lattice or what is common to two lattices shows in the map of displacements (`lattice`); along axes without translations edges are searched.
+lattice or what is common to two lattices shows in the map of displacements (`lattice`); along axes without translations
+edges are searched.
 """
 
 from __future__ import annotations

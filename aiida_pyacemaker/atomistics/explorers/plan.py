@@ -270,7 +270,7 @@ def swap_pairs(cell: Atoms) -> list[list[str]]:
     """Pairs of elements whose atoms may change places.
 
     Of ions those of equal charge; else metals and metalloids, and non-metals of one group: an exchange of hydrogen and
-    oxygen in water, or of carbon and iron in steel, is tried in vain.
+    oxygen in water, or of carbon and iron in steel, is practically never accepted.
     """
     symbols = np.array(cell.get_chemical_symbols())
     present, states = [str(symbol) for symbol in np.unique(symbols)], states_of(cell)

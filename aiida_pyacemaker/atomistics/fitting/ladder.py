@@ -1,4 +1,4 @@
-"""Which basis pays: cutoff and number of functions, by validation error against the cost of a simulation.
+"""Which basis is worth its cost: cutoff and number of functions, by validation error against the cost of a simulation.
 
 All sizes of one cutoff are parts of the largest, so its rows on a sample of the data, summed into normal equations,
 serve every rung of the ladder. A rung pays if halving its cost would not be worth the accuracy that is lost with it,
@@ -46,7 +46,7 @@ COST_EXPONENT = 0.075
 #: Atoms of the sample and columns of the largest rung: while cutoff and order are searched, and with what was found.
 SEARCH = (5000, 600)
 FINAL = (15000, 1200)
-#: The ladder ends where so many rungs in a row were no better.
+#: The ladder ends after this many rungs in a row without a gain.
 MAX_RUNGS_WITHOUT_GAIN = 2
 #: Factor between the ridges that are tried on a rung, and how often the search may go on in one direction.
 RIDGE_STEP = 100.0
@@ -96,7 +96,7 @@ class Rung(LabelErrors):
 
 @dataclass
 class BasisChoice:
-    """What pays.
+    """The basis that is worth its cost.
 
     `cost_us` is in µs per atom and step of a simulation on one core of this machine (None: not asked for). `pareto`
     lists all that was tried; those that were tried last are of the chosen cutoff and order, on the most data.
@@ -128,7 +128,7 @@ def choose_basis(
     processes: int = 2,
     report: Callable[[str], None] = print,
 ) -> BasisChoice:
-    """Return the basis that pays on the data.
+    """Return the basis that is worth its cost on the data.
 
     Without `max_cost` the choice depends on the data alone, not on the speed or the load of the machine. Where cutoff
     and number of functions are given there is nothing to choose.

@@ -36,7 +36,7 @@ REMEDY = 'install the extra aiida-pyacemaker[nonlinear], or use train.mode: line
 #: Embedding of each element: prefactor and exponent of each density.
 EMBEDDING = [1.0, 1.0, 1.0, 0.5]
 #: Mean of the second density at the start: minus the sum of a short-ranged pair function over the neighbours, as in the
-#: potential of Finnis and Sinclair. With 0, nothing would ever tell it from the first one.
+#: potential of Finnis and Sinclair. With 0 the fit could never make it differ from the first one.
 SECOND_DENSITY_START = -1.0
 #: What the sum of the logarithms of the errors must gain.
 MIN_GAIN = 0.05
@@ -98,7 +98,7 @@ def refine(
     former: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> Refinement:
-    """Refine a linear fit, and decide whether that pays.
+    """Refine a linear fit, and decide whether to keep the result.
 
     One fold of the cross-validation says when to stop; the start is the linear solution without that fold. At the end
     some iterations are done with all data.
@@ -193,7 +193,7 @@ def widen(basis: Any, frames: Sequence[Atoms]) -> Any:
 
 
 def _second_density(basis: Any, frames: Sequence[Atoms]) -> np.ndarray:
-    """Coefficients of each element's smoothest pair functions; the mean of their sum is :data:`SECOND_DENSITY_START`."""
+    """Coefficients of each element's smoothest pair functions: their sum is :data:`SECOND_DENSITY_START` on average."""
     design, sizes = DesignMatrix(basis), functions_per_element(basis)
     sums = {element: np.zeros(size) for element, size in sizes.items()}
     counts = dict.fromkeys(sizes, 0)

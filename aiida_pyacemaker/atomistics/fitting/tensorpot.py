@@ -24,7 +24,7 @@ from ..core.files import save_arrays, write_atomically
 BATCH = 100_000
 #: Iterations between two validations, which are checkpoints too.
 INTERVAL = 10
-#: So many validations without a gain end the refinement.
+#: The refinement ends after this many validations in a row without a gain.
 MAX_VALIDATIONS_WITHOUT_GAIN = 8
 #: Iterations with all data at the end, as a part of those that were best on the validation set.
 FINAL_SHARE = 0.2
@@ -343,7 +343,7 @@ class Refiner:
         save_arrays(self.directory / 'checkpoint.npz', arrays)
 
     def _read_checkpoint(self) -> None:
-        """Go on where a former run of the very same problem was killed; the memory of L-BFGS begins anew."""
+        """Go on where a former run of the very same problem was killed; the memory of L-BFGS starts empty."""
         path = self.directory / 'checkpoint.npz'
         if not path.is_file():
             return

@@ -150,8 +150,8 @@ def _bond(atoms: Atoms) -> tuple[float, float]:
 def _groups(frames: list[LabelledFrame]) -> list[list[LabelledFrame]]:
     """Configurations of the same atoms in the same order, of one kind, of which everything counts.
 
-    Those that a simulation of ours halted at, known by what was predicted of them, were labelled in our units; hot and
-    in a row they would be taken for wrong ones.
+    Frames that carry predictions come from the loop and were labelled in the units of this package: they are left out,
+    since hot frames in a row look like a mistake.
     """
     groups: dict[tuple[str, bytes, bytes], list[LabelledFrame]] = defaultdict(list)
     for frame in frames:

@@ -105,7 +105,7 @@ class Group:
     next: int = 0
 
     def take(self, operation: str) -> int | None:
-        """Return the index of the parent whose turn it is; None if the operation can act on none of them."""
+        """Return the index of the next parent; None if the operation can act on none of them."""
         for _ in range(len(self.parents)):
             index = self.next % len(self.parents)
             self.next += 1
@@ -309,7 +309,7 @@ class _Maker:
                 warnings.simplefilter('always', UserWarning)
                 with _keys_under(name):
                     found = FAMILIES[name].parents(self.elements, parameters, number, self.rng(name))
-            # of the family's package and of ours, not of the libraries below
+            # only the warnings of the family's package and of this one, not those of the libraries below
             packages = {'aiida_pyacemaker', type(FAMILIES[name]).__module__.partition('.')[0]}
             told = [str(item.message) for item in caught if any(package in item.filename for package in packages)]
             self.result.notes += list(dict.fromkeys(told))

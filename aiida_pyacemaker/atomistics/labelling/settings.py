@@ -87,7 +87,7 @@ def differences(one: Settings | None, other: Settings | None) -> list[str]:
 
 
 def oracle_name(settings: Settings | None) -> str:
-    """Return who labelled: ``'qe'``, ``'teacher sevennet 7net-0'``, ``'unknown settings'``."""
+    """Return the oracle that labelled: ``'qe'``, ``'teacher sevennet 7net-0'``, ``'unknown settings'``."""
     if not settings:
         return 'unknown settings'
     # a model may be the hash of its file

@@ -151,7 +151,7 @@ class Teacher(Section):
 
 
 class _Lammps(Calculator):
-    """The LAMMPS library, started anew for every configuration: none inherits what another has left or broken."""
+    """The LAMMPS library, started again for every configuration: none inherits what another has left or broken."""
 
     implemented_properties = ['energy', 'free_energy', 'forces', 'stress']
 

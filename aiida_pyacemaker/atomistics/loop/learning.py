@@ -9,9 +9,9 @@ from .state import Pool, State, rmse_of
 
 #: Labels (force components) per function that let the basis grow.
 LABELS_TO_GROW = 10
-#: By this factor it grows, ...
+#: Factor by which the basis grows.
 GROWTH_FACTOR = 1.6
-#: ... and not at all if limits leave less than this one.
+#: The basis does not grow if its limits allow less than this factor.
 MIN_GROWTH_FACTOR = 1.2
 
 

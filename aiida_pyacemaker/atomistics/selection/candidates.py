@@ -111,7 +111,7 @@ def stiffest_modes(
 def bursts(atoms: Atoms, n: int, calculator: Calculator, rng: np.random.Generator) -> list[Atoms]:
     """Return at most n frames of short simulations with the potential that begin at a frame.
 
-    The velocities are drawn anew for every burst, from the temperature in info `temperature` (K); the volume stays. A
+    The velocities are drawn again for every burst, from the temperature in info `temperature` (K); the volume stays. A
     burst ends where atoms overlap. The boundary of an embedded cell does not move.
     """
     candidates: list[Atoms] = []

@@ -42,7 +42,7 @@ COMMON_NAMES = {
     (166, 2, (2,)): 'rhombohedral',
     (166, 5, (2, 3)): 'tetradymite',
 }
-#: Strain of the given cell from which on it is worth a word.
+#: Strain of the given cell from which on it is mentioned.
 STRAIN = 0.02
 
 

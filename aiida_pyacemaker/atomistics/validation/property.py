@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 #: What a crystal is that is not endless in three directions.
 NOT_BULK = {2: 'a layer', 1: 'a wire', 0: 'a molecule'}
-#: Where a property stands that says nothing about it: behind all of ours.
+#: Position of a property that states none: after all properties of the package.
 LAST_PLACE = 1000
 
 
 class Result(TypedDict, total=False):
     """What was found of a property, plain enough for JSON; each property adds its own keys.
 
-    `status` is ok, not_applicable or failed; `message` says why, or what else is worth a word.
+    `status` is ok, not_applicable or failed; `message` says why, or what else the reader should know.
     """
 
     status: str

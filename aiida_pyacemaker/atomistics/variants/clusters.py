@@ -15,7 +15,7 @@ from ..core.parameters import Count, Positive, Section, parameter
 #: Side (Å) of the box of a free atom.
 BOX_SIDE = 10.0
 #: Least free space (Å) between a cluster and its images along each axis. Three values: in a cube or a square prism the
-#: degenerate open shells of a dimer are filled in part, and the self-consistency of a plane-wave code wavers.
+#: degenerate open shells of a dimer are filled in part, and the self-consistency of a plane-wave code oscillates.
 FREE_SPACE = (9.5, 10.0, 10.5)
 #: Trimers tried for each one wanted.
 ATTEMPTS = 200

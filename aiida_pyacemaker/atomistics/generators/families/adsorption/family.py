@@ -1,7 +1,7 @@
 """Molecules on surfaces: sites, orientations, heights, coverages, and a layer of solvent.
 
 Sites are found by pymatgen (Delaunay triangulation: J. H. Montoya and K. A. Persson, npj Comput. Mater. 3, 14 (2017))
-and classified anew here by the surface atoms next to them: on square surfaces pymatgen calls hollows bridges.
+and classified again here by the surface atoms next to them: on square surfaces pymatgen calls hollows bridges.
 
 Molecules are neutral. On a slab with oxidation states the atoms of a molecule get those of its formula (H 1, O -2 in
 water; 0 in O2), which sum to zero; where a formula has none, the whole frame goes without.
