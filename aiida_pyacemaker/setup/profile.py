@@ -89,7 +89,7 @@ def create_profile(config: Config, name: str) -> None:
 
 
 def let_readers_be(profile: Profile) -> None:
-    """Switch the SQLite database to write-ahead logging, in which a reader never blocks a writer, nor the other way.
+    """Switch the SQLite database to write-ahead logging, in which neither readers nor writers block each other.
 
     With SQLite's default, a query of more than 5 s in one terminal makes the daemon's next write fail with `database is
     locked`, after which its worker cannot go on. The mode is kept in the file.
@@ -124,7 +124,7 @@ def daemon_client(profile: Profile) -> DaemonClient:
 
 
 def ensure_daemon(profile: Profile) -> str:
-    """See to a running daemon that runs the code of this environment as it is now.
+    """Make sure that a daemon runs, with the code of this environment as it is now.
 
     :return: 'already there', 'started', or 'restarted: why'.
     :raises ValueError: if it does not start.

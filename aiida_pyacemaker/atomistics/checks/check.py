@@ -43,7 +43,7 @@ class Checks(Section):
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a structure was turned down.
+    """Why a structure was rejected.
 
     :param kind: 'not finite', 'too many atoms', 'composition', 'charge', 'width', 'overlap' or 'vacuum'.
     :param message: one sentence with the numbers.

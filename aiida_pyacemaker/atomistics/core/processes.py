@@ -1,4 +1,4 @@
-"""Work in processes of their own."""
+"""Work that is done by forked processes."""
 
 from __future__ import annotations
 

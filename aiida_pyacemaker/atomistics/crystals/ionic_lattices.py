@@ -88,7 +88,7 @@ class Fit:
     slots: tuple[tuple[tuple[Ion, int], ...], ...]
     #: Factor on the lengths of the table.
     scale: float
-    #: How ill the radii fit; the smaller the better.
+    #: How badly the radii fit; the smaller the better.
     misfit: float
     #: Largest excess of a radius ratio over its limits, and the ratio of the sizes that the bonds ask for.
     ratio_excess: float

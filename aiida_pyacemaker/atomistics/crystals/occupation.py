@@ -1,4 +1,4 @@
-"""Who sits where on the sites of a lattice: at random, with short-range order, or special quasirandom (icet)."""
+"""Which element is on which site of a lattice: at random, with short-range order, or special quasirandom (icet)."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _filter(formula: str) -> str:
 
 
 def _within(timeout: float, work: Any, provider: str) -> Any:
-    """Do work in a thread of its own, so that a server that answers drop by drop cannot hold the program."""
+    """Do work in a thread of its own, so that a server that answers very slowly cannot block the program."""
     outcome: dict[str, Any] = {}
 
     def run() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
+from scipy.spatial.transform import Rotation
 
 from ....checks.overlap import overlapping
 from ....core.chemistry import van_der_waals_radii
@@ -231,7 +232,5 @@ def _off_axis(atoms: Atoms, first: int, second: int, side: set[int]) -> bool:
 
 
 def rotation(axis: np.ndarray, angle: float) -> np.ndarray:
-    """Matrix (3, 3) that rotates column vectors about an axis by an angle in radians (Rodrigues)."""
-    x, y, z = axis / np.linalg.norm(axis)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
+    """Matrix (3, 3) that rotates column vectors about an axis by an angle in radians."""
+    return Rotation.from_rotvec(axis / np.linalg.norm(axis) * angle).as_matrix()

@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
+from scipy.spatial.transform import Rotation
 
 from ....checks.overlap import overlapping
 from ....core.chemistry import GRAM_PER_CM3, van_der_waals_radii
@@ -236,15 +237,8 @@ def _hofmann_volume(symbols: list[str]) -> float:
 
 def _oriented(molecule: Atoms, rng: np.random.Generator) -> Atoms:
     """Return the molecule about its centre of geometry in a random orientation (uniform: a random quaternion)."""
-    q = rng.normal(size=4)
-    w, x, y, z = q / np.linalg.norm(q)
-    matrix = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    w, x, y, z = rng.normal(size=4)
+    matrix = Rotation.from_quat([x, y, z, w]).as_matrix()
     return Atoms(molecule.numbers, (molecule.positions - molecule.positions.mean(axis=0)) @ matrix.T)
 
 
