@@ -1,4 +1,4 @@
-"""`aiida-pyacemaker fit`: from labelled configurations to a potential, without a knob."""
+"""`aiida-pyacemaker fit`: from labelled configurations to a potential, without any settings."""
 
 from __future__ import annotations
 

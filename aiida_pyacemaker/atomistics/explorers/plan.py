@@ -34,8 +34,8 @@ BULK = ('heat', 'melt', 'cool', 'compress', 'deform', 'hop')
 VACUUM = ('heat', 'melt', 'cool')
 #: `info['operation']` of a starting cell with an atom on its way into a vacancy.
 HOP = 'hop'
-#: `cool` and `melt` begin at so many times the highest temperature: a small perfect crystal outlives its melting point
-#: by far, and what was never molten is only a crystal that cools.
+#: `cool` and `melt` begin at so many times the highest temperature: a small perfect crystal survives far above its
+#: melting point, and what was never molten is only a crystal that cools.
 OVERHEATING_RATIO = 1.25
 #: Space group from which on a crystal is cubic.
 FIRST_CUBIC_GROUP = 195
@@ -188,7 +188,7 @@ def _temperature(program: str, explore: Explore, reach: float, turn: int) -> lis
         'cool': (melting, low),
         # back to the highest: what is molten then stays so, and what is held farther above may boil
         'melt': (melting, high),
-        # hot enough for hops that nobody prepared
+        # hot enough for hops other than the prepared one
         'hop': (0.5 * (low + high), high),
     }
     return [float(value) for value in ramps.get(program, (rung, rung))]

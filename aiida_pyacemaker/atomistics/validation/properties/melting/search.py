@@ -68,7 +68,7 @@ HEATED_ATOMS = 200
 START_TEMPERATURE = 100.0
 #: Steps of the heating at each temperature.
 HEATING_STEPS = 1000
-#: A crystal without surface, heated so quickly, holds out to about this many times its melting point.
+#: A crystal without surface, heated so quickly, stays solid up to about this many times its melting point.
 OVERHEATING_RATIO = 1.35
 #: The half that is to melt is heated to this many times the temperature.
 MELT_RATIO = 1.45
