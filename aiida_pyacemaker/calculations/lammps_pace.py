@@ -22,7 +22,7 @@ from .validators import section_validator
 class LammpsPaceCalculation(LammpsRawCalculation):
     """Molecular dynamics with an ACE potential and its baseline, halted when the potential would have to extrapolate.
 
-    The simulation starts from ``structure``, or resumes from ``restart``, with another potential if one likes: step,
+    The simulation starts from ``structure``, or resumes from ``restart``, possibly with another potential: step,
     positions, velocities, thermostat and barostat continue, and so do the ramps of temperature and pressure, which
     always go from step 0 to step ``steps``. A halt is an outcome, not an error, and so is a simulation that the
     potential drove into nonsense.

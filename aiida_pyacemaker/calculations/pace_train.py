@@ -61,7 +61,7 @@ class PaceTrainCalculation(WorkerCalculation):
         if code is not None and parent is not None and code.computer and code.computer.uuid != parent.computer.uuid:
             return (
                 f'`parent_folder` is on {parent.computer.label}, but the fit runs on {code.computer.label}: leave it '
-                'out, then everything is computed anew.'
+                'out, then everything is computed again.'
             )
         return super().validate_inputs(inputs, ctx)
 

@@ -10,7 +10,7 @@ from aiida_pyacemaker import __version__
 
 from .utils import LazyGroup
 
-# said by AiiDA when it is first used; whoever sets up a machine need not be warned of that
+# said by AiiDA when it is first used; a user who sets up a machine need not be warned of that
 warnings.filterwarnings('ignore', message='Creating AiiDA configuration folder')
 
 #: In the order in which people use them.

@@ -32,7 +32,7 @@ def list_options(function):
     for decorator in (
         options.RAW(),
         options.ALL_USERS(),
-        options.PAST_DAYS(default=None, help='Only nodes that are at most so many days old.'),
+        options.PAST_DAYS(default=None, help='Only nodes that are at most this many days old.'),
         click.option(
             '-e', '--elements', multiple=True, metavar='SYMBOL', help='Only nodes with this element (repeat).'
         ),

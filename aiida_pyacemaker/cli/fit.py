@@ -1,4 +1,4 @@
-"""`aiida-pyacemaker fit`: from labelled configurations to a potential, without a knob."""
+"""`aiida-pyacemaker fit`: from labelled configurations to a potential, without any settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 #: Seconds between two looks at a fit that is followed.
-POLL = 2.0
+POLL_SECONDS = 2.0
 
 
 @click.command('fit')
@@ -224,7 +224,7 @@ def follow(node: WorkChainNode) -> None:
             shown = max(shown, len(lines))
             if ended:
                 return
-            time.sleep(POLL)
+            time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         click.echo('\nThe fit goes on.')
         sys.exit(130)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiida_pyacemaker.runfile import RunFile
 
 #: Seconds between two looks at a run that is followed.
-POLL = 5.0
+POLL_SECONDS = 5.0
 
 
 @click.command('launch')
@@ -171,7 +171,7 @@ def follow(node: WorkChainNode) -> None:
                 start_it = f'verdi -p {client.profile.name} daemon start'
                 echo_error(f'the daemon is not running, so nothing moves; start it with `{start_it}`')
                 warned = True
-            time.sleep(POLL)
+            time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         click.echo(f'\nThe run goes on. Look again with:  aiida-pyacemaker status {node.pk}')
         sys.exit(130)
@@ -192,7 +192,7 @@ def finish(node: WorkChainNode, target: Path) -> None:
         return
     click.echo('')
     if target.exists() and any(target.iterdir()):
-        click.echo(f'{target} is there already; export anew with:  aiida-pyacemaker export {node.pk} DIR')
+        click.echo(f'{target} is there already; export again with:  aiida-pyacemaker export {node.pk} DIR')
     else:
         export_run(node, target)
         click.echo(f'The project folder is {target}; export it again with:  aiida-pyacemaker export {node.pk} DIR')

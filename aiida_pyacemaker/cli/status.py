@@ -244,7 +244,7 @@ def known(walker: WalkerRow) -> bool:
 
 
 def format_story(rows: list[IterationRow]) -> list[str]:
-    """Return what the last iterations did and taught."""
+    """Return what the last iterations did and learned."""
     from aiida_pyacemaker.reports.status import tell_iteration
 
     lines = ['What happened, newest last']

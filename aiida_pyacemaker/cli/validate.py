@@ -20,7 +20,8 @@ from .utils import attempt
 if TYPE_CHECKING:
     from ase import Atoms
 
-REPORT, NUMBERS = 'validation_report.html', 'validation.json'
+REPORT = 'validation_report.html'
+NUMBERS = 'validation.json'
 #: Folder of the potentials of an exported run, and what their files are called in the folder of a potential.
 POTENTIALS = 'potentials'
 EXPORTED = {'.yaml': 'potential.yaml', '.yace': 'potential.yace', '.asi': 'potential.asi', '.json': 'metadata.json'}
@@ -358,7 +359,7 @@ def digits(value: float | None) -> str:
     if value is None:
         return ''
     places = 4 if abs(value) < 10 else 2
-    return f'{round(value, places) + 0.0:.{places}f}'  # + 0.0: no minus before zero
+    return f'{round(value, places) + 0.0:.{places}f}'  # + 0.0 turns -0.0 into 0.0
 
 
 def explain(index: int, contents: dict[str, dict[str, Any]]) -> list[str]:

@@ -16,7 +16,7 @@ from ase import Atoms
 from aiida_pyacemaker.atomistics.core.configurations import load_configurations, save_configurations
 from aiida_pyacemaker.atomistics.core.frame import labels as get_labels
 from aiida_pyacemaker.atomistics.core.frame import set_labels
-from aiida_pyacemaker.atomistics.labelling.settings import group_by_settings, who
+from aiida_pyacemaker.atomistics.labelling.settings import group_by_settings, oracle_name
 
 LABELS = ('energy', 'forces', 'stress')
 MAX_FORMULAS = 100
@@ -203,6 +203,6 @@ def summarise(frames: list[Atoms]) -> dict:
         'energy_range': [min(energies), max(energies)] if energies else None,
         'families': dict(sorted(Counter(str(atoms.info.get('family', 'unknown')) for atoms in frames).items())),
         'settings': sorted(group.fingerprint for group in groups),
-        'oracles': sorted({who(group.settings) for group in groups}),
+        'oracles': sorted({oracle_name(group.settings) for group in groups}),
         'number_flagged': sum(bool(atoms.info.get('flags')) for atoms in frames),
     }

@@ -126,7 +126,7 @@ class AcePotentialData(orm.Data):
         return write_in_lammps(self.metadata)
 
     def write_for_lammps(self, directory: str | os.PathLike) -> list[str]:
-        """Write the potential with a LAMMPS input that runs as it is, on a crystal to be replaced by one's own.
+        """Write the potential with a LAMMPS input that runs as it is, on a crystal that the user replaces.
 
         :param directory: the directory, made if it is not there.
         :returns: the names of the files.

@@ -98,7 +98,7 @@ def _dynamics_legend() -> list[Line2D]:
         ('C0', '-', 'gamma'),
         ('C1', '-', 'temperature'),
         ('C3', '-', 'halt by gamma: learned, resumed'),
-        ('C4', '-', 'ended otherwise: starts anew'),
+        ('C4', '-', 'ended otherwise: starts over'),
         ('gray', ':', 'learned above'),
         ('gray', '--', 'halts above'),
     )

@@ -258,7 +258,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class IterationRow:
-    """What an iteration did and taught.
+    """What an iteration did and learned.
 
     :param why: what it does, and why, as the loop says it.
     :param surprise: errors on the new labels of the potential that met them, see

@@ -1,4 +1,4 @@
-"""The story of a run: where it is, what each iteration did and taught, and what it waits for.
+"""The story of a run: where it is, what each iteration did and learned, and what it waits for.
 
 What the nodes of the steps say is read from them. What only the loop itself knows (stage, round, surprise, growth of
 the basis) it leaves in two extras of its node after every step, so that a run can be looked at while it is going.
@@ -237,7 +237,7 @@ def get_times(run: orm.WorkChainNode, steps: Steps) -> dict[str, float]:
 
 
 def tell_iteration(row: IterationRow) -> str:
-    """Return what an iteration did and taught, as a line of text."""
+    """Return what an iteration did and learned, as a line of text."""
     parts = [tell_ends(row.ends)] if row.ends else []
     if row.labels_train is not None or row.labels_test is not None:
         parts.append(tell_labels(row))

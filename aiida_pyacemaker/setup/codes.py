@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COMPUTER = 'localhost'
 #: Codes that run our own executable have it in their label; all others are called as in a run file's section `codes`.
-OURS = 'pyacemaker-'
+OWN_PREFIX = 'pyacemaker-'
 
 
 def list_codes() -> dict[str, CodePort]:
@@ -24,7 +24,7 @@ def list_codes() -> dict[str, CodePort]:
     from aiida_pyacemaker.runfile.sections import get_code_ports
 
     ours = ('worker', 'teacher')
-    return {f'{OURS}{key}' if key in ours else key: port for key, port in get_code_ports().items()}
+    return {f'{OWN_PREFIX}{key}' if key in ours else key: port for key, port in get_code_ports().items()}
 
 
 def ensure_computer(label: str = COMPUTER) -> tuple[Computer, bool]:

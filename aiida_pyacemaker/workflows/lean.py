@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from aiida.engine import Awaitable, AwaitableAction, AwaitableTarget, ProcessState
 from aiida_quantumespresso.parsers.parse_xml import parse as pw_xml
 
-# aiida-quantumespresso compiles the schema of pw.x's XML anew for every output: 0.16 s of CPU, a tenth of what a label
+# aiida-quantumespresso compiles the schema of pw.x's XML again for every output: 0.16 s of CPU, a tenth of what a label
 # costs. A machine has a few schemas at most, one per version of pw.x.
 schema = getattr(pw_xml, 'XMLSchema', None)
 if schema is not None and not hasattr(schema, 'cache_info'):
@@ -41,7 +41,7 @@ class WaitForAny:
         self._awaitables = [Awaitable(pk=pk, key=f'awaited_{pk}', **same) for pk in pks]
 
     def _action_awaitables(self) -> None:
-        """Ask to be called at the end of each process: once, not anew with every step that waits for it."""
+        """Ask to be called at the end of each process: once, not again with every step that waits for it."""
         watched = self.__dict__.setdefault('_watched', set())
         for awaitable in self._awaitables:
             if awaitable.pk not in watched:

@@ -1,7 +1,7 @@
 """Labels of the links from a work chain to what it calls: written and read here, by work chains and reports alike.
 
 The numbers in a label have leading zeros, but more digits than these where they need them: `iteration_99_train` is
-followed by `iteration_100_train`. Who sorts therefore sorts what was parsed, never the text.
+followed by `iteration_100_train`. Sort what was parsed, therefore, never the text.
 """
 
 from __future__ import annotations

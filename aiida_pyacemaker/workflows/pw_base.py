@@ -54,7 +54,7 @@ KILLED_CODES = [
     CODES.ERROR_UNEXPECTED_PARSER_EXCEPTION,
 ]
 
-#: gfortran's output is otherwise lost with its last words, where pw.x aborts in the middle of an SCF or is killed.
+#: Otherwise the last lines of gfortran's output are lost where pw.x aborts in the middle of an SCF or is killed.
 UNBUFFERED = {'GFORTRAN_UNBUFFERED_PRECONNECTED': '1'}
 #: The whole ladder, a restart or two after wall time included.
 MAX_ITERATIONS = 12
@@ -123,7 +123,7 @@ class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
         spec.exit_code(
             221,
             'ERROR_WRONG_PSEUDOPOTENTIAL',
-            message='A pseudopotential cannot be used: {reason}. Install the family anew or choose another one.',
+            message='A pseudopotential cannot be used: {reason}. Install the family again or choose another one.',
         )
         spec.exit_code(
             411,
@@ -243,7 +243,7 @@ class PyacemakerPwBaseWorkChain(PwBaseWorkChain):
         return ProcessHandlerReport(True)
 
     def give_up(self, calculation, exit_code: ExitCode, reason: str) -> ProcessHandlerReport:
-        """End with an exit code of our own."""
+        """End with an exit code of this class."""
         exit_code = exit_code.format(reason=reason)
         self.report(f'{calculation.process_label}<{calculation.pk}> cannot be healed: {exit_code.message}')
         return ProcessHandlerReport(True, exit_code)

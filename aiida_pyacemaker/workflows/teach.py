@@ -10,6 +10,6 @@ TeacherCalculation = CalculationFactory('pyacemaker.teacher')
 
 
 class TeachWorkChain(WorkerBaseWorkChain):
-    """Label configurations with a teacher: a job that was killed costs a second one, not its hundreds of labels."""
+    """Label configurations with a teacher: a job that was killed is run once more, so its labels are not lost."""
 
     _process_class = TeacherCalculation

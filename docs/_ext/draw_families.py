@@ -99,7 +99,7 @@ def random_crystal(atoms: Atoms) -> bool:
 
 #: How molecules on their own are drawn.
 ALONE: dict[str, Any] = {'border': False, 'turn': (15.0, 62.0), 'zoom': 1.6}
-#: Family -> its panels. That of one's own files shows variants, which all families have.
+#: Family -> its panels. The panel of the user's own files shows variants, which all families have.
 PICTURES: dict[str, list[Panel]] = {
     'alloy': [
         Panel('cuauni', phase('fcc', occupation='pure'), 'ground state'),

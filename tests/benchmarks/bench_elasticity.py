@@ -37,7 +37,7 @@ from aiida_pyacemaker.atomistics.validation.evaluator import Evaluator, make_cal
 from aiida_pyacemaker.atomistics.validation.properties.elasticity.compute import analyse, plan
 from aiida_pyacemaker.atomistics.validation.properties.elasticity.stiffness import KELVIN
 from aiida_pyacemaker.atomistics.validation.properties.eos import compute as eos
-from aiida_pyacemaker.atomistics.validation.properties.eos.compute import JUMP, MISMATCH
+from aiida_pyacemaker.atomistics.validation.properties.eos.compute import MAX_JUMP, MAX_MISMATCH
 
 STRAIN = 0.005
 
@@ -140,7 +140,9 @@ def print_eos(cases: dict[str, tuple[Any, Atoms]]) -> None:
         'potential', 'B0 by stress (GPa)', 'BM 5 % (%)', 'Vinet', 'BM 10 %', 'Vinet', 'BM 20 %', 'Vinet',
         'roughness', 'with a jump of 1 % B0', 'with a step of 0.3 meV', 'pressure check (GPa)',
     ]  # fmt: skip
-    print(f'roughness 1: a fourth difference of {JUMP} B0, or a jump of {MISMATCH} B0 between the two pressures')
+    print(
+        f'roughness 1: a fourth difference of {MAX_JUMP} B0, or a jump of {MAX_MISMATCH} B0 between the two pressures'
+    )
     rows = [measure_eos(name, *case) for name, case in cases.items()]
     print(tabulate(rows, headers, floatfmt='.2f', tablefmt='github'))
 

@@ -76,7 +76,7 @@ def compare(data: Data, variants: dict[str, Callable[[int], Any]]) -> list[list[
         found = data.validate(basis)
         cost = ladder.cost_model(columns(basis), neighbours)
         errors = [1e3 * found.rmse['energy'], 1e3 * found.rmse['forces']]
-        rows.append([data.name, label, *errors, cost, found.error + ladder.THRIFT * np.log(cost)])
+        rows.append([data.name, label, *errors, cost, found.error + ladder.COST_EXPONENT * np.log(cost)])
     return rows
 
 

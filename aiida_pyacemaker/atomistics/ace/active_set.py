@@ -47,14 +47,14 @@ BLOCK = 512
 #: So many environments, or this many per function, are the first sample; a pass exchanges in no more than these.
 POOL = 2048
 POOL_PER_FUNCTION = 8
-#: A pass makes the volume larger or is the last one; rounding must not make it go on for ever. Nor must it make the
+#: A pass makes the volume larger or is the last one; rounding must not make it go on forever. Nor must it make the
 #: exchanges in a pool, which lose digits and are begun again from the inverse.
-PASSES = 50
-ROUNDS = 20
+MAX_PASSES = 50
+MAX_ROUNDS = 20
 #: Environments with a gamma above this may soon be worth an exchange.
 PROMISING = 0.5
 #: An environment of the former set has this gamma in it, up to rounding, and zero in all other coefficients.
-SAME = 1e-5
+SAME_TOLERANCE = 1e-5
 #: Passes with fewer multiplications than this are not worth other processes.
 SMALL_WORK = 2e9
 
@@ -251,7 +251,7 @@ class _State:
         table = np.vstack([self.matrix, self._units(), self.pool, rows / self.scale])
         numbers = np.concatenate([self.numbers, np.full(self.size, -1), self.pool_numbers, numbers])
         chosen = np.arange(self.size)
-        for _ in range(ROUNDS):
+        for _ in range(MAX_ROUNDS):
             coefficients = table @ np.linalg.inv(table[chosen])
             grades = np.maximum(coefficients.max(axis=1), -coefficients.min(axis=1))
             if grades.max() <= TOLERANCE:
@@ -296,7 +296,7 @@ class _Choice:
         found = self._pass(list(self.states))
         for element, state in self.states.items():
             self._start(element, state, found[element])
-        for _ in range(PASSES):
+        for _ in range(MAX_PASSES):
             left = [element for element, state in self.states.items() if not state.done]
             if not left:
                 break
@@ -387,8 +387,8 @@ class _Choice:
 
 def _note_members(coefficients: np.ndarray, grades: np.ndarray, begin: int, members: dict[int, int]) -> None:
     """Note which environments are those of the set: their coefficients are a row of the unit matrix."""
-    for row in np.flatnonzero(np.abs(grades - 1.0) < SAME):
+    for row in np.flatnonzero(np.abs(grades - 1.0) < SAME_TOLERANCE):
         values = coefficients[row]
         position = int(np.argmax(values))
-        if position not in members and np.abs(values).sum() - values[position] < SAME * len(values):
+        if position not in members and np.abs(values).sum() - values[position] < SAME_TOLERANCE * len(values):
             members[position] = begin + int(row)

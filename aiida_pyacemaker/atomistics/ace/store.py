@@ -88,7 +88,7 @@ class RowStore:
     ) -> dict[str, float]:
         """Compute and keep the rows of the frames that are not there yet.
 
-        The processes write their files themselves, so whoever kills the fit finds them there.
+        The processes write their files themselves, so they are there even if the fit is killed.
 
         :returns: numbers of configurations `computed` and `reused` (`linked` of them taken over from the parent),
             `not_kept` for want of space, `bytes` of all of them and `seconds`.
@@ -114,7 +114,7 @@ class RowStore:
         )
         if counts['not_kept']:
             report(
-                f'no room for the rows of {counts["not_kept"]} of {len(unique)} configurations: they are computed anew '
+                f'no room for the rows of {counts["not_kept"]} of {len(unique)} configurations: they are recomputed '
                 'whenever they are needed, which is slow; give more disk, or a smaller basis'
             )
         return counts
@@ -360,7 +360,7 @@ def _size(path: str | os.PathLike[str]) -> int | None:
 
 @contextlib.contextmanager
 def _out_of_space_is_no_error() -> Iterator[None]:
-    """Go on where there is no room for a file that is only kept to save time."""
+    """Ignore that there is no room for a file that is only kept to save time."""
     try:
         yield
     except OSError as exception:

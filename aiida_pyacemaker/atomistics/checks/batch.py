@@ -13,7 +13,7 @@ from ase import Atoms
 from .supercell import perpendicular_widths
 
 #: Pairs of atoms that are looked at together: few enough for the cache of the processor.
-PAIRS = 2**16
+PAIRS_PER_BATCH = 2**16
 
 
 @dataclass
@@ -84,7 +84,7 @@ def complete(atoms: Atoms) -> np.ndarray:
     return atoms.cell.complete().array
 
 
-def batches(frames: list[Atoms], pairs: int = PAIRS) -> Iterator[Batch]:
+def batches(frames: list[Atoms], pairs: int = PAIRS_PER_BATCH) -> Iterator[Batch]:
     """Split frames into batches of equal numbers of atoms and at most about `pairs` pairs of atoms."""
     by_size: dict[int, list[int]] = defaultdict(list)
     for number, atoms in enumerate(frames):

@@ -15,11 +15,11 @@ from ..core.parameters import Count, Positive, Section, parameter
 from .batch import Batch, batches, complete
 from .charge import is_neutral, total_charge
 from .endless import surely_bulk
-from .overlap import LARGEST, Closest, closest_pairs
+from .overlap import MAX_ATOMS_ALL_PAIRS, Closest, closest_pairs
 from .vacuum import detect_vacuum
 
 #: Families that are free atoms and molecules by their nature.
-FREE = frozenset({'isolated_atom', 'dimer', 'trimer'})
+FREE_FAMILIES = frozenset({'isolated_atom', 'dimer', 'trimer'})
 
 
 class Checks(Section):
@@ -43,7 +43,7 @@ class Checks(Section):
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a structure was turned down.
+    """Why a structure was rejected.
 
     :param kind: 'not finite', 'too many atoms', 'composition', 'charge', 'width', 'overlap' or 'vacuum'.
     :param message: one sentence with the numbers.
@@ -115,7 +115,7 @@ def _check_batch(batch: Batch, checks: Checks) -> Iterator[tuple[int, Rejection]
             yield batch.index[row], Rejection('width', message)
         elif closest.ratio[row] < limits[row]:
             yield batch.index[row], Rejection('overlap', _overlap_message(batch.frames[row], closest, row, limits[row]))
-        elif 'vacuum_axes' not in batch.frames[row].info and batch.frames[row].info.get('family') not in FREE:
+        elif 'vacuum_axes' not in batch.frames[row].info and batch.frames[row].info.get('family') not in FREE_FAMILIES:
             clean.append(row)
     yield from _check_vacuum(batch.part(clean))
 
@@ -131,7 +131,11 @@ def _overlap_message(atoms: Atoms, closest: Closest, row: int, limit: float) -> 
 
 def _check_vacuum(batch: Batch) -> Iterator[tuple[int, Rejection]]:
     """Yield those that are not bulk."""
-    bulk = surely_bulk(batch) if batch.frames and len(batch.frames[0]) <= LARGEST else np.zeros(len(batch.frames))
+    bulk = (
+        surely_bulk(batch)
+        if batch.frames and len(batch.frames[0]) <= MAX_ATOMS_ALL_PAIRS
+        else np.zeros(len(batch.frames))
+    )
     for row in np.flatnonzero(np.logical_not(bulk)):
         vacuum = detect_vacuum(batch.frames[row])
         if vacuum:

@@ -13,7 +13,7 @@ from .fingerprint import fingerprints, reduced_composition
 #: displacement of all atoms of a perfect crystal by more than about 0.003 Å exceeds it.
 TOLERANCE = 1e-6
 #: Width of the buckets in units of the tolerance.
-BUCKET = 100
+BUCKET_WIDTH = 100
 
 
 class Duplicates:
@@ -46,7 +46,9 @@ class Duplicates:
         if not len(frames):
             return new
         prints = fingerprints(frames)
-        low, high = (np.floor(self._scaled(prints) + side).astype(int) for side in (-1 / BUCKET, 1 / BUCKET))
+        low, high = (
+            np.floor(self._scaled(prints) + side).astype(int) for side in (-1 / BUCKET_WIDTH, 1 / BUCKET_WIDTH)
+        )
         home = np.floor(self._scaled(prints)).astype(int)
         for index, atoms in enumerate(frames):
             kind = (reduced_composition(atoms), *atoms.pbc.tolist())
@@ -61,7 +63,7 @@ class Duplicates:
 
     def _scaled(self, prints: np.ndarray) -> np.ndarray:
         """Volume and two components (n, 3) in units of the width of a bucket."""
-        return prints[:, [0, -1, -2]] / (BUCKET * self.tolerance)
+        return prints[:, [0, -1, -2]] / (BUCKET_WIDTH * self.tolerance)
 
     def _holds(self, key: tuple, fingerprint: np.ndarray) -> bool:
         known = self._buckets.get(key)

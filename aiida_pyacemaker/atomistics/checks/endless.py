@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from .batch import Batch
-from .vacuum import GAP, VOID, ball_radii
+from .vacuum import MIN_GAP, MIN_VOID_DIAMETER, ball_radii
 
 #: Å; spacing of the coarse grid on which voids are sought.
-COARSE = 2.5
+COARSE_SPACING = 2.5
 #: Points of it beyond which frames are looked at one by one.
-MOST_POINTS = 1000
+MAX_POINTS = 1000
 #: Balls of bonded atoms overlap a little: together they fill at least this share of the sum of their volumes.
-FILLED = 0.85
+MIN_FILLED_SHARE = 0.85
 
 
-def surely_bulk(batch: Batch, gap: float = GAP, void: float = VOID) -> np.ndarray:
+def surely_bulk(batch: Batch, gap: float = MIN_GAP, void: float = MIN_VOID_DIAMETER) -> np.ndarray:
     """Return (b,) which frames are bulk beyond doubt, in the sense of `detect_vacuum`; the others may be.
 
     Distances are those to the image of rounded scaled coordinates, which may be too long in narrow or skewed cells,
@@ -30,7 +30,7 @@ def surely_bulk(batch: Batch, gap: float = GAP, void: float = VOID) -> np.ndarra
 
 def _too_dense(batch: Batch, void: float) -> np.ndarray:
     """(b,): beside the atoms there is no room for a sphere of that diameter."""
-    filled = FILLED * (4 / 3 * np.pi * ball_radii(batch.numbers) ** 3).sum(axis=1)
+    filled = MIN_FILLED_SHARE * (4 / 3 * np.pi * ball_radii(batch.numbers) ** 3).sum(axis=1)
     return np.abs(np.linalg.det(batch.cells)) - filled < np.pi / 6 * void**3
 
 
@@ -77,8 +77,8 @@ def _no_void(batch: Batch, rows: np.ndarray, void: float) -> np.ndarray:
     """(len(rows),): every point of a coarse grid is too near to an atom for a void anywhere."""
     cells = batch.cells[rows]
     lengths = np.linalg.norm(cells, axis=2)
-    shape = np.ceil(lengths.max(axis=0) / COARSE).astype(int)
-    if shape.prod() > MOST_POINTS:
+    shape = np.ceil(lengths.max(axis=0) / COARSE_SPACING).astype(int)
+    if shape.prod() > MAX_POINTS:
         return np.zeros(len(rows), dtype=bool)
     signs = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]])
     cover = 0.5 * np.linalg.norm(np.matmul(signs / shape, cells), axis=2).max(axis=1)

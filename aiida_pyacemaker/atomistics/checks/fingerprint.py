@@ -21,7 +21,7 @@ from ase import Atoms
 from scipy.sparse import csr_matrix
 
 from .batch import Batch, batches
-from .pairs import SKEWED, periodic_pairs, reduced_cell
+from .pairs import MAX_SKEWNESS, periodic_pairs, reduced_cell
 from .supercell import perpendicular_widths
 
 #: Cutoff in units of (volume per atom)^(1/3): three shells of fcc, and what tells it from hcp.
@@ -31,13 +31,13 @@ OPEN_CUTOFF = 6.0
 #: Typical sums over neighbours of the radial functions, which bring them to order one.
 SCALES = (8.0, 3.0, 1.5)
 #: Numbers that stand for an element.
-ELEMENT = 3
+ELEMENT_FEATURES = 3
 #: Numbers per atom between the passes.
-HIDDEN = 8
+HIDDEN_FEATURES = 8
 #: Numbers per atom after the last pass.
-LAST = 16
+LAST_FEATURES = 16
 #: Atoms beyond which lists of neighbours are used.
-LARGEST = 400
+MAX_ATOMS_ALL_PAIRS = 400
 
 
 def reduced_composition(atoms: Atoms) -> tuple[tuple[int, int], ...]:
@@ -58,18 +58,18 @@ def fingerprints(frames: list[Atoms]) -> np.ndarray:
     :returns: (len(frames), 1 + HIDDEN + LAST), first the logarithm of the volume per atom (0 where not periodic in all
         directions), then means over the atoms between -1 and 1.
     """
-    result = np.empty((len(frames), 1 + HIDDEN + LAST))
+    result = np.empty((len(frames), 1 + HIDDEN_FEATURES + LAST_FEATURES))
     for batch in batches(frames):
         count, size = batch.numbers.shape
         cells = batch.cells.copy()
         lengths = np.linalg.norm(cells, axis=2)
-        for skewed in np.flatnonzero((lengths > SKEWED * perpendicular_widths(cells)).any(axis=1)):
+        for skewed in np.flatnonzero((lengths > MAX_SKEWNESS * perpendicular_widths(cells)).any(axis=1)):
             cells[skewed] = reduced_cell(cells[skewed], batch.pbc[skewed])[0]
         whole = batch.pbc.all(axis=1)
         volume = np.where(whole, np.abs(np.linalg.det(cells)) / size, 1.0)
         cutoff = np.where(whole, CUTOFF * np.cbrt(volume), OPEN_CUTOFF)
         result[batch.index, 0] = np.log(volume)
-        if size > LARGEST:
+        if size > MAX_ATOMS_ALL_PAIRS:
             for row in range(count):
                 sparse = _sparse_sums(batch.positions[row], cells[row], batch.pbc[row], cutoff[row])
                 result[batch.index[row], 1:] = _passes(batch.numbers[row], sparse)
@@ -169,7 +169,7 @@ def _passes(numbers: np.ndarray, sums: list) -> np.ndarray:
 def _weights() -> list[np.ndarray]:
     """Fixed weights of the passes; any others without symmetry would do."""
     random = np.random.RandomState(20)  # its numbers never change with the version of numpy
-    sizes = [(ELEMENT, HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, LAST)]
+    sizes = [(ELEMENT_FEATURES, HIDDEN_FEATURES), (HIDDEN_FEATURES, HIDDEN_FEATURES), (HIDDEN_FEATURES, LAST_FEATURES)]
     return [random.normal(0, 1.5 / np.sqrt(given), ((1 + len(SCALES)) * given, kept)) for given, kept in sizes]
 
 

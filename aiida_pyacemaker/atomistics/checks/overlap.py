@@ -18,9 +18,9 @@ from .radii import contact_distance
 
 Pair = tuple[str, str]
 #: Translations along one axis beyond which a list of neighbours is cheaper than all pairs.
-MOST_IMAGES = 2
+MAX_IMAGES = 2
 #: Atoms beyond which a list of neighbours is cheaper than all pairs.
-LARGEST = 200
+MAX_ATOMS_ALL_PAIRS = 200
 
 
 def element_pairs(elements: list[str]) -> list[Pair]:
@@ -112,7 +112,7 @@ def closest_pairs(batch: Batch, limits: np.ndarray) -> Closest:
     closest = Closest.nothing(len(batch.frames))
     reach = limits * table.max()
     extent = np.where(np.isinf(batch.widths), 0, np.floor(reach[:, None] / batch.widths + 0.5))
-    single = (extent.max(axis=1) > MOST_IMAGES) | (batch.positions.shape[1] > LARGEST)
+    single = (extent.max(axis=1) > MAX_IMAGES) | (batch.positions.shape[1] > MAX_ATOMS_ALL_PAIRS)
     for row in np.flatnonzero(single).tolist():
         _closest_single(batch, row, reach[row], codes[row], table, closest)
     rows = np.flatnonzero(~single)

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from .supercell import perpendicular_widths
 
 #: A cell whose edge is longer than this many times its perpendicular width is replaced by its reduced cell.
-SKEWED = 1.6
+MAX_SKEWNESS = 1.6
 
 
 def reduced_cell(cell: np.ndarray, pbc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -19,7 +19,7 @@ def reduced_cell(cell: np.ndarray, pbc: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     :param cell: (3, 3) in Å, complete. Cells that are good enough are returned as they are (the reduction takes time).
     """
-    if np.all(np.linalg.norm(cell, axis=1) <= SKEWED * perpendicular_widths(cell)):
+    if np.all(np.linalg.norm(cell, axis=1) <= MAX_SKEWNESS * perpendicular_widths(cell)):
         return cell, np.eye(3, dtype=int)
     reduced, operation = minkowski_reduce(cell, pbc)
     return np.asarray(reduced), np.asarray(operation)

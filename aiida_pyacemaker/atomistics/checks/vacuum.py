@@ -37,19 +37,19 @@ from .pairs import add_images, lattice_basis, networks, periodic_pairs, rank_of,
 from .supercell import perpendicular_widths
 
 #: Å between covalent balls: free space of this thickness is vacuum.
-GAP = 2.75
+MIN_GAP = 2.75
 #: Å between covalent balls: a sphere of this diameter in endless matter makes it porous.
-VOID = 8.0
+MIN_VOID_DIAMETER = 8.0
 #: Å; hydrogen and helium reach further towards neighbours that they are not bonded to.
 SMALLEST_RADIUS = 0.6
 #: Å of free space put around a frame along axes that are not periodic.
-MARGIN = 10.0
+FREE_SPACE = 10.0
 #: Å; spacing of the grid of points.
 SPACING = 1.5
 #: Smallest number of points (small cells have a finer grid).
-POINTS = 512
+MIN_POINTS = 512
 #: Points from which the largest sphere is sought.
-STARTS = 200
+START_POINTS = 200
 KINDS = {0: 'cluster', 1: 'wire', 2: 'slab'}
 
 
@@ -79,7 +79,7 @@ class Vacuum:
         return self.kind != 'bulk'
 
 
-def detect_vacuum(atoms: Atoms, gap: float = GAP, void: float = VOID) -> Vacuum:
+def detect_vacuum(atoms: Atoms, gap: float = MIN_GAP, void: float = MIN_VOID_DIAMETER) -> Vacuum:
     """Return the kind of free space in a cell; see the module for the method and its limits.
 
     :param gap: Å between covalent balls from which on free space is vacuum.
@@ -121,7 +121,7 @@ def ball_radii(numbers: np.ndarray) -> np.ndarray:
 def _boxed(atoms: Atoms) -> Atoms:
     """The frame in a periodic box with a margin along the axes that were not periodic."""
     boxed = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    boxed.center(vacuum=MARGIN, axis=tuple(np.flatnonzero(~atoms.pbc)))
+    boxed.center(vacuum=FREE_SPACE, axis=tuple(np.flatnonzero(~atoms.pbc)))
     boxed.pbc = True
     return boxed
 
@@ -169,7 +169,7 @@ class _FreeSpace:
         self.cell, self.operation = reduced_cell(cell, np.ones(3, dtype=bool))
         self.positions = positions
         lengths = np.linalg.norm(self.cell, axis=1)
-        spacing = min(SPACING, (abs(np.linalg.det(self.cell)) / POINTS) ** (1 / 3))
+        spacing = min(SPACING, (abs(np.linalg.det(self.cell)) / MIN_POINTS) ** (1 / 3))
         self.shape = np.maximum(np.ceil(lengths / spacing), 2).astype(int)
         steps = self.cell / self.shape[:, None]
         signs = np.array([[1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]])
@@ -196,7 +196,7 @@ class _FreeSpace:
 
     def largest_ball(self, least: float) -> tuple[float, np.ndarray]:
         """Radius (Å) and centre of the largest sphere between the balls; -inf where it is surely below `least`."""
-        order = np.argsort(self.excess)[::-1][:STARTS]
+        order = np.argsort(self.excess)[::-1][:START_POINTS]
         order = order[self.excess[order] > least - self.cover]
         return _climb(self.trees, self.points[order], self.cover / 2)
 
@@ -205,7 +205,7 @@ class _FreeSpace:
         # the centre of the largest hole of a lattice is no farther than this from a lattice point
         bound = 0.5 * float(np.linalg.norm(self.cell))
         trees = self._trees(np.zeros(len(self.positions)), bound)
-        starts = np.argsort(self.excess)[::-1][:STARTS]
+        starts = np.argsort(self.excess)[::-1][:START_POINTS]
         return 2 * _climb(trees, self.points[starts], self.cover / 2)[0]
 
     def channels(self, point: np.ndarray, distance: float) -> np.ndarray:

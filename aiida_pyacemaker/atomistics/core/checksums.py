@@ -1,4 +1,4 @@
-"""Files that go from one place to another with the hashes that they have to have, as the command `sha256sum` does."""
+"""Hashes of files, written and checked in the format of the command `sha256sum`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_checksums(directory: str | os.PathLike[str], names: list[str]) -> None
 def check_checksums(directory: str | os.PathLike[str]) -> None:
     """Compare the files of a directory with their hashes, if it has any.
 
-    :raises CorruptFileError: that names the files that are missing or others.
+    :raises CorruptFileError: that names the files that are missing or different.
     """
     path = Path(directory, FILENAME)
     lines = path.read_text().splitlines() if path.is_file() else []

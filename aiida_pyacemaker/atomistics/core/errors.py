@@ -1,4 +1,4 @@
-"""Errors that are told to people: each says where, what, and what helps."""
+"""Errors that users see: each says where, what is wrong, and what helps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plug-ins by entry point: what a socket (oracle, explorer, family, property) finds, ours and a stranger's alike."""
+"""Plug-ins by entry point: what a socket (oracle, explorer, family, property) finds, in this package and in others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CodePort:
 
 @functools.cache
 def find_plugins(group: str) -> dict[str, EntryPoint]:
-    """Return the entry points of a group by name, sorted, ours first; nothing is imported yet.
+    """Return the entry points of a group by name, sorted, those of this package first; nothing is imported yet.
 
     The metadata of a package have no order, so where an order matters the plug-ins bring it.
 

@@ -1,4 +1,4 @@
-"""Work in processes of their own."""
+"""Work that is done by forked processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def forked_map(function: Callable[[Any], T], items: Sequence[Any], processes: in
 
     The children inherit function and items, so only the results are pickled (a basis of python-ace cannot be).
 
-    :raises RuntimeError: if a process is killed; `multiprocessing.Pool` would wait for ever.
+    :raises RuntimeError: if a process is killed; `multiprocessing.Pool` would wait forever.
     """
     processes = min(processes, len(items))
     if processes <= 1:
@@ -67,7 +67,7 @@ def _in_order(pool: ProcessPoolExecutor, blocks: list[range], ahead: int) -> Ite
 
 
 def follow_parent(parent: int) -> None:
-    """End this process soon after its parent: who is killed cannot tell its children."""
+    """End this process soon after its parent: a parent that is killed cannot tell its children."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -1,4 +1,4 @@
-"""spglib, asked in one way."""
+"""The one door to spglib."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 
-def ask(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any | None:
-    """Return what a function of spglib finds, None where it finds no symmetry, as where atoms overlap.
+def call_spglib(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any | None:
+    """Return what a function of spglib finds; None where it finds no symmetry, for example because atoms overlap.
 
     Whether spglib says so by None or raises depends on its version, and on which libraries were imported before:
-    phonopy and ASE change it for everybody.
+    phonopy and ASE change this setting for the whole process.
     """
     from spglib import SpglibError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 #: Variables that set how many threads a process has.
-THREADS = (
+THREAD_VARIABLES = (
     'OMP_NUM_THREADS',
     'OPENBLAS_NUM_THREADS',
     'MKL_NUM_THREADS',
@@ -14,5 +14,5 @@ THREADS = (
 
 def use_one_thread() -> None:
     """Have one thread per process, unless asked otherwise: we run our own processes, and jobs share a machine."""
-    for name in THREADS:
+    for name in THREAD_VARIABLES:
         os.environ.setdefault(name, '1')

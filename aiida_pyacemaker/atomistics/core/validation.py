@@ -18,7 +18,7 @@ from .parameters import Section
 S = TypeVar('S', bound=Section)
 
 #: What is wrong with a value, by pydantic's type of the error and with the names of its context.
-WRONG = {
+EXPLANATIONS = {
     'greater_than': 'must be above {gt:g}',
     'greater_than_equal': 'must be at least {ge:g}',
     'less_than': 'must be below {lt:g}',
@@ -204,9 +204,9 @@ def _explain(error: ErrorDetails, model: type[BaseModel]) -> InputError:
     if kind == 'literal_error':
         known = choices(place.field.annotation) if place.field else []
         return InputError(place.key, f'{value!r} is not one of {", ".join(known)}{nearest(str(value), known)}')
-    if kind in WRONG:
+    if kind in EXPLANATIONS:
         meaning = _meaning(place.field) if place.field else ''
-        return InputError(place.key, f'{value!r} is wrong, it {WRONG[kind].format(**context)}{meaning}')
+        return InputError(place.key, f'{value!r} is wrong, it {EXPLANATIONS[kind].format(**context)}{meaning}')
     return InputError(place.key, error['msg'])
 
 

@@ -15,9 +15,9 @@ Repeats = tuple[int, int, int]
 #: A cell carries a composition if every atomic fraction is met to within this.
 TOLERANCE = 0.005
 #: The finest grid that is tried when limits leave no point of the asked grid.
-FINEST = 64
+FINEST_GRID = 64
 #: More points of a grid than this are neither sorted nor searched for a finer grid.
-MANY = 50_000
+MAX_GRID_POINTS = 50_000
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def grid(limits: Limits, divisions: int) -> Iterator[dict[str, float]]:
                 empty = False
                 if composition != centre:
                     yield composition
-        if not empty or 2 * divisions > FINEST or comb(2 * divisions, len(limits.elements) - 1) > MANY:
+        if not empty or 2 * divisions > FINEST_GRID or comb(2 * divisions, len(limits.elements) - 1) > MAX_GRID_POINTS:
             return
         divisions *= 2
 
@@ -108,7 +108,7 @@ def _points(elements: Sequence[str], divisions: int) -> Iterator[dict[str, float
     for size in range(2, min(len(elements), divisions) + 1):
         systems = list(combinations(elements, size))
         ways: Iterable[tuple[int, ...]] = _partitions(divisions, size)
-        if comb(divisions - 1, size - 1) <= MANY:  # else in the order they come: nobody takes them all
+        if comb(divisions - 1, size - 1) <= MAX_GRID_POINTS:  # else unsorted: so many are never all used
             ways = sorted(ways, key=lambda parts: (max(parts), parts))
         for parts in ways:
             for system in systems:

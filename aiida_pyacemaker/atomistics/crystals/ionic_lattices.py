@@ -43,15 +43,15 @@ RATIO_TOLERANCE = 0.25
 #: The bonds of the cations may ask for sizes of the cell that differ by this factor (tolerance factors of 0.83 to 1.2).
 SIZE_TOLERANCE = 1.2
 #: A first shell of neighbours ends at this times the shortest distance.
-SHELL = 1.2
+FIRST_SHELL_RATIO = 1.2
 #: Unlike atoms are at least this fraction of the sum of their covalent radii apart: what the checks ask for, and a bit.
-CLOSEST = 0.705
+MIN_CONTACT_RATIO = 0.705
 #: A cell in which atoms come closer may be enlarged by this factor (of the length), or is not proposed.
-ENLARGED = 1.06
+MAX_ENLARGEMENT = 1.06
 #: Larger cells are reduced to the primitive one.
-LARGEST_CONVENTIONAL = 24
+MAX_ATOMS_CONVENTIONAL = 24
 #: Atoms of a cell with exchanged cations, at most.
-LARGEST_DISORDERED = 256
+MAX_ATOMS_DISORDERED = 256
 #: Stands for the slots of a prototype, whatever ions they will hold.
 PLACEHOLDERS = ['H', 'He', 'Li', 'Be', 'B', 'C']
 
@@ -88,7 +88,7 @@ class Fit:
     slots: tuple[tuple[tuple[Ion, int], ...], ...]
     #: Factor on the lengths of the table.
     scale: float
-    #: How ill the radii fit; the smaller the better.
+    #: How badly the radii fit; the smaller the better.
     misfit: float
     #: Largest excess of a radius ratio over its limits, and the ratio of the sizes that the bonds ask for.
     ratio_excess: float
@@ -127,7 +127,7 @@ def geometry(prototype_name: str) -> Geometry:
     first, second, distances = first[opposite], second[opposite], distances[opposite]
     nearest = np.full(len(atoms), np.inf)
     np.minimum.at(nearest, first, distances)
-    shell = distances <= SHELL * nearest[first]
+    shell = distances <= FIRST_SHELL_RATIO * nearest[first]
     np.add.at(numbers, (slots[first[shell]], slots[second[shell]]), 1)
     np.add.at(lengths, (slots[first[shell]], slots[second[shell]]), distances[shell])
     lengths = np.divide(lengths, numbers, out=np.zeros_like(lengths), where=numbers > 0)
@@ -347,7 +347,7 @@ def _exchanged(
         first, second = rng.choice(first, number, replace=False), rng.choice(second, number, replace=False)
         for array in (atoms.numbers, atoms.arrays['oxidation_states']):
             array[first], array[second] = array[second].copy(), array[first].copy()
-        if too_close(atoms, minimum_distances(sorted(set(symbols.tolist())), CLOSEST)):
+        if too_close(atoms, minimum_distances(sorted(set(symbols.tolist())), MIN_CONTACT_RATIO)):
             continue
         text_of_pairs = '1 pair' if number == 1 else f'{number} pairs'
         text = f'{compound.formula} as {fit.prototype}: {text_of_pairs} of {one} and {two} have changed places'
@@ -418,7 +418,7 @@ def _commensurate(fit: Fit, minimum: int) -> Atoms | None:
     conventional = _template(prototype, primitive=False)
     cells = [_template(prototype, primitive=True)]
     shared = any(len(group) > 1 for group in fit.slots)
-    if len(conventional) <= LARGEST_CONVENTIONAL:
+    if len(conventional) <= MAX_ATOMS_CONVENTIONAL:
         cells = [conventional, *cells] if shared else [conventional]
     found = [cell for atoms in cells if (cell := _repeated(atoms, fit, minimum)) is not None]
     return min(found, key=len, default=None)
@@ -426,7 +426,7 @@ def _commensurate(fit: Fit, minimum: int) -> Atoms | None:
 
 def _repeated(atoms: Atoms, fit: Fit, minimum: int) -> Atoms | None:
     wanted = max(minimum, len(atoms))
-    while wanted <= LARGEST_DISORDERED:
+    while wanted <= MAX_ATOMS_DISORDERED:
         cell = supercell(atoms, wanted)
         symbols = cell.get_chemical_symbols()
         if not any(
@@ -441,12 +441,12 @@ def _repeated(atoms: Atoms, fit: Fit, minimum: int) -> Atoms | None:
 
 def with_room(atoms: Atoms) -> Atoms | None:
     """Return the crystal, somewhat enlarged where atoms are too close for the checks; None if that is not enough."""
-    closest = minimum_distances(sorted(set(atoms.get_chemical_symbols())), CLOSEST)
+    closest = minimum_distances(sorted(set(atoms.get_chemical_symbols())), MIN_CONTACT_RATIO)
     first, second, distances = neighbor_list('ijd', atoms, max(closest.values()))
     symbols = np.array(atoms.get_chemical_symbols())
     needed = [closest[tuple(sorted((one, two)))] for one, two in zip(symbols[first], symbols[second], strict=True)]
     factor = max(1.0, float(np.max(np.array(needed) / distances, initial=1.0)) * (1 + 1e-6))
-    if factor > ENLARGED:
+    if factor > MAX_ENLARGEMENT:
         return None
     if factor > 1:
         atoms.set_cell(atoms.cell.array * factor, scale_atoms=True)

@@ -1,4 +1,4 @@
-"""Who sits where on the sites of a lattice: at random, with short-range order, or special quasirandom (icet)."""
+"""Which element is on which site of a lattice: at random, with short-range order, or special quasirandom (icet)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..core.parameters import require
 #: Neighbours of the first shell are at most so much farther than the nearest (c/a of hcp; bcc's second: 1.155).
 FIRST_SHELL = 1.1
 #: Range of the pairs that a special quasirandom structure gets right, in nearest-neighbour distances.
-PAIRS = 1.8
+PAIR_RANGE = 1.8
 #: Range of the triplets that it gets right, in the same units.
 TRIPLETS = 1.1
 #: Monte Carlo steps per site towards a short-range order, at most.
-STEPS = 60
+STEPS_PER_SITE = 60
 #: Deviation of the Warren-Cowley parameters that is near enough.
-NEAR = 0.01
+ORDER_TOLERANCE = 0.01
 #: Temperature of that walk at its start, in units of the deviation.
 WARMTH = 0.02
 #: Batches of random occupations that may hold nothing new before all are taken as found.
@@ -60,7 +60,7 @@ def special_quasirandom(cell: Atoms, counts: dict[str, int], steps: int, seed: i
     empty.set_atomic_numbers([atomic_numbers[next(iter(counts))]] * len(cell))
     empty.info = {}
     nearest = _nearest(empty)
-    space = icet.ClusterSpace(empty, [PAIRS * nearest, TRIPLETS * nearest], list(counts))
+    space = icet.ClusterSpace(empty, [PAIR_RANGE * nearest, TRIPLETS * nearest], list(counts))
     found = structures.generate_sqs_from_supercells(
         space,
         [empty],
@@ -112,13 +112,13 @@ class FirstShell:
             off = self._alphas(state, kinds)[rows, columns] - wanted
             return math.sqrt(off @ off / len(off))
 
-        state, steps = numbers.copy(), STEPS * len(numbers)
+        state, steps = numbers.copy(), STEPS_PER_SITE * len(numbers)
         now = deviation(state)
         best, least = state.copy(), now
         swaps = rng.integers(len(numbers), size=(steps, 2))
         chances = rng.random(steps)
         for step, (one, other) in enumerate(swaps):
-            if least <= NEAR:
+            if least <= ORDER_TOLERANCE:
                 break
             if state[one] == state[other]:
                 continue

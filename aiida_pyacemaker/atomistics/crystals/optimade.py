@@ -18,7 +18,7 @@ from ase.formula import Formula
 
 from ..checks.overlap import overlapping
 from ..core.parameters import require
-from ..core.symmetry import ask
+from ..core.symmetry import call_spglib
 
 #: Addresses of well-known providers; others are looked up in the list of the OPTIMADE consortium.
 ADDRESSES = {
@@ -35,7 +35,7 @@ FIELDS = (
     'species species_at_sites structure_features last_modified'
 ).split()
 #: So many entries are read for each structure wanted: some are the same crystal again, disordered or broken.
-READ = 4
+ENTRIES_PER_STRUCTURE = 4
 
 
 def query_structures(formula: str, provider: str, number: int, timeout: float = 20.0) -> list[Atoms]:
@@ -50,7 +50,9 @@ def query_structures(formula: str, provider: str, number: int, timeout: float = 
     :raises RuntimeError: if the database does not answer in time, or answers with an error.
     """
     require('optimade.client', 'structures.knowledge.optimade')
-    entries = _within(timeout, lambda: _entries(_filter(formula), provider, READ * number, timeout), provider)
+    entries = _within(
+        timeout, lambda: _entries(_filter(formula), provider, ENTRIES_PER_STRUCTURE * number, timeout), provider
+    )
     frames = [frame for entry in entries if (frame := _structure(entry, formula, provider)) is not None]
     frames.sort(key=len)
     kept: list[Atoms] = []
@@ -74,7 +76,7 @@ def _filter(formula: str) -> str:
 
 
 def _within(timeout: float, work: Any, provider: str) -> Any:
-    """Do work in a thread of its own, so that a server that answers drop by drop cannot hold the program."""
+    """Do work in a thread of its own, so that a server that answers very slowly cannot block the program."""
     outcome: dict[str, Any] = {}
 
     def run() -> None:
@@ -147,7 +149,7 @@ def _structure(entry: dict[str, Any], formula: str, provider: str) -> Atoms | No
 def _space_group(atoms: Atoms) -> int:
     import spglib
 
-    found = ask(
+    found = call_spglib(
         spglib.get_symmetry_dataset, (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers), symprec=0.01
     )
     return int(found.number) if found is not None else 1

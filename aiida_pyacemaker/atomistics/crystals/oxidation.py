@@ -23,23 +23,23 @@ from .prototypes import ionic_radius
 #: Elements that form molecules with each other.
 MOLECULAR = frozenset('H C N O F P S Cl Se Br I'.split())
 #: Penalty, by which formulas are ranked, of a state that is not common.
-RARE = 1.0
+RARE_STATE_PENALTY = 1.0
 #: Penalty of two states of one element.
-MIXED = 1.5
+MIXED_STATES_PENALTY = 1.5
 #: Penalty of each atom of the formula.
-ATOM = 0.1
+ATOM_PENALTY = 0.1
 #: Penalty of electronegativities that hardly differ.
-COVALENT = 0.5
+COVALENT_PENALTY = 0.5
 #: Penalty of an anion that a more electronegative one would oxidise (C4- by O).
-OXIDISED = 0.6
+OXIDISED_ANION_PENALTY = 0.6
 #: Difference of electronegativity (Pauling) below which a bond is hardly ionic.
-HARDLY_IONIC = 1.0
+MIN_IONIC_DIFFERENCE = 1.0
 #: States of rank 0 (common) and 1 (met in crystals) make formulas; those of rank 2 only explain a given one.
 RANK_OF_PROPOSALS = 1
 #: Sum of the ranks of the states beyond which a given formula is not believed: one state that is merely possible.
 MAX_RARITY = 2
 #: Elements in a formula that is proposed, at most, except for the one of all elements.
-MOST_ELEMENTS = 4
+MAX_ELEMENTS = 4
 States = dict[str, list[int]]
 
 
@@ -163,7 +163,7 @@ def compounds_of(elements: list[str], own: States | None, max_atoms: int, number
     rest: list[Compound] = []
     for names in subsets:
         full = len(names) == len(elements)
-        if not full and (len(names) > MOST_ELEMENTS or MOLECULAR.issuperset(names)):
+        if not full and (len(names) > MAX_ELEMENTS or MOLECULAR.issuperset(names)):
             continue
         found = _proposals(names, ranked, max_atoms) or (_proposals(names, ranked, 2 * max_atoms) if full else [])
         must = full or len(names) == 2
@@ -266,10 +266,12 @@ def _compound(
     gap = min(chi[e] for e, state in ions if state < 0) - max(chi[e] for e, state in ions if state > 0)
     elements = {element for element, _ in ions}
     rarity = sum(ranked[element][state] for element, state in ions)
-    penalty = RARE * rarity + ATOM * sum(ratio)
-    penalty += MIXED * (len(ions) - len(elements)) + (COVALENT if gap < HARDLY_IONIC else 0.0)
+    penalty = RARE_STATE_PENALTY * rarity + ATOM_PENALTY * sum(ratio)
+    penalty += MIXED_STATES_PENALTY * (len(ions) - len(elements)) + (
+        COVALENT_PENALTY if gap < MIN_IONIC_DIFFERENCE else 0.0
+    )
     strongest = max(chi[element] for element, _ in ions)
-    penalty += OXIDISED * sum(
+    penalty += OXIDISED_ANION_PENALTY * sum(
         state < 0 and chi[element] < strongest and any(s > 0 and rank == 0 for s, rank in ranked[element].items())
         for element, state in ions
     )

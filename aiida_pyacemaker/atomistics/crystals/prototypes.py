@@ -21,15 +21,15 @@ from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 from ase.geometry import cellpar_to_cell
 
-from ..core.symmetry import ask
+from ..core.symmetry import call_spglib
 from .elements import NEAREST, is_metal, lattice_of, volume_per_atom
 
 #: Pauling's d(n) = d(1) - 0.6 log10 n (Å): how bonds lengthen with the number of neighbours.
-PAULING = 0.6
+PAULING_SLOPE = 0.6
 #: By default no two atoms are closer than this times the sum of their covalent radii.
-CLOSEST = 0.702
+MIN_CONTACT_RATIO = 0.702
 #: Å; no prototype has a nearest neighbour further away, per a of the table.
-REACH = 6.5
+MAX_NEIGHBOUR_DISTANCE = 6.5
 
 
 @dataclass(frozen=True)
@@ -234,12 +234,12 @@ def neighbours(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.
 def _table_neighbours(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Neighbours up to REACH at the lattice constants of the table; the elements do not matter."""
     prototype = PROTOTYPES[name]
-    return neighbours(_template(prototype, ['H'] * len(prototype.slots)), REACH)
+    return neighbours(_template(prototype, ['H'] * len(prototype.slots)), MAX_NEIGHBOUR_DISTANCE)
 
 
 def primitive_cell(atoms: Atoms) -> Atoms:
     """Return the primitive cell (spglib, delta-reduced); the frame itself if it is primitive already."""
-    found = ask(
+    found = call_spglib(
         spglib.standardize_cell,
         (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers),
         to_primitive=True,
@@ -256,7 +256,7 @@ def primitive_cell(atoms: Atoms) -> Atoms:
 def shortest_bond(atoms: Atoms) -> float:
     """Shortest distance (Å) between unlike atoms; if all are alike, between any."""
     unlike = len(set(atoms.numbers.tolist())) > 1
-    for cutoff in (REACH, 4 * REACH):
+    for cutoff in (MAX_NEIGHBOUR_DISTANCE, 4 * MAX_NEIGHBOUR_DISTANCE):
         first, second, distances = neighbours(atoms, cutoff)
         if unlike:
             distances = distances[atoms.numbers[first] != atoms.numbers[second]]
@@ -330,7 +330,7 @@ def _element_scale(prototype: Prototype, atoms: Atoms, element: str) -> float:
     shortest = float(distances.min())
     # of bcc the second shell counts, too
     counted = (distances < 1.2 * shortest).sum() / len(atoms)
-    return (near + PAULING * math.log10(counted / neighbours)) / shortest
+    return (near + PAULING_SLOPE * math.log10(counted / neighbours)) / shortest
 
 
 #: Nearest neighbours in the lattices of the elements.
@@ -457,4 +457,4 @@ def _smallest_scale(prototype: Prototype, atoms: Atoms) -> float:
     """Smallest factor at which no two atoms are too close, by covalent radii."""
     first, second, distances = _table_neighbours(prototype.name)
     radii = covalent_radii[atoms.numbers]
-    return float(CLOSEST * ((radii[first] + radii[second]) / distances).max())
+    return float(MIN_CONTACT_RATIO * ((radii[first] + radii[second]) / distances).max())

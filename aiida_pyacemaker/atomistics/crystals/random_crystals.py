@@ -29,13 +29,13 @@ MAX_TRIES_WITHOUT_SUCCESS = 80
 #: Draws of a space group that suits, per try.
 MAX_DRAWS = 200
 #: Choices of Wyckoff positions in each try.
-CHOICES = 4
+WYCKOFF_CHOICES = 4
 #: Lattices of each choice.
-LATTICES = 3
+LATTICES_PER_CHOICE = 3
 #: Trial points of each orbit.
-POINTS = 48
+POINTS_PER_ORBIT = 48
 #: A try that finds no room makes the cell larger by this factor.
-GROWTH = 1.02
+GROWTH_FACTOR = 1.02
 #: Factor by which a cell is made larger, at most.
 MAX_GROWTH = 1.5
 #: Layer groups and space groups.
@@ -45,7 +45,7 @@ VACUUM = 15.0
 #: Distances (Å) up to which two crystals are compared.
 CUTOFF = 5.0
 #: Two crystals are the same where all these distances agree within this (Å).
-SAME = 0.02
+SAME_TOLERANCE = 0.02
 #: Shifts to the neighbouring cells.
 SHIFTS = {
     3: np.array(list(product((0, -1, 1), repeat=3)), dtype=float),
@@ -103,10 +103,10 @@ def random_crystals(
         number_of_group = _draw(groups, counts, dim, rng)
         atoms = _one(number_of_group, elements, counts, volume * growth, distances, rng, dim)
         if atoms is None:
-            growth = min(growth * GROWTH, MAX_GROWTH)
+            growth = min(growth * GROWTH_FACTOR, MAX_GROWTH)
             continue
         mark = _fingerprint(atoms)
-        if any(mark.shape == other.shape and np.allclose(mark, other, rtol=0, atol=SAME) for other in prints):
+        if any(mark.shape == other.shape and np.allclose(mark, other, rtol=0, atol=SAME_TOLERANCE) for other in prints):
             continue
         prints.append(mark)
         found.append(atoms)
@@ -199,11 +199,11 @@ def _one(
     """Return one checked crystal, or None where no room was found."""
     group, orbits = _group(number, dim), _orbits(number, dim)
     totals = [count * group.cellsize() for count in counts]
-    for _ in range(CHOICES):
+    for _ in range(WYCKOFF_CHOICES):
         chosen = _choose(orbits, totals, rng)
         if chosen is None:
             continue
-        for _ in range(LATTICES):
+        for _ in range(LATTICES_PER_CHOICE):
             cell = _lattice(number, volume_per_atom * sum(totals), volume_per_atom, rng, dim)
             atoms = None if cell is None else _fill(chosen, elements, cell, distances, rng, dim)
             if atoms is None:
@@ -274,7 +274,7 @@ def _fill(
     placed, kinds = np.empty((0, 3)), np.empty(0, dtype=int)
     limits = np.array([[distances[min(one, two), max(one, two)] for two in elements] for one in elements])
     for element, orbit in chosen:
-        points = rng.random((POINTS if orbit.freedom else 1, 3))
+        points = rng.random((POINTS_PER_ORBIT if orbit.freedom else 1, 3))
         if dim == 2:
             points[:, 2] -= 0.5
         images = np.einsum('mij,pj->pmi', orbit.maps[:, :, :3], points) + orbit.maps[None, :, :, 3]

@@ -25,21 +25,21 @@ from ase.io import read
 from ..checks.pairs import periodic_pairs
 from ..core.chemistry import parse_formula
 from ..core.errors import InputError
-from ..core.symmetry import ask
+from ..core.symmetry import call_spglib
 from .elements import ground_state, is_metal
 
 #: Å; atoms whose heights differ by less belong to one plane.
-PLANE = 0.2
+PLANE_TOLERANCE = 0.2
 #: A bond is shorter than this times the sum of the covalent radii.
 BOND = 1.25
 #: Å; the length over which the strength of a bond falls by e.
 BOND_VALENCE = 0.37
 #: Å of crystal that is kept below and above a slab while its bonds are counted.
-MARGIN = 4.0
+CRYSTAL_MARGIN = 4.0
 #: e Å per Å² of the cell; a slab with more is polar (Tasker, J. Phys. C 12, 4977 (1979): type III has about 0.1 to 1).
 DIPOLE = 0.01
-#: A termination that breaks more bonds than this times the fewest is not proposed by itself.
-BROKEN = 1.6
+#: A termination that breaks more bonds than this times the fewest is proposed only on request.
+MAX_BROKEN_BONDS_RATIO = 1.6
 #: Surfaces that are looked at where none is named.
 LOW_INDEX = ((0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 1, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))
 #: Elements that are anions in a compound with metals.
@@ -185,7 +185,7 @@ def as_crystal(atoms: Atoms, phase: str, key: str) -> Crystal:
     kinds, types = _kinds(atoms)
     cell = (atoms.cell.array, atoms.get_scaled_positions(), types)
     conventional, primitive = (
-        ask(spglib.standardize_cell, cell, to_primitive=small, symprec=1e-3) for small in (False, True)
+        call_spglib(spglib.standardize_cell, cell, to_primitive=small, symprec=1e-3) for small in (False, True)
     )
     if conventional is None or primitive is None:
         raise InputError(
@@ -193,7 +193,7 @@ def as_crystal(atoms: Atoms, phase: str, key: str) -> Crystal:
             f'no crystal symmetry is found in {atoms.get_chemical_formula()}',
             'is the file a crystal?',
         )
-    standard = ask(spglib.get_symmetry_dataset, conventional, symprec=1e-3)
+    standard = call_spglib(spglib.get_symmetry_dataset, conventional, symprec=1e-3)
     assert standard is not None, 'the standard cell has the symmetry by which it was found'
     whole, smallest = _atoms(conventional, kinds), _atoms(primitive, kinds)
     whole.info['phase'] = smallest.info['phase'] = phase
@@ -357,7 +357,7 @@ def stack_planes(crystal: Crystal, miller: Miller, layers: int) -> Stack:
     spacing = float(1 / np.linalg.norm(normal))
     period, tolerance = _plane_period(crystal.primitive.positions @ normal * spacing, spacing)
     # a cut breaks bonds over some distance: that much is left below and above
-    margin = math.ceil(MARGIN / spacing) + 1
+    margin = math.ceil(CRYSTAL_MARGIN / spacing) + 1
     periods = math.ceil(layers / period) + 3 + 2 * margin
     atoms = surface(crystal.primitive, unit, periods)
     atoms.set_cell(np.vstack([atoms.cell.array[:2], [0, 0, spacing * periods]]))
@@ -371,11 +371,11 @@ def stack_planes(crystal: Crystal, miller: Miller, layers: int) -> Stack:
 def _plane_period(z: np.ndarray, spacing: float) -> tuple[int, float]:
     """Return how many planes the atoms at the heights z make, which repeat after `spacing`, and what separates them.
 
-    Planes are `PLANE` apart, or less where the crystal has no such gaps along this direction (high indices).
+    Planes are `PLANE_TOLERANCE` apart, or less where the crystal has no such gaps along this direction (high indices).
     """
     z = np.sort(z % spacing)
     gaps = np.diff(np.append(z, z[0] + spacing))
-    tolerance = min(PLANE, 0.9 * float(gaps.max()))
+    tolerance = min(PLANE_TOLERANCE, 0.9 * float(gaps.max()))
     return int((gaps > tolerance).sum()), tolerance
 
 
@@ -455,7 +455,7 @@ def proposed(options: list[Termination], stack: Stack) -> list[Termination]:
     if any(option.stoichiometric for option in good) and not stack.crystal.metallic:
         good = [option for option in good if option.stoichiometric]
     fewest = min((option.broken for option in good), default=0.0)
-    return [option for option in good if option.broken <= BROKEN * fewest + 1e-9]
+    return [option for option in good if option.broken <= MAX_BROKEN_BONDS_RATIO * fewest + 1e-9]
 
 
 def choose_terminations(

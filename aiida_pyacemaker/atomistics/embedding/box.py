@@ -2,9 +2,10 @@
 
 A periodic box replaces what lies beyond its faces by images of what lies within. The misfit measures that directly:
 every image near the core is compared with the atom of the parent that it stands for, and every atom of the parent with
-its image; distances to the nearest atom of the species count, up to `MISSING`, with a weight that decays with the
-distance from the core as forces do. Axes, edges and origin are chosen for the least of it: a lattice or what is common
-to two lattices shows in the map of displacements (`lattice`); along axes without translations edges are searched.
+its image; distances to the nearest atom of the species count, up to `MISSING_IMAGE_DISTANCE`, with a weight
+that decays with the distance from the core as forces do. Axes, edges and origin are chosen for the least of it: a
+lattice or what is common to two lattices shows in the map of displacements (`lattice`); along axes without translations
+edges are searched.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from ase import Atoms
 from ase.data import covalent_radii
 
 from ..checks.supercell import perpendicular_widths
-from ..checks.vacuum import GAP
+from ..checks.vacuum import MIN_GAP
 from .environments import Region
-from .lattice import ALIGNED, lattice_frames, translations
+from .lattice import ALIGNED_COSINE, lattice_frames, translations
 
 #: Å: an atom without an image counts as one that is this far away.
-MISSING = 0.8
+MISSING_IMAGE_DISTANCE = 0.8
 #: Å over which the influence of a misfit on the core decays.
 DECAY = 1.5
 #: Å: thickness of the layers on both sides of a face that are compared.
@@ -29,29 +30,29 @@ LAYER = 4.0
 #: Å of matter between core and boundary below which the core is shrunk instead.
 MIN_BUFFER = 2.5
 #: Half the edge (Å) of the smallest box: the buffer, and the uncertain atom in the middle.
-LEAST_HALF = MIN_BUFFER + 0.5
+MIN_HALF_WIDTH = MIN_BUFFER + 0.5
 #: Å: how much longer an edge may be than core and buffer need, and the steps in which edges and origins are tried.
-SLACK = 5.0
+EDGE_SLACK = 5.0
 EDGE_STEP = 0.5
 ORIGIN_STEP = 0.5
 #: Steps (Å) around the best edges of the search.
-FINE = (-0.25, -0.12, 0.12, 0.25)
+FINE_STEPS = (-0.25, -0.12, 0.12, 0.25)
 #: Times the atoms of a cube that just holds core and buffer, at most.
-ROOM = 1.35
+MAX_ATOMS_RATIO = 1.35
 #: Where no box is small enough, shorter edges and such that are no translations are tried, by these factors in turn.
-SHORTER = (1.0, 0.85, 0.85)
+EDGE_FACTORS = (1.0, 0.85, 0.85)
 #: Å of vacuum in a cell that has a surface.
 VACUUM = 10.0
 #: What twice as many atoms are worth in misfit (Å).
-PRICE = 0.1
+MISFIT_PER_DOUBLING = 0.1
 #: What an Å of buffer that is missing is worth in misfit (Å).
-SHORTAGE = 0.05
+MISFIT_PER_MISSING_BUFFER = 0.05
 #: Orientations tried, boxes measured wholly.
 FRAMES = 8
 FINALISTS = 8
 #: Boxes of one orientation whose atoms are counted, and those kept.
-TRIED = 60
-KEPT = 4
+MAX_BOXES_COUNTED = 60
+MAX_BOXES_KEPT = 4
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def matter_ends(atoms: Atoms, centre: np.ndarray, reach: float) -> Surfaces:
     widths = perpendicular_widths(cell)
     inverse = np.linalg.inv(cell)
     scaled, point = atoms.positions @ inverse, centre @ inverse
-    gap = GAP + 2 * covalent_radii[atoms.numbers].max()
+    gap = MIN_GAP + 2 * covalent_radii[atoms.numbers].max()
     found = []
     for axis in range(3):
         height = scaled[:, axis] - point[axis]
@@ -175,11 +176,11 @@ def plan_sizes(
         return density * float(np.prod(open_axes) * np.prod(closed))
 
     if atoms(wanted) <= max_atoms:
-        most = min(max_atoms, int(ROOM * atoms(wanted)))
-        return Sizes(core_radius, buffer, most, density, 2 * wanted, 2 * wanted + SLACK, wanted)
+        most = min(max_atoms, int(MAX_ATOMS_RATIO * atoms(wanted)))
+        return Sizes(core_radius, buffer, most, density, 2 * wanted, 2 * wanted + EDGE_SLACK, wanted)
     halves = np.arange(wanted, 0.5, -0.05)
     half = float(next((half for half in halves if atoms(half) <= max_atoms), 0.0))
-    if half < LEAST_HALF:
+    if half < MIN_HALF_WIDTH:
         raise ValueError(
             f'embed.max_atoms = {max_atoms} leaves a box of {2 * half:.1f} Å, too small for any environment: raise it'
         )
@@ -192,7 +193,7 @@ def least_atoms(volume_per_atom: float) -> int:
 
     :param volume_per_atom: Å³, of the matter that it is cut from.
     """
-    return int(np.ceil((2 * LEAST_HALF) ** 3 / volume_per_atom))
+    return int(np.ceil((2 * MIN_HALF_WIDTH) ** 3 / volume_per_atom))
 
 
 def _density(region: Region, half: float, surfaces: Surfaces) -> float:
@@ -227,7 +228,7 @@ def choose_box(
     cell = np.zeros((0, 3)) if cell is None else cell
     surfaces = surfaces or NO_SURFACES
     shell = (0.6 * sizes.half, 1.2 * sizes.half)
-    for share, grid in ((1.0, False), *((share, True) for share in SHORTER)):
+    for share, grid in ((1.0, False), *((share, True) for share in EDGE_FACTORS)):
         sizes = replace(sizes, low=share * sizes.low)
         vectors, shares = translations(region, shell, sizes.low, sizes.high, rng)
         exact = cell[np.linalg.norm(cell, axis=1) < sizes.high] if len(cell) else cell
@@ -314,9 +315,9 @@ def _boxes(
     value = score + _price(atoms, shortest, sizes)
     value[atoms > 1.03 * sizes.max_atoms] = np.inf
     boxes: list[tuple[float, Box]] = []
-    for flat in np.argsort(value, axis=None)[:TRIED]:
+    for flat in np.argsort(value, axis=None)[:MAX_BOXES_COUNTED]:
         place = np.unravel_index(flat, value.shape)
-        if not np.isfinite(value[place]) or len(boxes) == KEPT:
+        if not np.isfinite(value[place]) or len(boxes) == MAX_BOXES_KEPT:
             break
         chosen = [options[axis][place[axis]] for axis in range(3)]
         box = Box(axes, np.array([o[2] for o in chosen]), np.array([o[1] for o in chosen]), open_axes)
@@ -328,7 +329,7 @@ def _boxes(
 def _price(atoms: np.ndarray | float, shortest: np.ndarray | float, sizes: Sizes) -> np.ndarray | float:
     """What the number of atoms costs, and a shortest edge that leaves less buffer than wanted."""
     missing = np.maximum(sizes.wanted - shortest / 2, 0)
-    return PRICE * atoms / (sizes.density * (2 * sizes.wanted) ** 3) + SHORTAGE * missing
+    return MISFIT_PER_DOUBLING * atoms / (sizes.density * (2 * sizes.wanted) ** 3) + MISFIT_PER_MISSING_BUFFER * missing
 
 
 def _open_axis(region: Region, axis: int, sizes: Sizes) -> tuple[float, float, float]:
@@ -352,7 +353,7 @@ def _edges(
     """Edges to try along an axis, and which of them are translations."""
     along = vectors @ axis
     lengths = np.linalg.norm(vectors, axis=1)
-    aligned = np.abs(along) > ALIGNED * lengths
+    aligned = np.abs(along) > ALIGNED_COSINE * lengths
     found = np.sort(np.abs(along[aligned]))
     found = found[np.diff(found, prepend=-1.0) > 0.1]
     if len(found) and shares[aligned].max() > 0.7 and not grid:
@@ -373,7 +374,7 @@ def _options(
     # between the steps of the grid
     for place, (_, _, edge) in enumerate(found[:3]):
         if edge not in edges[sure]:
-            closer = [(*_seam(region, column, axis, edge + step, sizes), edge + step) for step in FINE]
+            closer = [(*_seam(region, column, axis, edge + step, sizes), edge + step) for step in FINE_STEPS]
             found[place] = min([found[place], *closer], key=lambda entry: entry[0])
     return [(score, edge, low) for score, low, edge in found]
 
@@ -400,7 +401,7 @@ def _seam(region: Region, column: np.ndarray, axis: int, edge: float, sizes: Siz
         rows, height = column[first:last], heights[first:last]
         moved = region.positions[rows]
         moved[:, axis] += sign * edge
-        misfit = region.nearest(moved, region.numbers[rows], MISSING) ** 2
+        misfit = region.nearest(moved, region.numbers[rows], MISSING_IMAGE_DISTANCE) ** 2
         own = misfit * weights(region.positions[rows], sizes.core_radius) ** 2
         image = misfit * weights(moved, sizes.core_radius) ** 2
         depth = sign * (height[:, None] - faces)  # positive within the box
@@ -431,10 +432,10 @@ def box_misfit(region: Region, box: Box, core_radius: float) -> float:
     beyond = (region.positions < box.low) | (region.positions >= box.low + box.edges)
     outside &= ~(beyond & open_axes).any(axis=1)
     points, numbers = images(region.positions[inside], region.numbers[inside], box, reach)
-    forth = region.nearest(points, numbers, MISSING) * weights(points, core_radius)
+    forth = region.nearest(points, numbers, MISSING_IMAGE_DISTANCE) * weights(points, core_radius)
     parent = Region(points, numbers, np.arange(len(points)), reach)
     own = region.positions[outside]
-    back = parent.nearest(own, region.numbers[outside], MISSING) * weights(own, core_radius)
+    back = parent.nearest(own, region.numbers[outside], MISSING_IMAGE_DISTANCE) * weights(own, core_radius)
     return float(np.sqrt((forth**2).sum() + (back**2).sum()))
 
 

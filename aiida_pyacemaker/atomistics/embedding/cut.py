@@ -21,21 +21,21 @@ SHELL = 1
 BOUNDARY = 0
 #: Pairs closer than this times the shortest distance of the pair in the parent are one atom twice; up to the second
 #: they clash: one goes if there are too many atoms, else they are pushed apart.
-SAME = 0.5
-CLASH = 0.8
+SAME_ATOM_RATIO = 0.5
+CLASH_RATIO = 0.8
 #: Atoms are put into voids if they are no closer than this times that distance; if atoms are missing, the second.
-VOID = 0.9
-TIGHT = 0.75
+VOID_RATIO = 0.9
+TIGHT_VOID_RATIO = 0.75
 #: Turns of pushing, Å from the faces within which atoms are pushed, and from the core within which they are not.
-TURNS = 30
-DEPTH = 1.5
+PUSH_TURNS = 30
+PUSH_DEPTH = 1.5
 NEIGHBOUR = 3.0
 #: Å beyond the faces from which voids are filled.
-FILL = 1.5
+FILL_DEPTH = 1.5
 #: Å around the core in which no atom is moved, merged or removed.
 SHELL_WIDTH = 2.0
 #: Ions removed at most to balance the charge.
-MOST_REMOVED = 8
+MAX_REMOVED = 8
 
 
 class UnbalancedError(ValueError):
@@ -93,9 +93,9 @@ def mend(
     target = None if density is None else round(density * float(np.prod(box.edges)))
     cell, merged, removed = _without_clashes(cell, shortest, share, core_radius, target)
     most = len(region.index) if max_atoms is None else max_atoms
-    cell, filled = _fill(cell, region, box, shortest, states, min(most, target or most), VOID)
+    cell, filled = _fill(cell, region, box, shortest, states, min(most, target or most), VOID_RATIO)
     if target is not None:
-        cell, more = _fill(cell, region, box, shortest, states, min(most, target), TIGHT)
+        cell, more = _fill(cell, region, box, shortest, states, min(most, target), TIGHT_VOID_RATIO)
         filled += more
     cell = push(cell, shortest, core_radius)
     report: Mended = {'merged': merged, 'removed': removed, 'filled': filled, 'removed_for_charge': 0}
@@ -139,10 +139,10 @@ def _without_clashes(
     """Merge clashing atoms of one species to their mean, by influence; remove one of two different ones."""
     merged = removed = 0
     while True:
-        first, second, vector = _pairs(cell, CLASH * max(shortest.values()))
+        first, second, vector = _pairs(cell, CLASH_RATIO * max(shortest.values()))
         numbers, role = cell.numbers, cell.arrays[ROLE]
         ratio = np.linalg.norm(vector, axis=1) / _limits(numbers, first, second, shortest)
-        limit = CLASH if target is None or len(cell) > target else SAME
+        limit = CLASH_RATIO if target is None or len(cell) > target else SAME_ATOM_RATIO
         ratio[(np.minimum(role[first], role[second]) != BOUNDARY) | (ratio >= limit)] = np.inf
         if not np.isfinite(ratio.min(initial=np.inf)):
             return cell, merged, removed
@@ -175,7 +175,9 @@ def _fill(
 ) -> tuple[Atoms, int]:
     """Put atoms from just beyond the faces into voids of the boundary, nearest first, until there are `most`."""
     beyond = np.maximum(box.low - region.positions, region.positions - box.low - box.edges)
-    near = (beyond.max(axis=1) <= FILL) & ~box.contains(region.positions) & ~(beyond[:, box.vacuum] > 0).any(axis=1)
+    near = (
+        (beyond.max(axis=1) <= FILL_DEPTH) & ~box.contains(region.positions) & ~(beyond[:, box.vacuum] > 0).any(axis=1)
+    )
     rows = np.flatnonzero(near)
     filled = 0
     for row in rows[np.argsort(beyond[rows].max(axis=1))]:
@@ -183,7 +185,7 @@ def _fill(
             break
         point, number = (region.positions[row] - box.low) % box.edges, int(region.numbers[row])
         # worth it where the atom is missed more than it disturbs on the other side, or atoms are missing
-        if ratio == VOID and np.linalg.norm(region.positions[row]) > np.linalg.norm(point + box.low):
+        if ratio == VOID_RATIO and np.linalg.norm(region.positions[row]) > np.linalg.norm(point + box.low):
             continue
         vector = cell.positions - point
         distance = np.linalg.norm(vector - box.edges * np.rint(vector / box.edges), axis=1)
@@ -209,13 +211,13 @@ def push(cell: Atoms, shortest: dict[tuple[int, int], float], core_radius: float
     from_centre = cell.positions - cell.info['embedding_centre']
     influence = weights(from_centre, core_radius) ** 4
     free = (np.linalg.norm(from_centre, axis=1) > core_radius + NEIGHBOUR) & (
-        np.minimum(inside, edges - inside).min(axis=1) < DEPTH
+        np.minimum(inside, edges - inside).min(axis=1) < PUSH_DEPTH
     )
-    for _ in range(TURNS):
-        first, second, vector = _pairs(cell, CLASH * max(shortest.values()))
+    for _ in range(PUSH_TURNS):
+        first, second, vector = _pairs(cell, CLASH_RATIO * max(shortest.values()))
         across = np.abs(cell.positions[second] - cell.positions[first] - vector).max(axis=1, initial=0.0) > 1e-6
         distance = np.linalg.norm(vector, axis=1)
-        lacking = CLASH * _limits(cell.numbers, first, second, shortest) - distance
+        lacking = CLASH_RATIO * _limits(cell.numbers, first, second, shortest) - distance
         close = across & (lacking > 0.01) & (free[first] | free[second])
         if not close.any():
             break
@@ -246,16 +248,16 @@ def balance(cell: Atoms) -> tuple[Atoms, int]:
         state: free[np.round(states[free], 3) == state][np.argsort(-distance[np.round(states[free], 3) == state])]
         for state in np.unique(np.round(states[free], 3)) if state != 0
     }  # fmt: skip
-    limits = [range(min(len(queue), MOST_REMOVED) + 1) for queue in queues.values()]
+    limits = [range(min(len(queue), MAX_REMOVED) + 1) for queue in queues.values()]
     found = [
         numbers for numbers in product(*limits)
         if abs(sum(n * q for n, q in zip(numbers, queues, strict=True)) - charge) < TOLERANCE
-        and sum(numbers) <= MOST_REMOVED
+        and sum(numbers) <= MAX_REMOVED
     ]  # fmt: skip
     if not found:
         raise UnbalancedError(
             f'the cut cell {cell.get_chemical_formula()} has the charge {charge:+.2f}, which the removal of up to '
-            f'{MOST_REMOVED} boundary ions does not balance: raise embed.max_atoms or embed.buffer'
+            f'{MAX_REMOVED} boundary ions does not balance: raise embed.max_atoms or embed.buffer'
         )
     numbers = min(found, key=sum)
     gone = np.concatenate([queue[:n] for n, queue in zip(numbers, queues.values(), strict=True)]).astype(int)

@@ -13,14 +13,14 @@ from ase.calculators.calculator import Calculator
 from ..checks.vacuum import vacuum_axes
 from ..core.cost import EXPONENT
 from ..crystals.ions import states_of
-from .box import SLACK, Box, Sizes, choose_box, matter_ends, plan_sizes
+from .box import EDGE_SLACK, Box, Sizes, choose_box, matter_ends, plan_sizes
 from .cut import BOUNDARY, CORE, NEIGHBOUR, ROLE, ROW, Mended, cut, mend
 from .environments import Region, find_environments, local_region
 from .parameters import Embedding
 from .relax import match_forces, reference_forces, relax_buffer
 
 #: Å: atoms this near to a face may be moved by more than hundredths of an Å.
-FACE = 1.5
+FACE_DEPTH = 1.5
 #: Å: behind a thicker buffer the core feels less of the boundary than a young potential errs in saying how much.
 MATCHED_BUFFER = 4.5
 
@@ -85,7 +85,7 @@ def embed_one(
     half = parameters.core_radius + parameters.buffer
     point = atoms.positions[centre]
     # the farthest atom that is looked at: of a sample at 1.2 half sizes, moved by the longest edge
-    region = local_region(atoms, point, 1.2 * half + 2 * half + SLACK)
+    region = local_region(atoms, point, 1.2 * half + 2 * half + EDGE_SLACK)
     vectors = atoms.cell.array[atoms.pbc]
     surfaces = matter_ends(atoms, point, half)
     sizes = plan_sizes(
@@ -132,7 +132,7 @@ def _settle(
     # of a thin buffer nothing next to the core
     far = np.linalg.norm(places, axis=1) > sizes.core_radius + NEIGHBOUR
     cell, report = relax_buffer(
-        cell, far & box.near_faces(places, FACE), calculator, parameters.relax_steps, parameters.relax_force,
+        cell, far & box.near_faces(places, FACE_DEPTH), calculator, parameters.relax_steps, parameters.relax_force,
         parent_forces=forces, threshold=threshold,
     )  # fmt: skip
     if sizes.buffer > MATCHED_BUFFER or not parameters.relax_steps:

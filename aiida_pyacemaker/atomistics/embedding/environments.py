@@ -14,9 +14,9 @@ from scipy.spatial import cKDTree
 from ..checks.supercell import perpendicular_widths
 
 #: Å: environments whose sorted distances from their centres differ by less than this everywhere are the same.
-SAME = 0.02
+SAME_TOLERANCE = 0.02
 #: Environments are compared within so many core radii.
-COMPARED = 1.25
+COMPARED_RADII = 1.25
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def find_environments(
         if not left[place]:
             continue
         left[place:] &= ~_closer(atoms.positions[order[place:]] - atoms.positions[atom], cell, atoms.pbc, core_radius)
-        look = _look(local_region(atoms, atoms.positions[atom], COMPARED * core_radius))
+        look = _look(local_region(atoms, atoms.positions[atom], COMPARED_RADII * core_radius))
         if any(_alike(look, other) for other in seen):
             continue
         seen.append(look)
@@ -158,4 +158,4 @@ def _look(region: Region) -> dict[int, np.ndarray]:
 def _alike(one: dict[int, np.ndarray], other: dict[int, np.ndarray]) -> bool:
     if {key: len(value) for key, value in one.items()} != {key: len(value) for key, value in other.items()}:
         return False
-    return all(np.abs(one[key] - other[key]).max() < SAME for key in one)
+    return all(np.abs(one[key] - other[key]).max() < SAME_TOLERANCE for key in one)

@@ -8,14 +8,14 @@ from scipy.ndimage import maximum_filter, uniform_filter
 from .environments import Region
 
 #: Å: grid of the map of displacements; three bins across count together.
-BIN = 0.4
+BIN_WIDTH = 0.4
 #: A displacement is a translation if it maps at least this share of the sampled atoms onto atoms of their species.
-SHARE = 0.3
+MIN_SHARE = 0.3
 #: Atoms whose displacements are taken.
-SAMPLE = 120
+SAMPLED_ATOMS = 120
 #: cos of the angle by which two axes may miss the right one, and of the one by which a translation misses its axis.
-SQUARE = 0.03
-ALIGNED = 0.9998
+SQUARE_COSINE = 0.03
+ALIGNED_COSINE = 0.9998
 
 
 def translations(
@@ -32,14 +32,14 @@ def translations(
     pool = np.flatnonzero((distance >= shell[0]) & (distance <= shell[1]))
     if len(pool) < 4:
         return np.zeros((0, 3)), np.zeros(0)
-    sample = rng.choice(pool, min(SAMPLE, len(pool)), replace=False)
+    sample = rng.choice(pool, min(SAMPLED_ATOMS, len(pool)), replace=False)
     difference = _differences(region, sample, low, high)
-    size = int(np.ceil(2 * (high + 2 * BIN) / BIN))
-    bins = ((difference + high + 2 * BIN) / BIN).astype(np.int64)
+    size = int(np.ceil(2 * (high + 2 * BIN_WIDTH) / BIN_WIDTH))
+    bins = ((difference + high + 2 * BIN_WIDTH) / BIN_WIDTH).astype(np.int64)
     code = np.ravel_multi_index(tuple(bins.T), (size,) * 3)
     counts = np.bincount(code, minlength=size**3).reshape((size,) * 3).astype(np.float32)
     share = uniform_filter(counts, 3, mode='constant') * (27 / len(sample))
-    peaks = np.argwhere((share > SHARE) & (share == maximum_filter(share, 3, mode='constant')))
+    peaks = np.argwhere((share > MIN_SHARE) & (share == maximum_filter(share, 3, mode='constant')))
     if not len(peaks):
         return np.zeros((0, 3)), np.zeros(0)
     # the mean displacement of a peak: that of its 27 bins
@@ -77,7 +77,7 @@ def lattice_frames(vectors: np.ndarray, shares: np.ndarray, maximum: int) -> lis
     order = np.lexsort((lengths, -np.round(shares, 1)))[:160]
     unit = _leading(vectors[order] / lengths[order, None])
     unit = unit[_first_of_each(unit)]
-    first, second = np.nonzero(np.triu(np.abs(unit @ unit.T) < SQUARE, 1))
+    first, second = np.nonzero(np.triu(np.abs(unit @ unit.T) < SQUARE_COSINE, 1))
     frames = _orthonormal(unit[first], unit[second])
     skew = np.abs(np.einsum('fi,fi->f', unit[first], unit[second]))
     if not len(frames):
@@ -85,7 +85,7 @@ def lattice_frames(vectors: np.ndarray, shares: np.ndarray, maximum: int) -> lis
         helper = np.eye(3)[np.abs(unit[0]).argmin()]
         frames = _orthonormal(unit[:1], np.cross(unit[0], helper)[None])
     # how well, and by how many translations, each axis of each frame is served
-    along = np.abs(np.einsum('fai,vi->fav', frames, vectors / lengths[:, None])) > ALIGNED
+    along = np.abs(np.einsum('fai,vi->fav', frames, vectors / lengths[:, None])) > ALIGNED_COSINE
     best = np.where(along, shares, 0).max(axis=2).sum(axis=1)
     rank = np.lexsort((-along.sum(axis=(1, 2)), np.round(skew, 2), -np.round(best, 1)))
     kept: list[np.ndarray] = []
@@ -105,7 +105,7 @@ def _leading(vectors: np.ndarray) -> np.ndarray:
 
 def _first_of_each(unit: np.ndarray) -> np.ndarray:
     """Which directions are no repetition of an earlier one."""
-    same = np.abs(unit @ unit.T) > 1 - SQUARE**2
+    same = np.abs(unit @ unit.T) > 1 - SQUARE_COSINE**2
     return ~np.triu(same, 1).any(axis=0)
 
 
@@ -123,4 +123,4 @@ def _orthonormal(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _same_frame(one: np.ndarray, other: np.ndarray) -> bool:
-    return bool((np.abs(one @ other.T).max(axis=1) > 1 - SQUARE**2).all())
+    return bool((np.abs(one @ other.T).max(axis=1) > 1 - SQUARE_COSINE**2).all())

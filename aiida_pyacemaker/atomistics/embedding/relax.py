@@ -26,15 +26,15 @@ from scipy.sparse.linalg import LinearOperator, lsqr
 from .environments import Region
 
 #: Springs that hold atoms that are eased, eV/Å².
-TETHER = 3.0
+TETHER_STIFFNESS = 3.0
 #: Å of matter around the atoms of which the forces in the parent are wanted.
 RANGE = 6.0
 #: Iterations of the matching, damping as a share of the largest response, displacement (Å) for differences of forces,
 #: and largest one of the result.
 ITERATIONS = 10
 DAMPING = 0.03
-STEP = 0.01
-LONGEST = 0.15
+DIFFERENCE_STEP = 0.01
+MAX_DISPLACEMENT = 0.15
 
 
 def reference_forces(region: Region, rows: np.ndarray, calculator: Calculator) -> np.ndarray:
@@ -67,8 +67,10 @@ class _Excess(Calculator):
         inner.calc = self.calculator
         moved = inner.positions - self.start
         self.results = {
-            'energy': inner.get_potential_energy() - (self.constant * moved).sum() + 0.5 * TETHER * (moved**2).sum(),
-            'forces': inner.get_forces() - self.constant - TETHER * moved,
+            'energy': inner.get_potential_energy()
+            - (self.constant * moved).sum()
+            + 0.5 * TETHER_STIFFNESS * (moved**2).sum(),
+            'forces': inner.get_forces() - self.constant - TETHER_STIFFNESS * moved,
         }
 
 
@@ -145,7 +147,7 @@ def match_forces(
     gradient = operator.rmatvec(missing.ravel())
     largest = np.linalg.norm(operator.matvec(gradient)) / max(np.linalg.norm(gradient), 1e-300)
     move = lsqr(operator, missing.ravel(), damp=DAMPING * largest, iter_lim=ITERATIONS)[0].reshape(-1, 3)
-    move *= min(1.0, LONGEST / max(_longest(move), 1e-12))
+    move *= min(1.0, MAX_DISPLACEMENT / max(_longest(move), 1e-12))
     matched.positions[free] += move
     after = _rms(wanted - forces(matched.positions)[core])
     if after >= _rms(missing):
@@ -161,7 +163,7 @@ def _response(forces: Any, positions: np.ndarray, here: np.ndarray) -> Any:
 
     def product(vector: np.ndarray, moved: np.ndarray, felt: np.ndarray) -> np.ndarray:
         displacement = np.asarray(vector).reshape(-1, 3)
-        scale = STEP / max(_longest(displacement), 1e-300)
+        scale = DIFFERENCE_STEP / max(_longest(displacement), 1e-300)
         there = positions.copy()
         there[moved] += scale * displacement
         return ((forces(there)[felt] - here[felt]) / scale).ravel()

@@ -21,7 +21,7 @@ from pymatgen.core import Element
 from ..checks.radii import contact_distance
 from ..checks.vacuum import detect_vacuum
 from ..core.errors import InputError
-from ..core.symmetry import ask
+from ..core.symmetry import call_spglib
 from ..crystals.ions import states_of
 from ..crystals.oxidation import MOLECULAR
 from .dynamics import Deformation, Exchange, Swap, Watch, WatchedDynamics
@@ -34,15 +34,17 @@ BULK = ('heat', 'melt', 'cool', 'compress', 'deform', 'hop')
 VACUUM = ('heat', 'melt', 'cool')
 #: `info['operation']` of a starting cell with an atom on its way into a vacancy.
 HOP = 'hop'
-#: `cool` and `melt` begin at so many times the highest temperature: a small perfect crystal outlives its melting point
-#: by far, and what was never molten is only a crystal that cools.
-OVERHEAT = 1.25
-#: Space groups from which on a crystal is cubic, and below which (triclinic, monoclinic) an alloy is not ordered.
-CUBIC, LEAST_ORDERED = 195, 16
+#: `cool` and `melt` begin at so many times the highest temperature: a small perfect crystal survives far above its
+#: melting point, and what was never molten is only a crystal that cools.
+OVERHEATING_RATIO = 1.25
+#: Space group from which on a crystal is cubic.
+FIRST_CUBIC_GROUP = 195
+#: Space group below which (triclinic, monoclinic) an alloy does not count as ordered.
+FIRST_ORDERED_GROUP = 16
 #: Atoms closer than this fraction of their contact distance overlap: no material is like that, and nothing is learned.
-OVERLAP = 0.5
+OVERLAP_RATIO = 0.5
 #: Snapshots of a simulation at least, so that a short one has some to measure on.
-SNAPSHOTS = 20
+MIN_SNAPSHOTS = 20
 #: Part of the range of temperatures at which pressure and strain are raised: in the middle, then low, then high.
 LADDER = (0.5, 0.0, 1.0)
 #: Kind and direction of the strain in turn, in the orientation of LAMMPS (a along x, b in the plane of x and y).
@@ -52,7 +54,7 @@ STRAINS = (
     ('tension', 'z'), ('compression', 'x'), ('shear', 'xz'),
 )  # fmt: skip
 #: The keys that go to every simulation as they are.
-SHARED = tuple(key for key in Watch.model_fields if key != 'dump_every')
+SHARED_KEYS = tuple(key for key in Watch.model_fields if key != 'dump_every')
 
 
 class StartingSizes(TypedDict):
@@ -136,7 +138,7 @@ def _plan_walker(
         min_distances=_min_distances(cells[number]),
         swap=_swap(explore.swap, cells[number], temperature),
         deform=_deform(explore, steps, reach, turn) if program == 'deform' else None,
-        **{key: getattr(explore, key) for key in SHARED},
+        **{key: getattr(explore, key) for key in SHARED_KEYS},
     )
     return Walker(index, explore.stages[stage].name, program, number, dynamics)
 
@@ -177,7 +179,7 @@ def _fits(program: str, cell: Atoms, vacuum: bool, explore: Explore) -> bool:
 def _temperature(program: str, explore: Explore, reach: float, turn: int) -> list[float]:
     """First and last temperature (K) of a walker that goes so far of the range."""
     low, high = min(explore.temperature), max(explore.temperature)
-    melting = low + reach * (OVERHEAT * high - low)
+    melting = low + reach * (OVERHEATING_RATIO * high - low)
     high = low + reach * (high - low)
     # Not in step with the strains, so that each of them meets each temperature.
     rung = low + LADDER[(turn + turn // len(LADDER)) % len(LADDER)] * (high - low)
@@ -186,7 +188,7 @@ def _temperature(program: str, explore: Explore, reach: float, turn: int) -> lis
         'cool': (melting, low),
         # back to the highest: what is molten then stays so, and what is held farther above may boil
         'melt': (melting, high),
-        # hot enough for hops that nobody prepared
+        # hot enough for hops other than the prepared one
         'hop': (0.5 * (low + high), high),
     }
     return [float(value) for value in ramps.get(program, (rung, rung))]
@@ -209,7 +211,7 @@ def _deform(explore: Explore, steps: int, reach: float, turn: int) -> Deformatio
 def _dump_every(explore: Explore, steps: int) -> int:
     """Steps between two frames: as asked for, but more often in a short simulation."""
     every = explore.gamma_every
-    return min(explore.dump_every, max(steps // SNAPSHOTS // every, 1) * every)
+    return min(explore.dump_every, max(steps // MIN_SNAPSHOTS // every, 1) * every)
 
 
 # Cells ----------------------------------------------------------------------------------------------------------------
@@ -228,11 +230,13 @@ def _coupling(cell: Atoms, program: str) -> str:
 def _is_cubic(cell: Atoms) -> bool:
     """Whether a crystal is cubic; a disordered alloy is if its lattice is."""
     number = _space_group(cell, cell.numbers)
-    return number >= CUBIC or (number < LEAST_ORDERED and _space_group(cell, np.ones(len(cell), dtype=int)) >= CUBIC)
+    return number >= FIRST_CUBIC_GROUP or (
+        number < FIRST_ORDERED_GROUP and _space_group(cell, np.ones(len(cell), dtype=int)) >= FIRST_CUBIC_GROUP
+    )
 
 
 def _space_group(cell: Atoms, kinds: np.ndarray) -> int:
-    data = ask(spglib.get_symmetry_dataset, (cell.cell.array, cell.get_scaled_positions(), kinds), symprec=1e-3)
+    data = call_spglib(spglib.get_symmetry_dataset, (cell.cell.array, cell.get_scaled_positions(), kinds), symprec=1e-3)
     return 0 if data is None else data.number
 
 
@@ -243,7 +247,7 @@ def _min_distances(cell: Atoms) -> dict[str, float]:
     for site, symbol in enumerate(cell.get_chemical_symbols()):
         kinds.setdefault(symbol, set()).add(0.0 if states is None else float(states[site]))
     return {
-        f'{first}-{second}': OVERLAP
+        f'{first}-{second}': OVERLAP_RATIO
         * min(
             contact_distance((atomic_numbers[first], one), (atomic_numbers[second], other))
             for one in kinds[first]
@@ -266,7 +270,7 @@ def swap_pairs(cell: Atoms) -> list[list[str]]:
     """Pairs of elements whose atoms may change places.
 
     Of ions those of equal charge; else metals and metalloids, and non-metals of one group: an exchange of hydrogen and
-    oxygen in water, or of carbon and iron in steel, is tried in vain.
+    oxygen in water, or of carbon and iron in steel, is practically never accepted.
     """
     symbols = np.array(cell.get_chemical_symbols())
     present, states = [str(symbol) for symbol in np.unique(symbols)], states_of(cell)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .training_set import LabelledFrame
 
 #: Positions and cells that are equal to this (Å) are the same configuration.
-SAME = 1e-5
+SAME_TOLERANCE = 1e-5
 #: Labels of the same configuration may differ by this: eV/atom, eV/Å.
 ENERGY_SPREAD = 0.005
 FORCE_SPREAD = 0.1
@@ -29,9 +29,9 @@ COHESION = (-15.0, 15.0)
 #: Stress times volume per atom (eV) above which the unit is in doubt: 100 GPa in copper are 7 eV.
 LARGE_STRESS = 10.0
 #: Part of the functions that the data may leave open without a warning.
-OPEN = 0.05
+MAX_OPEN_SHARE = 0.05
 #: So many configurations are named in a message.
-NAMED = 5
+MAX_NAMED = 5
 
 
 def find_warnings(frames: list[LabelledFrame], test: list[LabelledFrame], elements: list[str]) -> list[str]:
@@ -51,7 +51,7 @@ def check_support(sets: dict[str, ActiveSet]) -> list[str]:
     warnings = []
     for element, entry in sets.items():
         size = len(entry.inverse)
-        if OPEN * size < entry.unsupported < size:
+        if MAX_OPEN_SHARE * size < entry.unsupported < size:
             warnings.append(
                 f'the data leave {entry.unsupported} of the {size} functions of {element} open (zero or collinear in '
                 'all environments): add configurations of low symmetry, or take a smaller number_of_functions'
@@ -88,7 +88,11 @@ def check_group(name: str, frames: list[Atoms], elements: list[str]) -> None:
 def _key(atoms: Atoms) -> bytes:
     """Hash of what a configuration is, up to rounding."""
     digest = hashlib.blake2b(digest_size=16)
-    for array in (atoms.numbers, atoms.pbc, np.rint(np.concatenate([atoms.cell.array, atoms.positions]) / SAME)):
+    for array in (
+        atoms.numbers,
+        atoms.pbc,
+        np.rint(np.concatenate([atoms.cell.array, atoms.positions]) / SAME_TOLERANCE),
+    ):
         digest.update((array + 0).tobytes())
     return digest.digest()
 
@@ -212,5 +216,5 @@ def _cohesion(frames: list[LabelledFrame], fitted: list[LabelledFrame]) -> list[
 
 
 def _count(indices: list[int]) -> str:
-    named = ', '.join(map(str, indices[:NAMED])) + (', ...' if len(indices) > NAMED else '')
+    named = ', '.join(map(str, indices[:MAX_NAMED])) + (', ...' if len(indices) > MAX_NAMED else '')
     return f'{len(indices)} configuration{"s are" if len(indices) > 1 else " is"} ({named})'

@@ -445,7 +445,7 @@ class Problem:
         matrix, vector = self.sums.core.matrix.copy(), self.sums.core.vector.copy()
         weights = hyper.row_weights()
         for name in self.names:
-            # summed anew: a difference from the total would lose the digits that a small ridge needs
+            # summed again: a difference from the total would lose the digits that a small ridge needs
             parts = [self.totals[name]] if folds is None else [self.sums.moments[name][fold] for fold in folds]
             for part in parts:
                 if part.count:

@@ -1,8 +1,8 @@
-"""Which basis pays: cutoff and number of functions, by validation error against the cost of a simulation.
+"""Which basis is worth its cost: cutoff and number of functions, by validation error against the cost of a simulation.
 
 All sizes of one cutoff are parts of the largest, so its rows on a sample of the data, summed into normal equations,
 serve every rung of the ladder. A rung pays if halving its cost would not be worth the accuracy that is lost with it,
-see `THRIFT`. The folds of the validation hold whole trajectories apart.
+see `COST_EXPONENT`. The folds of the validation hold whole trajectories apart.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ FALLBACK = 6.0
 #: What a factor adds to the degree of a function: the larger, the fewer functions of many bodies, see `basis.Order`.
 #: The search starts at one less than there are elements: with more elements, functions of many bodies are so many more.
 FACTORS = (0.0, 1.0, 2.0, 3.0, 4.0)
-#: A simulation that costs c times as much must bring errors c^THRIFT times smaller: 5 % for twice the cost.
-THRIFT = 0.075
+#: A simulation that costs c times as much must bring errors c^COST_EXPONENT times smaller: 5 % for twice the cost.
+COST_EXPONENT = 0.075
 #: Atoms of the sample and columns of the largest rung: while cutoff and order are searched, and with what was found.
 SEARCH = (5000, 600)
 FINAL = (15000, 1200)
-#: The ladder ends where so many rungs in a row were no better.
-PATIENCE = 2
+#: The ladder ends after this many rungs in a row without a gain.
+MAX_RUNGS_WITHOUT_GAIN = 2
 #: Factor between the ridges that are tried on a rung, and how often the search may go on in one direction.
 RIDGE_STEP = 100.0
 RIDGE_STEPS = 3
@@ -107,7 +107,7 @@ class BasisSettings(TypedDict):
 
 @dataclass
 class BasisChoice:
-    """What pays.
+    """The basis that is worth its cost.
 
     `cost_us` is in µs per atom and step of a simulation on one core of this machine (None: not asked for). `pareto`
     lists all that was tried; those that were tried last are of the chosen cutoff and order, on the most data.
@@ -147,7 +147,7 @@ def choose_basis(
     processes: int = 2,
     report: Callable[[str], None] = print,
 ) -> BasisChoice:
-    """Return the basis that pays on the data.
+    """Return the basis that is worth its cost on the data.
 
     Without `max_cost` the choice depends on the data alone, not on the speed or the load of the machine. Where cutoff
     and number of functions are given there is nothing to choose.
@@ -320,7 +320,7 @@ def _rung(cutoff: float, factor: float, number: int, cost: float, found: Validat
         'energy_rmse': found.rmse['energy'],
         'force_rmse': found.rmse['forces'],
         'stress_rmse': found.rmse['stress'],
-        'score': found.error + THRIFT * float(np.log(cost)),
+        'score': found.error + COST_EXPONENT * float(np.log(cost)),
         'chosen': False,
     }
 
@@ -328,7 +328,7 @@ def _rung(cutoff: float, factor: float, number: int, cost: float, found: Validat
 def _flat(rungs: list[Rung]) -> bool:
     """Return whether the last rungs were all worse than one before them."""
     scores = [rung['score'] for rung in rungs]
-    return len(scores) - 1 - int(np.argmin(scores)) >= PATIENCE
+    return len(scores) - 1 - int(np.argmin(scores)) >= MAX_RUNGS_WITHOUT_GAIN
 
 
 def _describe(rung: Rung) -> str:

@@ -36,14 +36,14 @@ REMEDY = 'install the extra aiida-pyacemaker[nonlinear], or use train.mode: line
 #: Embedding of each element: prefactor and exponent of each density.
 EMBEDDING = [1.0, 1.0, 1.0, 0.5]
 #: Mean of the second density at the start: minus the sum of a short-ranged pair function over the neighbours, as in the
-#: potential of Finnis and Sinclair. With 0, nothing would ever tell it from the first one.
-START = -1.0
+#: potential of Finnis and Sinclair. With 0 the fit could never make it differ from the first one.
+SECOND_DENSITY_START = -1.0
 #: What the sum of the logarithms of the errors must gain.
-MARGIN = 0.05
+MIN_GAIN = 0.05
 #: How much worse than the linear one the refined potential may be in any single quantity.
-TOLERANCE = 1.1
+MAX_ERROR_RATIO = 1.1
 #: Differences between python-ace, which interpolates its radial functions, and tensorpotential (eV/atom, eV/Å).
-AGREEMENT = 1e-4
+MAX_DIFFERENCE = 1e-4
 FILES = ('problem.npz', 'start.yaml', 'parent.yaml', 'options.json', 'interim.yaml', 'refined.yaml', 'result.json')
 
 
@@ -98,7 +98,7 @@ def refine(
     former: Path | None = None,
     report: Callable[[str], None] = print,
 ) -> Refinement:
-    """Refine a linear fit, and decide whether that pays.
+    """Refine a linear fit, and decide whether to keep the result.
 
     One fold of the cross-validation says when to stop; the start is the linear solution without that fold. At the end
     some iterations are done with all data.
@@ -152,10 +152,10 @@ def decide(metrics: dict[str, Any], max_cost: float | None) -> tuple[bool, str]:
         return False, 'the refinement is not kept: its errors are not finite'
     if max_cost is not None and dearness > max_cost:
         return False, f'the refinement is not kept: it costs {dearness:.3g} µs/atom/step, more than {max_cost:.3g}'
-    worse = [key for key in refined if refined[key] > TOLERANCE * linear[key]]
+    worse = [key for key in refined if refined[key] > MAX_ERROR_RATIO * linear[key]]
     if worse:
         return False, f'the refinement is not kept, as its {worse[0]} error is larger: {comparison}'
-    if score(refined) > score(linear) - MARGIN:
+    if score(refined) > score(linear) - MIN_GAIN:
         return False, f'the refinement is not kept, as it gains too little: {comparison}'
     return True, f'the refinement is kept: {comparison}'
 
@@ -171,7 +171,7 @@ def with_coefficients(basis: Any, coefficients: np.ndarray) -> Any:
 
 
 def widen(basis: Any, frames: Sequence[Atoms]) -> Any:
-    """Return the basis with a second density under a square root, which starts with :data:`START`.
+    """Return the basis with a second density under a square root, which starts with :data:`SECOND_DENSITY_START`.
 
     :param frames: the mean of the second density is taken over up to 20 of them.
     """
@@ -193,7 +193,7 @@ def widen(basis: Any, frames: Sequence[Atoms]) -> Any:
 
 
 def _second_density(basis: Any, frames: Sequence[Atoms]) -> np.ndarray:
-    """Coefficients of the smoothest pair functions of each element, such that their sum is :data:`START` on average."""
+    """Coefficients of each element's smoothest pair functions: their sum is :data:`SECOND_DENSITY_START` on average."""
     design, sizes = DesignMatrix(basis), functions_per_element(basis)
     sums = {element: np.zeros(size) for element, size in sizes.items()}
     counts = dict.fromkeys(sizes, 0)
@@ -209,7 +209,7 @@ def _second_density(basis: Any, frames: Sequence[Atoms]) -> np.ndarray:
         mean = sums[element][chosen].sum() / max(counts[element], 1)
         coefficients = np.zeros(size)
         if abs(mean) > 1e-6:
-            coefficients[chosen] = START / mean
+            coefficients[chosen] = SECOND_DENSITY_START / mean
         parts.append(coefficients)
     return np.concatenate(parts)
 
@@ -351,7 +351,7 @@ def check_outcome(refined: Any, result: dict[str, Any], frames: list[Atoms], tar
     """
     errors = errors_of(refined, frames, targets)
     for key, error in result['all_data'].items():
-        if not abs(errors[key] - error) <= AGREEMENT + 0.01 * error:
+        if not abs(errors[key] - error) <= MAX_DIFFERENCE + 0.01 * error:
             raise RuntimeError(
                 f'python-ace and tensorpotential disagree about the refined potential: {describe(errors)} against '
                 f'{describe(result["all_data"])}; please report this'

@@ -151,7 +151,7 @@ def fit_error_model(residuals: np.ndarray, spread: np.ndarray, size: np.ndarray)
 def get_inflation(residuals: np.ndarray, spread: np.ndarray) -> float:
     """Return by how much to widen the posterior for its spread to cover 95 % of the residuals; at least 1.
 
-    In each fifth of the spreads by itself: misfit is most, beside the spread, where that is smallest, and there are the
+    Separately in each fifth of spreads: misfit is most, beside the spread, where that is smallest, and there are the
     crystals whose properties a committee is asked for.
 
     :param residuals: (n, d). :param spread: (n,); what is zero by symmetry does not count.

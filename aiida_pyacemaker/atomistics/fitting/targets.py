@@ -16,7 +16,7 @@ def make_targets(
 ) -> list[Target]:
     """Return the targets of labelled frames.
 
-    What does not count is absent or zero, whatever the label is: nobody after this sees it.
+    What does not count is absent or zero, whatever the label is: nothing after this sees it.
 
     :param references: energy of the free atoms (eV). :param baseline: energy (eV), forces (eV/Å), stress (eV/Å³).
     """

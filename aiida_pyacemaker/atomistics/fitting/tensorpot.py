@@ -24,10 +24,10 @@ from ..core.files import save_arrays, write_atomically
 BATCH = 100_000
 #: Iterations between two validations, which are checkpoints too.
 INTERVAL = 10
-#: So many validations without a gain end the refinement.
-PATIENCE = 8
+#: The refinement ends after this many validations in a row without a gain.
+MAX_VALIDATIONS_WITHOUT_GAIN = 8
 #: Iterations with all data at the end, as a part of those that were best on the validation set.
-LAST = 0.2
+FINAL_SHARE = 0.2
 #: How strongly changes of the radial functions are held back, in units of what changes the training data by one
 #: standard deviation.
 RADIAL_PRIOR = 1e-2
@@ -221,7 +221,7 @@ class Refiner:
                 self._compensate()
             stopped = self._minimise((FIT, CORE), self.options['max_iterations'], self._validate)
             self.state.update(phase=1, validation=self.loss.errors(self.best, VALIDATE), stopped=stopped)
-            self.state['last'] = max(INTERVAL, round(LAST * self.state['best_iteration']))
+            self.state['last'] = max(INTERVAL, round(FINAL_SHARE * self.state['best_iteration']))
             self.x = self.best
             self._write_checkpoint()
         if self.state['best_iteration'] > 0:
@@ -311,13 +311,17 @@ class Refiner:
         print(f'iteration {iteration}, {self._seconds():.0f} s: {describe(errors)}', flush=True)
         if late:
             return 'out of time'
-        return 'no gain any more' if iteration - self.state['best_iteration'] >= PATIENCE * INTERVAL else ''
+        return (
+            'no gain any more'
+            if iteration - self.state['best_iteration'] >= MAX_VALIDATIONS_WITHOUT_GAIN * INTERVAL
+            else ''
+        )
 
     def _save(self, done: int) -> str:
         self.state['done'] = done
         if done % INTERVAL == 0:
             self._write_checkpoint()
-        return 'out of time' if self._seconds() > (1 + LAST) * self.options['max_seconds'] else ''
+        return 'out of time' if self._seconds() > (1 + FINAL_SHARE) * self.options['max_seconds'] else ''
 
     def _seconds(self) -> float:
         """Wall time, that of the killed runs before included."""
@@ -339,7 +343,7 @@ class Refiner:
         save_arrays(self.directory / 'checkpoint.npz', arrays)
 
     def _read_checkpoint(self) -> None:
-        """Go on where a former run of the very same problem was killed; the memory of L-BFGS begins anew."""
+        """Go on where a former run of the very same problem was killed; the memory of L-BFGS starts empty."""
         path = self.directory / 'checkpoint.npz'
         if not path.is_file():
             return

@@ -37,11 +37,11 @@ from .weights import degrees
 
 BASIS = ('cutoff', 'number_of_functions')
 HYPERPARAMETERS = ('energy_weight', 'stress_weight', 'ridge', 'smoothness')
-#: Growth of the data since the last search above which hyperparameters, or the basis, are chosen anew.
+#: Growth of the data since the last search above which hyperparameters, or the basis, are chosen again.
 SEARCH_AGAIN = 1.2
 CHOOSE_AGAIN = 2.0
-#: Hyperparameters of fewer configurations are always chosen anew: that takes a second, and each new one counts.
-FEW = 100
+#: Hyperparameters of fewer configurations are always chosen again: that takes a second, and each new one counts.
+FEW_CONFIGURATIONS = 100
 #: Packages that the numbers depend on.
 PACKAGES = ('aiida-pyacemaker', 'python-ace', 'numpy', 'ase')
 #: Name of the file with the held-out configurations as the potential predicts them.
@@ -123,7 +123,7 @@ def train(
     the compositions. Labels of weight zero may be anything. Labels of different settings are refused; if they are asked
     for, their energies are moved onto one scale, see :func:`~.references.energy_scales`.
 
-    The baseline is the parent's if all data lie where its ACE acts fully, else its ranges are made anew from the data.
+    The baseline is the parent's if all data lie where its ACE acts fully, else its ranges are made again from the data.
     A fit that continues a parent keeps what was chosen for it (basis, weights, regularisation) until the data have
     grown, so that it pays for the new data only.
 
@@ -369,7 +369,7 @@ def get_held(parent: AcePotential | None, job: FitJob, number: int) -> Chosen:
     held: Chosen = {'basis': basis}
     given = any(getattr(job, key) not in (None, hyperparameters.get(key)) for key in HYPERPARAMETERS)
     growth = number / hyperparameters['n_configurations']
-    if growth <= (SEARCH_AGAIN if number > FEW else 1.0) and not given:
+    if growth <= (SEARCH_AGAIN if number > FEW_CONFIGURATIONS else 1.0) and not given:
         held['hyperparameters'] = hyperparameters
     return held
 

@@ -55,44 +55,44 @@ STRESS_MISTAKES = {
 }
 #: The shortest bond over the sum of the covalent radii is 0.8 to 1.3 in molecules, metals and salts; noble gases, whose
 #: radii say nothing, are not looked at. In bohr it would be 1.5 to 2.4, in nanometres 0.08 to 0.13.
-LONG = 1.55
-SHORT = 0.45
+LONG_BOND_RATIO = 1.55
+SHORT_BOND_RATIO = 0.45
 NOBLE = (2, 10, 18, 36, 54, 86)
 #: Volume per atom (Å³) that no matter has: hydrogen at 500 GPa has 1.2.
-DENSE = 0.7
+MIN_VOLUME_PER_ATOM = 0.7
 #: Configurations whose bonds are looked at, and those whose energies are compared with others.
-SAMPLE = 30
-COMPARED = 200
+SAMPLED_CONFIGURATIONS = 30
+COMPARED_CONFIGURATIONS = 200
 #: Two configurations are close if their atoms differ by this (Å, root mean square) and their cells by this strain.
 #: Each is compared with so many before it.
-NEAR = 0.4
-STRAIN = 0.04
-BEFORE = 3
+NEAR_DISTANCE = 0.4
+NEAR_STRAIN = 0.04
+COMPARED_WITH = 3
 #: Closer ones are enough by themselves if they are so many: the trapezoidal rule is better there.
-CLOSE = 0.25
-ENOUGH = 10
+CLOSE_DISTANCE = 0.25
+MIN_CLOSE_PAIRS = 10
 #: A factor counts if it is known so well (relative), from so many pairs; and is wrong if it differs from 1 by more than
 #: this.
-CERTAIN = 0.1
-FEWEST = 6
-WRONG = 1.6
+MAX_FACTOR_ERROR = 0.1
+MIN_PAIRS = 6
+WRONG_FACTOR = 1.6
 #: A known mistake explains a factor that it meets within this (logarithm): anharmonic data give 0.8 to 1.2 for 1.
-MATCH = 0.3
+MATCH_TOLERANCE = 0.3
 
 
 def length_problem(frames: list[Atoms]) -> str | None:
     """Return what is wrong with the unit of length, judged by the shortest bond of each configuration."""
     frames = [atoms for atoms in frames if not is_isolated_atom(atoms) and not np.isin(atoms.numbers, NOBLE).any()]
-    ratios = [_bond(atoms) for atoms in frames[:: max(1, len(frames) // SAMPLE)]]
+    ratios = [_bond(atoms) for atoms in frames[:: max(1, len(frames) // SAMPLED_CONFIGURATIONS)]]
     if not ratios:
         return None
     ratio, bond = np.median(ratios, axis=0)
     found = f'the shortest distance of two atoms is {bond:.3g} Å (median), {ratio:.2g} times a usual bond'
-    if ratio > LONG:
+    if ratio > LONG_BOND_RATIO:
         return f'{found}: positions and cells look like bohr; multiply them by 0.529177'
-    if ratio < SHORT / 2:
+    if ratio < SHORT_BOND_RATIO / 2:
         return f'{found}: positions and cells look like nanometres; multiply them by 10'
-    if ratio < SHORT:
+    if ratio < SHORT_BOND_RATIO:
         return f'{found}: positions look like scaled ones, or the cells do not belong to them; give both in Å'
     return None
 
@@ -106,7 +106,7 @@ def label_problems(frames: list[LabelledFrame]) -> tuple[list[str], list[str]]:
     certain: list[str] = []
     strange: list[str] = []
     groups = _groups(frames)
-    stride = max(1, sum(map(len, groups)) // COMPARED)
+    stride = max(1, sum(map(len, groups)) // COMPARED_CONFIGURATIONS)
     pairs = [pair for group in groups for pair in _close_pairs(group, stride)]
     by_name: dict[str, list[_Pair]] = defaultdict(list)
     for pair in pairs:
@@ -134,7 +134,7 @@ class _Pair:
 def _bond(atoms: Atoms) -> tuple[float, float]:
     """Shortest distance over the sum of the covalent radii, and that distance (Å)."""
     radii = covalent_radii[atoms.numbers]
-    if atoms.pbc.all() and atoms.get_volume() < DENSE * len(atoms):
+    if atoms.pbc.all() and atoms.get_volume() < MIN_VOLUME_PER_ATOM * len(atoms):
         # a list of neighbours in so small a cell takes long
         bond = float(np.cbrt(atoms.get_volume() / len(atoms)))
         return bond / (2 * radii.mean()), bond
@@ -150,8 +150,8 @@ def _bond(atoms: Atoms) -> tuple[float, float]:
 def _groups(frames: list[LabelledFrame]) -> list[list[LabelledFrame]]:
     """Configurations of the same atoms in the same order, of one kind, of which everything counts.
 
-    Those that a simulation of ours halted at, known by what was predicted of them, were labelled in our units; hot and
-    in a row they would be taken for wrong ones.
+    Frames that carry predictions come from the loop and were labelled in the units of this package: they are left out,
+    since hot frames in a row look like a mistake.
     """
     groups: dict[tuple[str, bytes, bytes], list[LabelledFrame]] = defaultdict(list)
     for frame in frames:
@@ -166,7 +166,7 @@ def _groups(frames: list[LabelledFrame]) -> list[list[LabelledFrame]]:
 def _close_pairs(group: list[LabelledFrame], stride: int) -> Iterator[_Pair]:
     """Compare each configuration with the closest of those just before it."""
     for index in range(1, len(group), stride):
-        pairs = [_compare(other, group[index]) for other in group[max(0, index - BEFORE) : index]]
+        pairs = [_compare(other, group[index]) for other in group[max(0, index - COMPARED_WITH) : index]]
         yield from sorted((pair for pair in pairs if pair is not None), key=lambda pair: pair.distance)[:1]
 
 
@@ -178,7 +178,7 @@ def _compare(one: LabelledFrame, other: LabelledFrame) -> _Pair | None:
     displacement, strain = _difference(one.atoms, other.atoms)
     distance = float(np.sqrt(np.square(displacement).sum(axis=1).mean()))
     strained = np.abs(strain).max() > 1e-6
-    if distance > NEAR or np.abs(strain).max() > STRAIN or one.settings != other.settings:
+    if distance > NEAR_DISTANCE or np.abs(strain).max() > NEAR_STRAIN or one.settings != other.settings:
         return None
     if distance < 1e-4 and not strained:
         return None
@@ -207,16 +207,16 @@ def _difference(one: Atoms, other: Atoms) -> tuple[np.ndarray, np.ndarray]:
 def _judge(pairs: list[_Pair]) -> Iterator[tuple[str, bool]]:
     """Yield what is wrong, and whether a known mistake explains it; of the stresses only if the forces are right."""
     pairs = sorted(pairs, key=lambda pair: pair.distance)
-    pairs = pairs[: max(ENOUGH, sum(pair.distance < CLOSE for pair in pairs))]
+    pairs = pairs[: max(MIN_CLOSE_PAIRS, sum(pair.distance < CLOSE_DISTANCE for pair in pairs))]
     changes = np.array([pair.change for pair in pairs])
     works = np.array([[pair.force_work, pair.stress_work] for pair in pairs]).reshape(-1, 2)
     kinds = (('forces', 'gradients', FORCE_MISTAKES), ('stresses', 'pressures', STRESS_MISTAKES))
     for factor, error, (what, opposite, mistakes) in zip(*_factors(works, changes), kinds, strict=True):
-        if not error < CERTAIN * abs(factor) or 1 / WRONG < factor < WRONG:
+        if not error < MAX_FACTOR_ERROR * abs(factor) or 1 / WRONG_FACTOR < factor < WRONG_FACTOR:
             continue
         found = f'energies change by {factor:.3g} times the work of the {what}'
         told = [f'the {what} have the wrong sign (they are {opposite})'] if factor < 0 else []
-        if not 1 / WRONG < abs(factor) < WRONG:
+        if not 1 / WRONG_FACTOR < abs(factor) < WRONG_FACTOR:
             told += _explanations(abs(factor), mistakes)
         if told:
             yield f'{found}: {", ".join(told)}; convert them to eV and Å', True
@@ -232,7 +232,7 @@ def _factors(works: np.ndarray, changes: np.ndarray) -> tuple[np.ndarray, np.nda
     factors, errors = np.ones(2), np.full(2, np.inf)
     keep = np.arange(len(changes))
     for _ in range(2):
-        if len(keep) < FEWEST + used.sum() or not used.any():
+        if len(keep) < MIN_PAIRS + used.sum() or not used.any():
             return factors, errors
         table = works[keep][:, used]
         scale = np.maximum(np.sqrt(np.square(table).sum(axis=0)), 1e-300)
@@ -248,5 +248,5 @@ def _factors(works: np.ndarray, changes: np.ndarray) -> tuple[np.ndarray, np.nda
 def _explanations(factor: float, mistakes: dict[str, float]) -> list[str]:
     """Mistakes that would give this factor, the most fitting first."""
     distances = {text: abs(np.log(factor / value)) for text, value in mistakes.items()}
-    found = [text for text in sorted(distances, key=lambda text: distances[text]) if distances[text] < MATCH]
+    found = [text for text in sorted(distances, key=lambda text: distances[text]) if distances[text] < MATCH_TOLERANCE]
     return [' or '.join(found)] if found else []

@@ -169,7 +169,7 @@ def balanced(start: Hyperparameters, free: list[str], noise: dict[str, tuple[flo
 def objective(squares: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> float:
     """Return the scale-free error of a validation: the sum over the quantities of the mean logarithm of the error.
 
-    The logarithm of each fold is taken by itself: a fold that holds a phase which nothing else resembles, and which no
+    The logarithm of each fold is taken separately: a fold that holds a phase which nothing else resembles, and which no
     prior could predict, does not outweigh the others.
 
     :param squares: quantity -> weighted sum of squared errors of each fold (k,).

@@ -38,7 +38,7 @@ MAX_ATTEMPTS_WITHOUT_SUCCESS = 10_000
 #: Failures after which a structure is made by another operation.
 FAILURES_BEFORE_CHANGE = 10
 #: Wide cells are this much wider than they have to be, so that strained ones are wide enough, too.
-MARGIN = 1.1
+WIDTH_MARGIN = 1.1
 #: Kind of rejection of what is there already.
 DUPLICATE = 'duplicate'
 #: Kind of rejection of what no operation can be applied to.
@@ -105,7 +105,7 @@ class Group:
     next: int = 0
 
     def take(self, operation: str) -> int | None:
-        """Return the index of the parent whose turn it is; None if the operation can act on none of them."""
+        """Return the index of the next parent; None if the operation can act on none of them."""
         for _ in range(len(self.parents)):
             index = self.next % len(self.parents)
             self.next += 1
@@ -248,7 +248,7 @@ class _Maker:
         width = size.width or 2 * self.cutoff
         return (
             checks.model_copy(update={'min_width': max(width, checks.min_width or 0.0)}),
-            size.model_copy(update={'width': MARGIN * width}),
+            size.model_copy(update={'width': WIDTH_MARGIN * width}),
         )
 
     def rng(self, purpose: str) -> np.random.Generator:
@@ -309,7 +309,7 @@ class _Maker:
                 warnings.simplefilter('always', UserWarning)
                 with _keys_under(name):
                     found = FAMILIES[name].parents(self.elements, parameters, number, self.rng(name))
-            # of the family's package and of ours, not of the libraries below
+            # only the warnings of the family's package and of this one, not those of the libraries below
             packages = {'aiida_pyacemaker', type(FAMILIES[name]).__module__.partition('.')[0]}
             told = [str(item.message) for item in caught if any(package in item.filename for package in packages)]
             self.result.notes += list(dict.fromkeys(told))

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from ..core.symmetry import ask
+from ..core.symmetry import call_spglib
 
 #: Tolerance (Å) of the space groups: what thermal displacements break counts as broken.
 SYMPREC = 0.01
@@ -46,7 +46,7 @@ def space_group(atoms: Atoms) -> str:
     import spglib
 
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    name = ask(spglib.get_spacegroup, cell, symprec=SYMPREC)
+    name = call_spglib(spglib.get_spacegroup, cell, symprec=SYMPREC)
     return name.partition(' ')[0] if name else 'P1'
 
 

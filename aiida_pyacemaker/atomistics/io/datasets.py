@@ -24,7 +24,7 @@ NAMES = {
 
 
 def read_labelled(path: Path) -> list[Atoms]:
-    """Read the labelled configurations of a file: our npz, or anything that ASE reads (extxyz, OUTCAR, db, pw.x...).
+    """Read the labelled configurations of a file: an npz of this package, or what ASE reads (extxyz, OUTCAR, db...).
 
     Labels are those of the file's calculator, or arrays and info of the usual :data:`NAMES` (a virial in eV becomes
     minus itself over the volume). A configuration without any periodicity stays so; one that is periodic in some

@@ -20,14 +20,16 @@ from ase.geometry import complete_cell
 from aiida_pyacemaker.atomistics.checks.supercell import perpendicular_widths
 from aiida_pyacemaker.atomistics.checks.vacuum import Vacuum, detect_vacuum
 
-from ..core.symmetry import ask
+from ..core.symmetry import call_spglib
 
 #: Å; a slab whose atoms are farther than this from their mirror images is not symmetric.
 SYMMETRY_TOLERANCE = 0.01
 #: Å from the outermost nuclei within which there may be electrons, where neither the jump nor an image may be.
-TAIL = 3.0
-#: Å; thickness of the layer in which the sawtooth jumps, and the least that the grid of the density resolves.
-JUMP, LEAST_JUMP = 1.5, 0.8
+DENSITY_TAIL = 3.0
+#: Å; thickness of the layer in which the sawtooth jumps.
+JUMP_WIDTH = 1.5
+#: Å; the thinnest such layer that the grid of the density resolves.
+MIN_JUMP_WIDTH = 0.8
 
 
 def isolation_parameters(atoms: Atoms, dipole_correction: bool = True) -> dict[str, dict[str, str | float | bool]]:
@@ -68,7 +70,7 @@ def is_symmetric(atoms: Atoms, axis: int, tolerance: float = SYMMETRY_TOLERANCE)
     :param axis: the cell axis along which the vacuum lies.
     """
     cell = (complete_cell(atoms.cell.array), atoms.get_scaled_positions(), atoms.numbers)
-    symmetry = ask(spglib.get_symmetry, cell, symprec=tolerance)
+    symmetry = call_spglib(spglib.get_symmetry, cell, symprec=tolerance)
     if symmetry is None:
         return False
     # Heights along the normal are the scaled coordinate of the axis: its row of the rotation turns it over.
@@ -85,10 +87,10 @@ def sawtooth(atoms: Atoms, axis: int) -> tuple[float, float] | None:
     scaled = np.sort(atoms.get_scaled_positions()[:, axis] % 1.0)
     gaps = np.diff(np.append(scaled, scaled[0] + 1))
     widest = int(gaps.argmax())
-    room = gaps[widest] * height - 2 * TAIL
-    if room < LEAST_JUMP:
+    room = gaps[widest] * height - 2 * DENSITY_TAIL
+    if room < MIN_JUMP_WIDTH:
         return None
-    width = min(JUMP, room) / height
+    width = min(JUMP_WIDTH, room) / height
     middle = scaled[widest] + gaps[widest] / 2
     # pw.x: the potential rises up to `emaxpos` and falls within the following `eopreg`
     return round(float((middle - width / 2) % 1.0), 6), round(float(width), 6)
@@ -102,6 +104,6 @@ def is_wide(atoms: Atoms) -> bool:
     for axis in range(3):
         ordered = np.sort(scaled[:, axis])
         extent = 1 - np.diff(np.append(ordered, ordered[0] + 1)).max()
-        if widths[axis] < 2 * (extent * widths[axis] + 2 * TAIL):
+        if widths[axis] < 2 * (extent * widths[axis] + 2 * DENSITY_TAIL):
             return False
     return True

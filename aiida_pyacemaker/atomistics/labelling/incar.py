@@ -29,7 +29,7 @@ ENCUT_FACTOR = 1.3
 STATIC = {'nsw': 0, 'ibrion': -1, 'isif': 2, 'ediff': 1e-6, 'prec': 'Accurate', 'lreal': False, 'lasph': True}
 SCRATCH = {'lwave': False, 'lcharg': False}
 #: Tags that are not for the section `vasp.incar`: where they are set instead, or that they are fixed.
-TAKEN = {
+RESERVED_TAGS = {
     **dict.fromkeys(('nsw', 'ibrion', 'isif'), 'fixed, a label is one static calculation'),
     **dict.fromkeys(('kspacing', 'kgamma'), 'set `label.kpoints_distance`'),
     **dict.fromkeys(('ismear', 'sigma'), 'set `label.smearing` and `label.degauss`'),
@@ -39,7 +39,20 @@ TAKEN = {
     'encut': 'set `label.vasp.encut`',
 }
 #: Tags on which no label depends.
-TECHNICAL = {'ncore', 'npar', 'kpar', 'nsim', 'lplane', 'nwrite', 'algo', 'nelm', 'amix', 'bmix', 'amin', 'lscalapack'}
+TECHNICAL_TAGS = {
+    'ncore',
+    'npar',
+    'kpar',
+    'nsim',
+    'lplane',
+    'nwrite',
+    'algo',
+    'nelm',
+    'amix',
+    'bmix',
+    'amin',
+    'lscalapack',
+}
 #: Projected moments are asked for where there is spin.
 LORBIT = 11
 
@@ -69,13 +82,13 @@ class Vasp(Section):
     @classmethod
     def _check_incar(cls, value: Tags) -> Tags:
         for tag in value:
-            if tag.lower() in TAKEN:
-                raise InputError('', f'{tag} is not set here', TAKEN[tag.lower()])
+            if tag.lower() in RESERVED_TAGS:
+                raise InputError('', f'{tag} is not set here', RESERVED_TAGS[tag.lower()])
         return {tag.lower(): entry for tag, entry in value.items()}
 
     def settings(self) -> Tags:
         """Return the further tags that a label depends on."""
-        return {tag: value for tag, value in self.incar.items() if tag not in TECHNICAL}
+        return {tag: value for tag, value in self.incar.items() if tag not in TECHNICAL_TAGS}
 
 
 def get_incar(

@@ -26,7 +26,7 @@ from ase.geometry import complete_cell, minkowski_reduce
 
 from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
 
-from ..core.symmetry import ask
+from ..core.symmetry import call_spglib
 
 Mesh = tuple[int, int, int]
 
@@ -37,9 +37,9 @@ TOLERANCE = 1e-6
 #: Å; within it a cell is a repeat of a smaller one.
 SYMMETRY_TOLERANCE = 0.01
 #: Of a repeat; multiples of cell vectors that are nearer to one are one.
-CLOSED = 1e-3
+CLOSURE_TOLERANCE = 1e-3
 #: Reciprocal vectors whose product is larger than this many times that of the shortest ones are of a skewed cell.
-SKEWED = 1.35
+MAX_SKEWNESS = 1.35
 GAMMA: Mesh = (1, 1, 1)
 
 
@@ -90,14 +90,16 @@ def _mesh_of_crystal(atoms: Atoms, cell: np.ndarray, distance: float) -> Mesh | 
 
     :param cell: (3, 3) in Å.
     """
-    found = ask(spglib.find_primitive, (cell, atoms.get_scaled_positions(), atoms.numbers), symprec=SYMMETRY_TOLERANCE)
+    found = call_spglib(
+        spglib.find_primitive, (cell, atoms.get_scaled_positions(), atoms.numbers), symprec=SYMMETRY_TOLERANCE
+    )
     primitive = cell if found is None else found[0]
     reciprocal = np.asarray(minkowski_reduce(2 * np.pi * np.linalg.inv(primitive).T)[0])
     mesh = np.array(_numbers(reciprocal, distance))
     repeats = mesh[:, None] * 2 * np.pi * np.linalg.inv(reciprocal).T
     # each vector of the cell has to be taken so often that it becomes one of the repeats
     multiples = np.arange(1, mesh.max() + 1)[:, None, None] * (cell @ np.linalg.inv(repeats))
-    closed = (np.abs(multiples - np.round(multiples)) < CLOSED).all(axis=2)
+    closed = (np.abs(multiples - np.round(multiples)) < CLOSURE_TOLERANCE).all(axis=2)
     if not closed.any(axis=0).all():
         return None
     numbers = closed.argmax(axis=0) + 1
@@ -113,7 +115,7 @@ def _mesh_of_cell(reciprocal: np.ndarray, distance: float, rank: int) -> Mesh:
         return direct
     reduced = _reduced(reciprocal, active)
     lengths, shortest = (np.linalg.norm(vectors[active], axis=1) for vectors in (reciprocal, reduced))
-    if lengths.prod() <= SKEWED * shortest.prod():
+    if lengths.prod() <= MAX_SKEWNESS * shortest.prod():
         return direct
     return _coarsest(reciprocal, distance, active, int(np.prod(_numbers(reduced, distance))), direct) or direct
 

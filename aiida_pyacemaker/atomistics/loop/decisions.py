@@ -7,11 +7,11 @@ from .exploration import has_violations
 from .learning import find_cure, grown_basis
 from .state import State
 
-#: The loop has stalled after so many iterations in a row that ended badly and taught nothing, ...
+#: The loop has stalled after this many iterations in a row that ended badly and improved nothing.
 MAX_ITERATIONS_WITHOUT_GAIN = 4
-#: ... after so many with violations, whatever they taught, without a clean round in between, ...
+#: The loop has stalled after this many iterations with violations without a clean round in between.
 MAX_ITERATIONS_WITH_VIOLATIONS = 10
-#: ... or when the last stage was clean so many times in a row, and the errors missed the criteria.
+#: The loop has stalled when the last stage was clean this many times in a row and the errors missed the criteria.
 MAX_PASSES_MISSING_CRITERIA = 4
 
 

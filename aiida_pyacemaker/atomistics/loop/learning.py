@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 #: Labels (force components) per function that let the basis grow.
 LABELS_TO_GROW = 10
-#: By this factor it grows, ...
-GROWTH = 1.6
-#: ... and not at all if limits leave less than this one.
-LEAST_GROWTH = 1.2
+#: Factor by which the basis grows.
+GROWTH_FACTOR = 1.6
+#: The basis does not grow if its limits allow less than this factor.
+MIN_GROWTH_FACTOR = 1.2
 
 
 class Calibration(TypedDict):
@@ -109,5 +109,5 @@ def grown_basis(state: State) -> int | None:
     if state.training is None or state.functions_used is None:
         return None
     carried = functions_carried(state, state.training['n_atoms'], LABELS_TO_GROW)
-    grown = min(round(GROWTH * state.functions_used), state.settings.max_functions or 0, carried)
-    return grown if grown >= LEAST_GROWTH * state.functions_used else None
+    grown = min(round(GROWTH_FACTOR * state.functions_used), state.settings.max_functions or 0, carried)
+    return grown if grown >= MIN_GROWTH_FACTOR * state.functions_used else None

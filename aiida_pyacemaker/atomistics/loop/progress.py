@@ -1,6 +1,6 @@
 """What the loop does next: which simulations resume, which stage follows, when the basis grows, and when it has ended.
 
-A *round* starts every walker anew; a walker that gamma halts resumes with the next potential until it has reached its
+A *round* starts every walker afresh; a walker that gamma halts resumes with the next potential until it has reached its
 end or is given up. An *iteration* is one step of that: simulations, what is labelled of them, a fit. The loop goes from
 stage to stage, each with one *clean* round (all walkers to their end, no halt), the last with `explore.seeds` of them
 in a row, by one potential. Of these, frames are learned for the production fit to all data, and the errors on the

@@ -167,9 +167,9 @@ class State:
     surprises: dict[str, Pool] = field(default_factory=dict)
     #: Walkers given up since the last clean round.
     walkers_given_up: int = 0
-    #: Iterations in a row that ended badly and taught nothing.
+    #: Iterations in a row that ended badly and improved nothing.
     iterations_without_gain: int = 0
-    #: Iterations with violations since the last clean round, whatever they taught.
+    #: Iterations with violations since the last clean round.
     iterations_with_violations: int = 0
     #: How often in a row the last stage was clean and the errors missed the criteria.
     passes_missing_criteria: int = 0

@@ -67,7 +67,7 @@ class UncertaintyMetrics(TypedDict):
 
 
 class Surprise(TypedDict):
-    """What new labels taught; see :func:`surprise`."""
+    """How new labels differ from their predictions; see :func:`surprise`."""
 
     forces: Statistics | None
     energy: Statistics | None

@@ -63,7 +63,7 @@ class AcePotential:
         return self.read_basis()
 
     def read_basis(self) -> Any:
-        """Return a `pyace.ACEBBasisSet` of one's own."""
+        """Return a new `pyace.ACEBBasisSet`, which the caller may change."""
         try:
             from pyace import ACEBBasisSet
         except ImportError as exception:

@@ -15,15 +15,17 @@ from ..checks.overlap import overlapping
 #: Draws per candidate before giving up.
 ATTEMPTS = 50
 #: Å around the core of an embedded cell over which displacements fade.
-FADING = 4.0
+FADING_DISTANCE = 4.0
 #: Atoms within so many Å of an uncertain one take part in its normal modes.
 MODE_RADIUS = 4.0
 #: Å: the largest displacement in a finite difference of forces.
-DIFFERENCE = 0.01
+DIFFERENCE_STEP = 0.01
 #: Relative accuracy of the curvatures: directions are wanted, not numbers.
 MODE_TOLERANCE = 0.05
-#: Steps of a micro-burst between two of its frames, and frames of each burst.
-BURST_STEPS, BURST_FRAMES = 10, 5
+#: Steps of a micro-burst between two of its frames.
+BURST_STEPS = 10
+#: Frames of each micro-burst.
+BURST_FRAMES = 5
 #: fs, of an atom with the mass of carbon.
 BURST_TIMESTEP = 1.0
 #: K, where a frame does not know the temperature of its simulation.
@@ -89,7 +91,7 @@ def stiffest_modes(
     def product(vector: np.ndarray) -> np.ndarray:
         direction = np.zeros((len(atoms), 3))
         direction[movable] = vector.reshape(-1, 3)
-        step = DIFFERENCE / np.linalg.norm(direction, axis=1).max()
+        step = DIFFERENCE_STEP / np.linalg.norm(direction, axis=1).max()
         behind, ahead = (_forces(moved(atoms, sign * step * direction), calculator) for sign in (-1, 1))
         return ((behind - ahead) / (2 * step))[movable].ravel()
 
@@ -109,7 +111,7 @@ def stiffest_modes(
 def bursts(atoms: Atoms, n: int, calculator: Calculator, rng: np.random.Generator) -> list[Atoms]:
     """Return at most n frames of short simulations with the potential that begin at a frame.
 
-    The velocities are drawn anew for every burst, from the temperature in info `temperature` (K); the volume stays. A
+    The velocities are drawn again for every burst, from the temperature in info `temperature` (K); the volume stays. A
     burst ends where atoms overlap. The boundary of an embedded cell does not move.
     """
     candidates: list[Atoms] = []
@@ -145,9 +147,9 @@ def _forces(atoms: Atoms, calculator: Calculator) -> np.ndarray:
 
 
 def _shares(atoms: Atoms) -> np.ndarray:
-    """How much each atom is displaced (n,): 1 in the core, falling to 0 over `FADING` beyond it."""
+    """How much each atom is displaced (n,): 1 in the core, falling to 0 over `FADING_DISTANCE` beyond it."""
     weights = atoms.arrays.get('force_weights')
     if weights is None or np.all(weights > 0):
         return np.ones(len(atoms))
     distance = np.min([atoms.get_distances(index, range(len(atoms)), mic=True) for index in np.flatnonzero(weights)], 0)
-    return np.clip(1 - distance / FADING, 0, 1)
+    return np.clip(1 - distance / FADING_DISTANCE, 0, 1)

@@ -17,7 +17,7 @@ from .cells import Cells
 from .parameters import Selection
 
 #: Two frames of the same atoms are near-duplicates if no atom differs by more than this, in units of gamma.
-DUPLICATE = 0.02
+DUPLICATE_TOLERANCE = 0.02
 #: Of longer trajectories so many random frames are looked at: to tell duplicates apart takes the square of the number.
 MAX_POOL = 400
 
@@ -26,7 +26,7 @@ def near_duplicate(one: Rows, other: Rows) -> bool:
     """Return whether two frames are the same to the active set, atom by atom."""
     if {key: value.shape for key, value in one.items()} != {key: value.shape for key, value in other.items()}:
         return False
-    return all(np.abs(one[element] - other[element]).max() < DUPLICATE for element in one)
+    return all(np.abs(one[element] - other[element]).max() < DUPLICATE_TOLERANCE for element in one)
 
 
 def select_configurations(

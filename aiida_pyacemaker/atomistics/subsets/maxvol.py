@@ -17,15 +17,15 @@ RIDGE = 1e-8
 #: Columns smaller than this part of the largest are zero up to rounding, as for the active set.
 ZERO = 1e-12
 #: Eigenvalues of the Gram matrix of columns of unit size below this part of the largest are zero up to rounding.
-NULL = 1e-13
+NULL_EIGENVALUE = 1e-13
 #: MaxVol ends when no exchange of one row makes the determinant larger by more than this factor.
 TOLERANCE = 1.001
 #: Below this gain in ln det a row adds nothing that D-optimality can see: farthest point takes over.
 SMALL_GAIN = 1e-6
 #: MaxVol looks at so many rows at a time beside those chosen.
-EXCHANGE = 2048
+ROWS_PER_EXCHANGE = 2048
 #: Exchanges are reversible up to rounding only: no more passes through the table than this.
-PASSES = 50
+MAX_PASSES = 50
 
 
 class Information:
@@ -111,7 +111,7 @@ def whiten(vectors: np.ndarray) -> np.ndarray:
         return np.empty((len(vectors), 0), dtype=np.float32)
     scale = scale[used]
     values, modes = eigh(gram[np.ix_(used, used)] / np.outer(scale, scale) / len(vectors))
-    keep = values > NULL * values.max()
+    keep = values > NULL_EIGENVALUE * values.max()
     transform = np.zeros((table.width, int(keep.sum())))
     transform[used] = modes[:, keep] / np.sqrt(values[keep]) / scale[:, None]
     whitened = np.empty((len(vectors), transform.shape[1]), dtype=np.float32)
@@ -145,13 +145,13 @@ def square_maxvol(rows: np.ndarray, tolerance: float = TOLERANCE) -> tuple[list[
     chosen = np.array(_greedy(Table(rows), rows.shape[1], [], None))
     if len(chosen) < rows.shape[1]:
         return [], np.zeros(len(rows))
-    for _ in range(PASSES):
+    for _ in range(MAX_PASSES):
         inverse = np.linalg.inv(rows[chosen].astype(float))
         grades, leverages = _grades(rows, inverse)
         if grades.max() <= tolerance:
             break
         grades[chosen] = 0.0
-        pool = np.sort(np.argsort(-grades, kind='stable')[:EXCHANGE])
+        pool = np.sort(np.argsort(-grades, kind='stable')[:ROWS_PER_EXCHANGE])
         chosen = exchange(chosen, pool, rows[pool] @ inverse, tolerance)
     else:
         leverages = _grades(rows, np.linalg.inv(rows[chosen].astype(float)))[1]

@@ -9,7 +9,7 @@ from ase import Atoms
 
 from ..checks.fingerprint import reduced_composition
 from ..core.frame import labels
-from ..core.symmetry import ask
+from ..core.symmetry import call_spglib
 
 #: What keeps a structure ideal.
 IDEAL = ('pristine', 'eos', 'as given', 'start')
@@ -18,9 +18,9 @@ DISORDERED = ('random', 'amorphous')
 #: Å within which atoms are at equivalent places.
 TOLERANCE = 1e-2
 #: Atoms of a crystal at most.
-ATOMS = 64
+MAX_ATOMS = 64
 #: How many crystals are looked at where only elements are known.
-CRYSTALS = 3
+MAX_CRYSTALS = 3
 
 
 def choose_crystals(frames: list[Atoms], number: int) -> list[Atoms]:
@@ -56,7 +56,7 @@ def choose_crystals(frames: list[Atoms], number: int) -> list[Atoms]:
 def is_crystal(atoms: Atoms) -> bool:
     """Return whether a structure is ideal, ordered, and small enough to be looked at."""
     info = atoms.info
-    if info.get('operation') not in IDEAL or not atoms.pbc.any() or len(atoms) > ATOMS:
+    if info.get('operation') not in IDEAL or not atoms.pbc.any() or len(atoms) > MAX_ATOMS:
         return False
     occupation = (info.get('parameters') or {}).get('occupation')
     if info.get('phase') in DISORDERED or occupation == 'random':
@@ -67,7 +67,7 @@ def is_crystal(atoms: Atoms) -> bool:
 def has_symmetry(atoms: Atoms) -> bool:
     """Return whether there is more than the identity: a frame of somebody's trajectory is no crystal."""
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = ask(spglib.get_symmetry_dataset, cell, symprec=TOLERANCE)
+    found = call_spglib(spglib.get_symmetry_dataset, cell, symprec=TOLERANCE)
     return found is not None and found.number > 1
 
 
@@ -91,4 +91,4 @@ def simple_crystals(elements: list[str]) -> list[Atoms]:
         atoms.info['must_be_stable'] = True
         return [atoms]
     off = {name: {'number': 0} for name in (*OPERATIONS, 'dimer', 'trimer') if name != 'pristine'}
-    return choose_crystals(generate(elements, Structures(**off), seed=0).frames, CRYSTALS)
+    return choose_crystals(generate(elements, Structures(**off), seed=0).frames, MAX_CRYSTALS)

@@ -14,9 +14,9 @@ from ase.geometry import cell_to_cellpar
 
 from ..checks.vacuum import Vacuum, detect_vacuum
 from ..core.frame import labels
-from ..core.symmetry import ask
+from ..core.symmetry import call_spglib
 from ..labelling.teachers import describe as explain
-from .evaluator import STEPS, Evaluator, relax
+from .evaluator import MAX_STEPS, Evaluator, relax
 from .property import NOT_BULK, Result
 
 #: Å; what deviates less from a symmetry has it.
@@ -24,7 +24,7 @@ SYMMETRY = 0.01
 #: Directions in which matter is endless, by the kind of vacuum.
 DIMENSIONS = {'bulk': 3, 'porous': 3, 'slab': 2, 'wire': 1, 'cluster': 0}
 #: Common names of structures by space group, atoms of the primitive cell, and their numbers per formula unit.
-COMMON = {
+COMMON_NAMES = {
     (225, 1, (1,)): 'fcc',
     (229, 1, (1,)): 'bcc',
     (194, 2, (2,)): 'hcp',
@@ -42,7 +42,7 @@ COMMON = {
     (166, 2, (2,)): 'rhombohedral',
     (166, 5, (2, 3)): 'tetradymite',
 }
-#: Strain of the given cell from which on it is worth a word.
+#: Strain of the given cell from which on it is mentioned.
 STRAIN = 0.02
 
 
@@ -88,7 +88,7 @@ def describe(atoms: Atoms) -> Description:
     if dimension < 3:
         phase = NOT_BULK[dimension].split()[1]
     else:
-        named = COMMON.get(key_of(atoms, data)) if data is not None else None
+        named = COMMON_NAMES.get(key_of(atoms, data)) if data is not None else None
         phase = named or str(atoms.info.get('phase') or group)
     return {
         'name': phase if formula in phase else f'{formula} {phase}'.strip(),
@@ -111,7 +111,7 @@ def symmetry_of(atoms: Atoms) -> Any | None:
     """Return spglib's data set of a crystal, None where it finds none."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        return ask(
+        return call_spglib(
             spglib.get_symmetry_dataset, (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers), SYMMETRY
         )
 
@@ -206,7 +206,7 @@ def try_relax(calculator: Any, atoms: Atoms, mask: list[bool] | None) -> Atoms |
         return explain(exception)
     del relaxed.info['unrelaxed_energy']
     if not relaxed.info.pop('relaxed'):
-        return f'it does not relax in {STEPS} steps'
+        return f'it does not relax in {MAX_STEPS} steps'
     return relaxed
 
 

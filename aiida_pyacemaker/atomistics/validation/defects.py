@@ -15,9 +15,9 @@ from ..variants.common import family_of
 
 #: eV/Å at which relaxations end. What is left of the energy is second order in the force: with a force constant of
 #: 5 eV/Å² it is 3e-6 eV for an atom, 3e-4 eV for a hundred.
-FORCE = 5e-3
+MAX_FORCE = 5e-3
 #: Largest number of steps of a relaxation.
-STEPS = 300
+MAX_STEPS = 300
 #: Å between covalent balls: atoms farther apart are not bonded. Lead, whose atoms touch least of all metals, has 0.6 Å,
 #: iodine 0.7 Å from molecule to molecule.
 BOND = 0.7
@@ -59,8 +59,8 @@ def energies(relaxed: list[Atoms], what: str) -> tuple[np.ndarray, np.ndarray]:
     lost = [k for k, atoms in enumerate(relaxed) if not atoms.info['relaxed'] or not np.isfinite(after[k])]
     if lost:
         raise ValueError(
-            f'{what}: {relaxed[lost[0]].get_chemical_formula()} does not relax in {STEPS} steps: the potential does '
-            'not hold the defect together; add such structures to its data'
+            f'{what}: {relaxed[lost[0]].get_chemical_formula()} does not relax in {MAX_STEPS} steps: the potential '
+            'does not hold the defect together; add such structures to its data'
         )
     return before, after
 

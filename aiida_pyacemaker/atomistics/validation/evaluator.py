@@ -34,13 +34,13 @@ from ..potential.potential import AcePotential
 Description = str | os.PathLike | dict[str, Any]
 Report = Callable[[str], None]
 #: Forces (eV/Å) at which a relaxation ends.
-FORCE = 1e-4
+MAX_FORCE = 1e-4
 #: Largest number of steps of a relaxation.
-STEPS = 500
+MAX_STEPS = 500
 #: Å; longest step of an atom. That of a cell of one atom is the same as a strain, of which symmetry allows no more.
-STEP = 0.1
+MAX_STEP = 0.1
 #: Volume over that of the start, or the inverse: beyond, a crystal is lost, and its neighbours would fill the memory.
-LOST = 2.0
+MAX_VOLUME_RATIO = 2.0
 #: Seconds between two lines of progress.
 REPORT_SECONDS = 10.0
 #: Packages whose versions the numbers may depend on.
@@ -252,11 +252,11 @@ def relax(calculator: Calculator, atoms: Atoms, cell: bool, options: dict[str, A
     if options.get('symmetry'):
         copy.set_constraint([*copy.constraints, FixSymmetry(copy)])
     if cell:
-        optimiser = BFGS(FrechetCellFilter(copy, mask=options.get('mask')), logfile=None, maxstep=STEP)
+        optimiser = BFGS(FrechetCellFilter(copy, mask=options.get('mask')), logfile=None, maxstep=MAX_STEP)
         optimiser.attach(check_volume, 1, copy, copy.get_volume())
     else:
-        optimiser = LBFGS(copy, logfile=None, maxstep=STEP)
-    converged = optimiser.run(fmax=options.get('force', FORCE), steps=options.get('steps', STEPS))
+        optimiser = LBFGS(copy, logfile=None, maxstep=MAX_STEP)
+    converged = optimiser.run(fmax=options.get('force', MAX_FORCE), steps=options.get('steps', MAX_STEPS))
     copy.set_constraint(atoms.constraints)
     relaxed = label_frame(copy, calculator)
     relaxed.info |= {'relaxed': bool(converged), 'unrelaxed_energy': float(unrelaxed)}
@@ -266,7 +266,7 @@ def relax(calculator: Calculator, atoms: Atoms, cell: bool, options: dict[str, A
 def check_volume(atoms: Atoms, start: float) -> None:
     """:raises ValueError: if the volume is far from that of the start (Å³)."""
     ratio = atoms.get_volume() / start
-    if not 1 / LOST < ratio < LOST:
+    if not 1 / MAX_VOLUME_RATIO < ratio < MAX_VOLUME_RATIO:
         raise ValueError(f'its volume became {ratio:.2g} of what it was')
 
 

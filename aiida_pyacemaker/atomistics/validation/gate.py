@@ -20,7 +20,7 @@ from .property import Case, Criterion, Finding, Property, Request, Result, judge
 #: From the best to the worst.
 VERDICTS = {'pass': 'PASS', 'warn': 'CONDITIONAL', 'fail': 'FAIL'}
 #: By how much the next fit weighs energies and stresses more, if a criterion that lives on them is only just missed.
-WEIGH_MORE = 2.0
+WEIGHT_FACTOR = 2.0
 #: Kind of the structures that are asked for where a crystal has no equilibrium.
 NO_EQUILIBRIUM = 'rattle'
 
@@ -201,7 +201,7 @@ class Judgement:
         names = {WEIGHTS[check['name']] for check in warned if check['name'] in WEIGHTS}
         return {
             'verdict': verdict, 'summary': summarise(verdict, self.checks), 'checks': self.checks,
-            'requests': self.requests, 'weights': dict.fromkeys(sorted(names), WEIGH_MORE),
+            'requests': self.requests, 'weights': dict.fromkeys(sorted(names), WEIGHT_FACTOR),
         }  # fmt: skip
 
 

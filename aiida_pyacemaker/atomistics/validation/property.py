@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 #: What a crystal is that is not endless in three directions.
 NOT_BULK = {2: 'a layer', 1: 'a wire', 0: 'a molecule'}
-#: Where a property stands that says nothing about it: behind all of ours.
-LAST = 1000
+#: Position of a property that states none: after all properties of the package.
+LAST_PLACE = 1000
 
 
 class Result(TypedDict, total=False):
     """What was found of a property, plain enough for JSON; each property adds its own keys.
 
-    `status` is ok, not_applicable or failed; `message` says why, or what else is worth a word.
+    `status` is ok, not_applicable or failed; `message` says why, or what else the reader should know.
     """
 
     status: str
@@ -119,7 +119,7 @@ class Quantity:
 
     label: str
     unit: str = ''
-    place: float = LAST
+    place: float = LAST_PLACE
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Property(ABC):
     title: ClassVar[str]
     system_title: ClassVar[str] = ''
     #: Where it stands among the others.
-    place: ClassVar[int] = LAST
+    place: ClassVar[int] = LAST_PLACE
     #: Its parameters; each has a default.
     Parameters: ClassVar[type[Section]]
     #: Its criteria, each field made by :func:`criterion`.

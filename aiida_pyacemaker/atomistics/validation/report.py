@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from ase import units
 from markupsafe import Markup
 
 from ..core.files import write_atomically
 from ..core.plain import Json
+from ..core.plain import plain as as_json
 from . import figures
 from .gate import Check, Verdict
 from .parameters import Gate
@@ -100,7 +99,7 @@ def format_report(
         'plotly': Markup(get_plotlyjs()),
     }
     # `<` as an escape: nothing in the data can end the element that holds them
-    data = json.dumps(_finite(collected), ensure_ascii=False).replace('<', '\\u003c')
+    data = json.dumps(as_json(collected), ensure_ascii=False).replace('<', '\\u003c')
     return render(__file__, TEMPLATE, **view, figures=Markup(data))
 
 
@@ -317,12 +316,3 @@ def cite(content: Content, arrays: Content, provenance: Content) -> list[str]:
     given = [text for text in asked if text not in {**CITATIONS, **PROGRAMS}]
     before, behind = ([text for key, text in table.items() if key in used] for table in (CITATIONS, PROGRAMS))
     return [*before, *of_properties, *behind, *given]
-
-
-def _finite(value: Any) -> Any:
-    """Return a value as strict JSON has it: what is not a finite number is null."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

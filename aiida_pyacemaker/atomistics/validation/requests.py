@@ -19,9 +19,9 @@ from ..variants.rattle import Rattle, rattle
 from .property import Cure, Request, load_properties
 
 #: Structures of each request.
-NUMBER = 6
+STRUCTURES_PER_REQUEST = 6
 #: Atoms of the cells: as few as hold a defect, for each is a DFT calculation.
-ATOMS = 16
+CELL_ATOMS = 16
 
 
 def make_structures(
@@ -73,8 +73,8 @@ def finish(atoms: Atoms, parent: Atoms, request: Request) -> Atoms:
 
 def rattled(parent: Atoms, request: Request, rng: np.random.Generator) -> list[Atoms]:
     """Rattled cells."""
-    parameters = Rattle(atoms=ATOMS, amplitude=[0.05, 0.1, 0.2])
-    return [rattle(parent, parameters, rng, index, NUMBER) for index in range(NUMBER)]
+    parameters = Rattle(atoms=CELL_ATOMS, amplitude=[0.05, 0.1, 0.2])
+    return [rattle(parent, parameters, rng, index, STRUCTURES_PER_REQUEST) for index in range(STRUCTURES_PER_REQUEST)]
 
 
 @functools.cache

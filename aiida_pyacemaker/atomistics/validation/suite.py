@@ -33,7 +33,7 @@ from .property import Property, Result, load_properties
 from .references import quantities
 
 #: Threads that keep the processes busy: each waits for the results of one property of one crystal.
-THREADS = 16
+MAX_THREADS = 16
 
 #: What is known of a structure that is given and stays so: where it is from, and whether it has to be stable.
 GIVEN_INFO = ('family', 'must_be_stable')
@@ -324,7 +324,7 @@ def finish(
         report(f'{found[index]["name"]}: {name} {result["status"]}{message} ({perf_counter() - began:.0f} s)')
 
     if evaluator.processes > 1:
-        with ThreadPoolExecutor(THREADS) as threads:
+        with ThreadPoolExecutor(MAX_THREADS) as threads:
             list(threads.map(work, jobs))
     for job in again if evaluator.processes > 1 else jobs:
         work(job)

@@ -13,10 +13,10 @@ from ..core.errors import InputError
 from ..core.parameters import Count, Positive, Section, parameter
 
 #: Side (Å) of the box of a free atom.
-BOX = 10.0
+BOX_SIDE = 10.0
 #: Least free space (Å) between a cluster and its images along each axis. Three values: in a cube or a square prism the
-#: degenerate open shells of a dimer are filled in part, and the self-consistency of a plane-wave code wavers.
-SPACE = (9.5, 10.0, 10.5)
+#: degenerate open shells of a dimer are filled in part, and the self-consistency of a plane-wave code oscillates.
+FREE_SPACE = (9.5, 10.0, 10.5)
 #: Trimers tried for each one wanted.
 ATTEMPTS = 200
 
@@ -47,7 +47,7 @@ class Trimer(Section):
 def isolated_atom(element: str) -> Atoms:
     """Return a free atom in a box of 10 Å, not periodic."""
     info = {'family': 'isolated_atom', 'phase': 'atom', 'split': 'train'}
-    return Atoms(element, [[BOX / 2] * 3], cell=[BOX] * 3, pbc=False, info=info)
+    return Atoms(element, [[BOX_SIDE / 2] * 3], cell=[BOX_SIDE] * 3, pbc=False, info=info)
 
 
 def dimers(elements: list[str], parameters: Dimer, rng: np.random.Generator) -> list[Atoms]:
@@ -125,7 +125,7 @@ def _boxed(
     symbols: tuple[str, ...], positions: np.ndarray, extent: tuple[float, ...], kind: str, closest: float
 ) -> Atoms:
     """Put a cluster into the middle of a box that is the same for all clusters of a kind: equal cells, equal errors."""
-    atoms = Atoms(list(symbols), positions, cell=np.array(SPACE) + np.array(extent), pbc=True)
+    atoms = Atoms(list(symbols), positions, cell=np.array(FREE_SPACE) + np.array(extent), pbc=True)
     atoms.positions += atoms.cell.lengths() / 2 - (positions.min(axis=0) + positions.max(axis=0)) / 2
     atoms.info.update(
         family=kind,

@@ -23,9 +23,9 @@ from .supercell import supercell
 from .voids import Void, find_voids
 
 #: Atoms around a defect are pushed away until none is closer to it than this fraction of the covalent distance.
-ROOM = 0.78
+MIN_CONTACT_RATIO = 0.78
 #: Largest number of ions of one kind in a neutral set.
-MOST_IONS = 8
+MAX_IONS = 8
 
 DefectsPerCell = Annotated[Count, Field(ge=1, le=100)]
 
@@ -271,7 +271,7 @@ def _neutral_formulas(available: Counter) -> list[list[tuple[tuple[str, float], 
     found = [[(kind, 1)] for kind in kinds if abs(kind[1]) < 1e-6]
     for cation in (kind for kind in kinds if kind[1] > 0):
         for anion in (kind for kind in kinds if kind[1] < 0):
-            pairs = ((n, m) for n in range(1, MOST_IONS + 1) for m in range(1, MOST_IONS + 1))
+            pairs = ((n, m) for n in range(1, MAX_IONS + 1) for m in range(1, MAX_IONS + 1))
             neutral = [(n + m, n, m) for n, m in pairs if abs(n * cation[1] + m * anion[1]) < 1e-4]
             if neutral:
                 _, n, m = min(neutral)
@@ -353,7 +353,7 @@ def _make_room(atoms: Atoms, site: int) -> None:
     others = np.delete(np.arange(len(atoms)), site)
     vectors, distances = find_mic(atoms.positions[others] - atoms.positions[site], atoms.cell, pbc=True)
     radii = covalent_radii[atoms.numbers]
-    wanted = ROOM * (radii[others] + radii[site])
+    wanted = MIN_CONTACT_RATIO * (radii[others] + radii[site])
     missing = (wanted**3 - distances**3).max()
     if missing <= 0:
         return

@@ -17,7 +17,7 @@ from .common import STRAIN, periodic_axes, random_strain, record, strain_in_plac
 from .supercell import supercell
 
 #: Atoms with a smaller covalent radius (Å) than this, H, C, N, O, F, have short and stiff bonds.
-SMALL = 1.1
+SMALL_RADIUS = 1.1
 #: Cycles of the Monte Carlo rattle: in each, every atom moves once.
 CYCLES = 3
 #: Smoothness (Å) of the smallest distance in the Monte Carlo rattle (hiPhive's default).
@@ -76,7 +76,7 @@ def rattle(parent: Atoms, parameters: Rattle, rng: np.random.Generator, index: i
     if parameters.method == 'gaussian':
         displacements = rng.normal(0.0, width, atoms.positions.shape)
         if parameters.scaled:
-            displacements *= np.minimum(1.0, covalent_radii[atoms.numbers] / SMALL)[:, None]
+            displacements *= np.minimum(1.0, covalent_radii[atoms.numbers] / SMALL_RADIUS)[:, None]
         atoms.positions += displacements
     elif width > 0:
         atoms.positions += _monte_carlo(atoms, width, parameters.closest, rng)

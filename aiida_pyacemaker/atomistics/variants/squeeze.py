@@ -14,9 +14,9 @@ from .common import DISPLACEMENT, NotApplicableError, record, require_solid
 from .supercell import supercell
 
 #: Å within which the partner of an atom is looked for: more than any crystal needs.
-REACH = 8.0
+PARTNER_CUTOFF = 8.0
 #: No two atoms come closer than this part of the sum of their covalent radii: `structures.checks` would refuse them.
-LEAST = 0.72
+MIN_CONTACT_RATIO = 0.72
 
 
 class Squeeze(Section):
@@ -50,7 +50,7 @@ def squeeze(parent: Atoms, parameters: Squeeze, rng: np.random.Generator, index:
     turns = max(2, -(-total // len(pairs)))
     chosen = pairs[kind][rng.integers(len(pairs[kind]))]
     before = float(np.linalg.norm(chosen[2]))
-    smallest = max(parameters.closest * before, LEAST * covalent_distance(kind))
+    smallest = max(parameters.closest * before, MIN_CONTACT_RATIO * covalent_distance(kind))
     distance = float(np.linspace(smallest, max(parameters.farthest * before, smallest), turns)[turn % turns])
     _push(atoms, *chosen, distance)
     own = {'pair': '-'.join(kind), 'distance': round(distance, 4)}
@@ -81,7 +81,7 @@ def _push(atoms: Atoms, first: int, second: int, vector: np.ndarray, distance: f
 
 def nearest_pairs(atoms: Atoms) -> dict[tuple[str, str], list[tuple[int, int, np.ndarray]]]:
     """Each atom with the nearest other one of each element, and the vector (Å) to it, by kind of pair."""
-    first, second, vectors, distances = neighbor_list('ijDd', atoms, REACH)
+    first, second, vectors, distances = neighbor_list('ijDd', atoms, PARTNER_CUTOFF)
     symbols = np.array(atoms.get_chemical_symbols())
     found: dict[tuple[str, str], list[tuple[int, int, np.ndarray]]] = {}
     for kind in combinations_with_replacement(sorted(set(symbols)), 2):

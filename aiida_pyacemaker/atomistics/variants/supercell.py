@@ -15,9 +15,9 @@ from ..core.parameters import Count, Positive, Section, parameter
 from .common import label, periodic_axes, record, remembered
 
 #: Lattice vectors that are tried as axes of a wide supercell are at most this much longer than the width,
-LONGEST = 1.3
+MAX_LENGTH_RATIO = 1.3
 #: and no more than this many, the shortest.
-MOST_VECTORS = 72
+MAX_VECTORS = 72
 
 
 class Supercell(Section):
@@ -140,7 +140,7 @@ def _wide_matrix(parent: Atoms, width: float) -> np.ndarray:
 
 def _lattice_vectors(cell: np.ndarray, axes: list[int], width: float) -> np.ndarray:
     """Integer vectors (m, 3) in the span of the axes, little longer than the width, shortest first, one of ±v."""
-    longest = LONGEST * width
+    longest = MAX_LENGTH_RATIO * width
     reach = np.zeros(3, dtype=int)
     # within the subspace of the axes: rows of the pseudo-inverse bound the coefficients of a vector of given length
     reach[axes] = np.floor(longest * np.linalg.norm(np.linalg.pinv(cell[axes]), axis=0) + 1e-9)
@@ -149,7 +149,7 @@ def _lattice_vectors(cell: np.ndarray, axes: list[int], width: float) -> np.ndar
     lengths = np.linalg.norm(grid @ cell, axis=1)
     near = (lengths > width) & (lengths <= longest)
     grid, lengths = grid[near], lengths[near]
-    return grid[np.lexsort((*grid.T, np.round(lengths, 6)))][:MOST_VECTORS]
+    return grid[np.lexsort((*grid.T, np.round(lengths, 6)))][:MAX_VECTORS]
 
 
 def _best(matrices: np.ndarray, cell: np.ndarray, axes: list[int], width: float) -> np.ndarray:

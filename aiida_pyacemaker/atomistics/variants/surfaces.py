@@ -26,7 +26,7 @@ from .common import (
 #: Largest Miller index of the planes that are cut when none are named.
 HIGHEST_INDEX = 1
 #: Phases without planes, of which every cut would be another termination.
-IRREGULAR = ('amorphous',)
+IRREGULAR_PHASES = ('amorphous',)
 #: Free space (Å) along the normal that tells a slab from a bulk: a check of what comes out of the library.
 TOLERANCE = 0.2
 
@@ -59,7 +59,7 @@ def surface(parent: Atoms, parameters: Surface, rng: np.random.Generator, index:
     family = family_of(parent)
     if vacuum_axes(parent) or (family is not None and not family.cuttable):
         raise NotApplicableError(f'structures.surface: {label(parent)} is no bulk crystal')
-    if str(parent.info.get('phase')).endswith(IRREGULAR):
+    if str(parent.info.get('phase')).endswith(IRREGULAR_PHASES):
         raise NotApplicableError(f'structures.surface: {label(parent)} has no planes to be cut along')
     planes = parameters.miller
     for plane in planes or []:

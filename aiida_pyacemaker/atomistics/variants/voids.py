@@ -8,13 +8,13 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
-from ..core.symmetry import ask
+from ..core.symmetry import call_spglib
 from .common import vacuum_axes
 
 #: Points closer than this (Å) are one void.
-SAME = 0.05
+SAME_TOLERANCE = 0.05
 #: A void must be this far (Å) outside the covalent radius of the nearest atom.
-LEAST = 0.1
+MIN_CLEARANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def find_voids(parent: Atoms) -> list[Void]:
         Void(float(radii[group[0]]), float(clearances[group[0]]), vertices[group])
         for group in (np.flatnonzero(groups == group) for group in np.unique(groups))
     ]
-    voids = [void for void in voids if void.clearance > LEAST]
+    voids = [void for void in voids if void.clearance > MIN_CLEARANCE]
     # the largest first; of equal ones the one nearest the origin, so that the order never depends on rounding
     return sorted(
         voids, key=lambda void: (-round(void.clearance, 3), -len(void.positions), *void.positions[0].round(3))
@@ -109,7 +109,7 @@ def _whole(coordinates: np.ndarray) -> np.ndarray:
 
 
 def _distinct(points: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Points without those that are the same within `SAME` but for a lattice vector, in a fixed order."""
+    """Points without those that are the same within `SAME_TOLERANCE` but for a lattice vector, in a fixed order."""
     if len(points) == 0:
         return points
     points = points[np.lexsort(np.round(points, 3).T)]
@@ -118,7 +118,7 @@ def _distinct(points: np.ndarray, cell: np.ndarray) -> np.ndarray:
     for index, point in enumerate(points):
         difference = (points[kept] - point) @ inverse
         difference -= np.round(difference)
-        if not kept or np.linalg.norm(difference @ cell, axis=1).min() > SAME:
+        if not kept or np.linalg.norm(difference @ cell, axis=1).min() > SAME_TOLERANCE:
             kept.append(index)
     return points[kept]
 
@@ -130,7 +130,7 @@ def _equivalent(parent: Atoms, points: np.ndarray) -> np.ndarray:
     if len(points) == 0:
         return np.empty(0, dtype=int)
     cell = parent.cell.array
-    symmetry = ask(spglib.get_symmetry, (cell, parent.get_scaled_positions(), parent.numbers), symprec=0.01)
+    symmetry = call_spglib(spglib.get_symmetry, (cell, parent.get_scaled_positions(), parent.numbers), symprec=0.01)
     if symmetry is None:
         return np.arange(len(points))
     scaled = points @ np.linalg.inv(cell)
@@ -141,7 +141,7 @@ def _equivalent(parent: Atoms, points: np.ndarray) -> np.ndarray:
         images = np.einsum('kij,j->ki', symmetry['rotations'], scaled[index]) + symmetry['translations']
         differences = scaled[None] - images[:, None]
         differences -= np.round(differences)
-        same = (np.linalg.norm(differences @ cell, axis=2) < 2 * SAME).any(axis=0) & (groups < 0)
+        same = (np.linalg.norm(differences @ cell, axis=2) < 2 * SAME_TOLERANCE).any(axis=0) & (groups < 0)
         groups[same] = index
         groups[index] = index
     return groups

@@ -15,8 +15,8 @@ def analyse_reference(crystals: ConfigurationsData, parameters: orm.Dict, **labe
 
     :param crystals: the crystals that :func:`~.plan_reference.plan_reference` was given.
     :param parameters: its parameters.
-    :param labelled: its configurations with labels, in as many nodes as there are. Suspicious ones are welcome: cells
-        of a fifth less volume have large energies by right.
+    :param labelled: its configurations with labels, in as many nodes as there are. Suspicious ones count, too: cells
+        of a fifth less volume do have large energies.
     """
     points = [atoms for _, node in sorted(labelled.items()) for atoms in node.get_frames()]
     found = from_labels.analyse(crystals.get_frames(), points, parameters.get_dict().get('sections'))

@@ -1,4 +1,4 @@
-"""Calcfunction that takes labels over which somebody has confirmed."""
+"""Calcfunction that accepts suspicious labels which the user has confirmed."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the outputs of our oracles say: one module per oracle, with a function ``read``."""
+"""What the outputs of the oracles say: one module per oracle, with a function ``read``."""

@@ -12,8 +12,8 @@ from ase.units import GPa
 
 from aiida_pyacemaker.atomistics.core.frame import set_labels
 
-#: Extra of the input parameters of the work chain: what was asked for and cannot be seen in them (a mesh says little of
-#: the distance it was made from, a cell without spins little of whether others would have them).
+#: Extra of the input parameters of the work chain: what was asked for and cannot be seen in them (a mesh says little
+#: about the distance it was made from, a cell without spins little about whether others would have them).
 ASKED = 'asked'
 #: What of the input of pw.x the energies depend on.
 SYSTEM_SETTINGS = ('ecutwfc', 'ecutrho', 'smearing', 'degauss')

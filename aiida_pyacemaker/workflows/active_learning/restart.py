@@ -77,7 +77,7 @@ def get_restart_inputs(restart_from: str | int | orm.Node) -> dict:
     The walkers that had halted resume from their restart files. What was labelled after the last fit is not an input,
     but the continued run submits the same calculations and finds them in the cache.
 
-    :param restart_from: pk, uuid or node of an ``ActiveLearningWorkChain``, in whatever state.
+    :param restart_from: pk, uuid or node of an ``ActiveLearningWorkChain``, in any state.
     :raises InputError: if it is no such node.
     """
     node = restart_from if isinstance(restart_from, orm.Node) else orm.load_node(restart_from)

@@ -713,12 +713,12 @@ class ActiveLearningWorkChain(WorkChain):
         return self.progress.production_due
 
     def run_production(self):
-        """Fit all labels from scratch, with the basis that pays on them."""
+        """Fit all labels from scratch, with the basis that is worth its cost on them."""
         changes = {**self.progress.production_parameters(), 'generation': self.ctx.potential.generation}
         return ToContext(fit=self.submit_fit('production', changes, None, 'the production fit'))
 
     def inspect_production(self):
-        """Note whether the production potential is the better one; a fit that failed costs nothing but itself."""
+        """Note whether the production potential is the better one; a fit that failed does not fail the run."""
         node, progress = self.ctx.fit, self.progress
         self.ctx.production = None
         if node.is_finished_ok:
@@ -736,7 +736,7 @@ class ActiveLearningWorkChain(WorkChain):
         return self.progress.proof_due
 
     def run_trial(self):
-        """Run the simulations of the last stage with the production potential, without heed of gamma."""
+        """Run the simulations of the last stage with the production potential, without a limit on gamma."""
         waits_for = 'simulations with the production potential'
         node = self.submit_exploration('proof', self.progress.proof(self.explore), 0, self.ctx.production, waits_for)
         return ToContext(trial=node)
@@ -795,7 +795,7 @@ class ActiveLearningWorkChain(WorkChain):
             if self.progress.state == 'running':
                 return self.abort(self.exit_codes.ERROR_VALIDATE_FAILED, node)
             self.report(f'what there is could not be judged: {node.process_label}<{node.pk}>: {node.exit_message}')
-            return None  # the loop has ended for another reason, which is the one to tell
+            return None  # the loop has ended for another reason, which is the one to report
         verdict, progress = node.outputs.results.get_dict(), self.progress
         requested = node.outputs.requested if 'requested' in node.outputs else None
         progress.judged(verdict, 0 if requested is None else len(requested))

@@ -175,7 +175,7 @@ class EngineOracle(Oracle):
 
     @abstractmethod
     def get_cost(self, child: orm.ProcessNode) -> JobCost:
-        """Return what a job has cost, in whatever state it ended; what came from the cache has cost nothing."""
+        """Return what a job has cost, however it ended; what came from the cache has cost nothing."""
 
     def get_batch_builder(self, codes, configurations, options=None) -> ProcessBuilder:
         """Return the builder of a ``LabelWorkChain``."""

@@ -13,7 +13,7 @@ from ase.data import covalent_radii
 from pydantic import ValidationError
 
 from aiida_pyacemaker.atomistics.checks.check import Checks, Rejection, check_frames
-from aiida_pyacemaker.atomistics.checks.overlap import LARGEST
+from aiida_pyacemaker.atomistics.checks.overlap import MAX_ATOMS_ALL_PAIRS
 from aiida_pyacemaker.atomistics.checks.radii import contact_distance, ionic_radius
 
 CHECKS = Checks()
@@ -74,7 +74,7 @@ def test_overlap_is_that_of_brute_force(ratio: float):
 
 def test_overlap_of_large_frames():
     atoms = bulk('Cu', cubic=True).repeat(4)
-    assert len(atoms) > LARGEST and only(atoms) is None
+    assert len(atoms) > MAX_ATOMS_ALL_PAIRS and only(atoms) is None
     atoms.positions[7] = atoms.positions[100] + [0, 1.5, 0]
     rejection = only(atoms)
     assert rejection.kind == 'overlap' and '(atoms 7 and 100) are 1.50 Å apart' in rejection.message

@@ -13,7 +13,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 from scipy.spatial.transform import Rotation
 
 from aiida_pyacemaker.atomistics.checks.duplicates import Duplicates
-from aiida_pyacemaker.atomistics.checks.fingerprint import LARGEST, fingerprints, reduced_composition
+from aiida_pyacemaker.atomistics.checks.fingerprint import MAX_ATOMS_ALL_PAIRS, fingerprints, reduced_composition
 
 SKEW = [[1, 2, 0], [0, 1, 0], [-1, 0, 1]]
 
@@ -172,7 +172,7 @@ def test_agrees_with_pymatgen_on_rattled_and_equal_frames():
 
 def test_large_frames_by_lists_of_neighbours():
     atoms = alloys(1)[0]
-    assert len(atoms.repeat(3)) > LARGEST
+    assert len(atoms.repeat(3)) > MAX_ATOMS_ALL_PAIRS
     assert np.allclose(*fingerprints([atoms, atoms.repeat(3)]), rtol=0, atol=1e-9)
 
 

@@ -8,7 +8,7 @@ import spglib.error
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_pyacemaker.atomistics.core.symmetry import ask
+from aiida_pyacemaker.atomistics.core.symmetry import call_spglib
 from aiida_pyacemaker.atomistics.generators.spread import space_group
 from aiida_pyacemaker.atomistics.labelling.kpoints import kpoints_mesh
 
@@ -22,6 +22,6 @@ def test_one_answer(monkeypatch, returns_none):
     monkeypatch.setattr(spglib.error, 'OLD_ERROR_HANDLING', returns_none)
     for atoms, found in ((OVERLAPPING, False), (bulk('Al', cubic=True), True)):
         cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-        assert (ask(spglib.get_symmetry_dataset, cell, symprec=1e-3) is not None) is found
+        assert (call_spglib(spglib.get_symmetry_dataset, cell, symprec=1e-3) is not None) is found
     assert space_group(OVERLAPPING) == 'P1'
     assert min(kpoints_mesh(OVERLAPPING, 0.3)) > 1

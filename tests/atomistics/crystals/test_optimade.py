@@ -155,7 +155,8 @@ def test_knowledge_goes_on_without_databases(address):
     parameters = Knowledge(formulas=['TiO2'], prototypes=3, optimade=[f'{address}/failing'])
     with pytest.warns(UserWarning, match=r'failing.*TiO2') as caught:
         frames = KnowledgeFamily().parents(['Ti', 'O'], parameters, 10, np.random.default_rng(1))
-    assert len(frames) == 3 and len(caught) == 1
+    # spglib deprecates its own way to report errors, depending on what was imported before
+    assert len(frames) == 3 and len([warning for warning in caught if warning.category is UserWarning]) == 1
     with warnings.catch_warnings():
         warnings.simplefilter('error', UserWarning)
         offline = KnowledgeFamily().parents(

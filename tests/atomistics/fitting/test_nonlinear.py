@@ -88,7 +88,7 @@ def test_start_is_the_linear_solution_and_a_pair_density(basis, frames):
             for symbol, projection in zip(atoms.get_chemical_symbols(), row.projections, strict=True)
             if symbol == element
         ]
-        assert np.mean(densities) == pytest.approx(nonlinear.START)
+        assert np.mean(densities) == pytest.approx(nonlinear.SECOND_DENSITY_START)
     # without the second density nothing has changed
     coefficients[1::2] = 0
     wide.basis_coeffs = coefficients

@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, molecule
 
-from aiida_pyacemaker.atomistics.labelling.dipole import TAIL, is_symmetric, isolation_parameters, sawtooth
+from aiida_pyacemaker.atomistics.labelling.dipole import DENSITY_TAIL, is_symmetric, isolation_parameters, sawtooth
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_asymmetric_slab(covered, axis):
     heights = atoms.get_scaled_positions()[:, axis]
     for edge in edges:
         distance = np.abs((heights - edge + 0.5) % 1.0 - 0.5).min() * atoms.cell.lengths()[axis]
-        assert distance > TAIL - 1e-6
+        assert distance > DENSITY_TAIL - 1e-6
     assert isolation_parameters(atoms, dipole_correction=False) == {}
 
 

@@ -12,8 +12,8 @@ from ase.build import bulk, fcc111
 
 from aiida_pyacemaker.atomistics.validation.properties.melting.script import Run, build_box, read_run
 from aiida_pyacemaker.atomistics.validation.properties.melting.search import (
-    HOTTER,
-    LEAST_SAMPLES,
+    MIN_SAMPLES,
+    SECOND_MELT_RATIO,
     Search,
     equilibrium,
     run_melting,
@@ -169,7 +169,7 @@ def test_extension():
 def test_failures():
     """A search that cannot end says why, and what it knows."""
     search = follow(Search({'temperature': 1300.0}, COPPER), left('not_melted'))
-    assert (search.next()['hot'], search.next()['temperature']) == (HOTTER, 1300.0)
+    assert (search.next()['hot'], search.next()['temperature']) == (SECOND_MELT_RATIO, 1300.0)
     assert follow(search, left('not_melted')).next()['temperature'] > 1500
     far = follow(Search({'temperature': 900.0, 'max_temperature': 1000.0}, COPPER), *2 * [left('not_melted')])
     assert 'give temperature' in far.result()['message']
@@ -225,7 +225,7 @@ def test_equilibrium():
     mean, error, samples, stands = equilibrium(1000 + 300 * np.exp(-times / 20) + noise)
     assert stands
     assert abs(mean - 1000) < 4 * error < 10
-    assert samples > LEAST_SAMPLES
+    assert samples > MIN_SAMPLES
     assert not equilibrium(1000 + 0.3 * times + noise)[-1]
 
 

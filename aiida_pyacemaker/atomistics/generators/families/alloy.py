@@ -44,9 +44,9 @@ from ...io.files import read_file
 from ..family import Family
 
 #: Lattices whose lattice constant alone gives the volume.
-CUBIC = ('sc', 'bcc', 'fcc', 'diamond')
+CUBIC_LATTICES = ('sc', 'bcc', 'fcc', 'diamond')
 #: Cells may grow to this many times `atoms` unless `max_atoms` says otherwise.
-GROWTH = 4
+MAX_CELL_GROWTH = 4
 #: Rounds that find no new occupation before a composition counts as used up.
 MAX_ROUNDS_WITHOUT_SUCCESS = 3
 
@@ -77,7 +77,7 @@ class Alloy(Section):
     ordered: bool = parameter('Whether ordered compounds on the lattices are proposed.', default=True)
     atoms: Count = parameter('Atoms of the cells of solid solutions, at least.', default=16, ge=1)
     max_atoms: Count | None = parameter(
-        f'Atoms of the cells of solid solutions, at most; null: {GROWTH} times `atoms`.', default=None, ge=1
+        f'Atoms of the cells of solid solutions, at most; null: {MAX_CELL_GROWTH} times `atoms`.', default=None, ge=1
     )
     occupation: Literal['random', 'sqs', 'both'] = parameter(
         'How sites are occupied: at random, as special quasirandom structures, or first these and then at random.',
@@ -228,7 +228,7 @@ def _volumes(elements: list[str], parameters: Alloy) -> dict[str, float]:
                 raise ValueError(f'{name}: {element!r} is not in system.elements: add it there or remove it')
             if key == 'lattice_constants':
                 lattice = lattice_of(element)
-                if lattice not in CUBIC:
+                if lattice not in CUBIC_LATTICES:
                     raise ValueError(f'{name}: the ground state of {element} is not a cubic lattice: give its volume')
                 value = value**3 / ATOMS_PER_CELL[lattice]
             volumes[element] = value
@@ -236,7 +236,7 @@ def _volumes(elements: list[str], parameters: Alloy) -> dict[str, float]:
 
 
 def _lattices(elements: list[str], parameters: Alloy, volumes: dict[str, float]) -> list[Lattice]:
-    most = parameters.max_atoms or GROWTH * parameters.atoms
+    most = parameters.max_atoms or MAX_CELL_GROWTH * parameters.atoms
     if most < parameters.atoms:
         raise InputError(
             'max_atoms',

@@ -18,7 +18,7 @@ from ...crystals.random_crystals import minimum_distances, random_crystals
 from ..family import Family
 
 #: Share of the cell that the spheres of the ions fill in a random crystal (NaCl 0.65, MgO 0.70, TiO2 0.77).
-FILLING = 0.65
+FILLING_FRACTION = 0.65
 #: In random crystals a cation and an anion are at least this fraction of the sum of their radii apart.
 CLOSEST_UNLIKE = 0.85
 #: In random crystals two anions are at least this fraction of the sum of their radii apart (they touch at 1).
@@ -26,9 +26,9 @@ CLOSEST_ANIONS = 0.8
 #: In random crystals two cations are at least this times the shortest bond apart (in rock salt: 1.41).
 CLOSEST_CATIONS = 1.1
 #: Shortest distances of random crystals, in sums of covalent radii: the checks ask for 0.7, and variants are rattled.
-CLOSEST = 0.82
+MIN_CONTACT_RATIO = 0.82
 #: Volume per atom of prototypes that are not named, at most, in units of that of the best one (Li3P as Cu3N: 2.5).
-MOST_OPEN = 1.8
+MAX_VOLUME_RATIO = 1.8
 
 
 class Ionic(Section):
@@ -142,7 +142,7 @@ def _ordered(compound: Compound, found: list[Fit], parameters: Ionic, rng: np.ra
     if not frames or parameters.prototypes is not None:
         return frames
     usual = _volume_per_atom(frames[0])
-    return [atoms for atoms in frames if _volume_per_atom(atoms) <= MOST_OPEN * usual]
+    return [atoms for atoms in frames if _volume_per_atom(atoms) <= MAX_VOLUME_RATIO * usual]
 
 
 def _volume_per_atom(atoms: Atoms) -> float:
@@ -193,7 +193,7 @@ def _random(
             int((units == size).sum()),
             rng,
             volume_per_atom=volume,
-            min_distance=CLOSEST,
+            min_distance=MIN_CONTACT_RATIO,
             min_distances=closest_ions(compound),
         )
         for atoms in found:
@@ -206,9 +206,9 @@ def _random(
 
 
 def ionic_volume(compound: Compound) -> float:
-    """Volume (Å³) of a formula unit in a random crystal: the spheres of the ions at a filling of `FILLING`."""
+    """Volume (Å³) of a formula unit in a random crystal: the spheres of the ions at `FILLING_FRACTION`."""
     spheres = sum(count * max(radius(*ion), 0.0) ** 3 for ion, count in compound.ions)
-    return 4 / 3 * np.pi * spheres / FILLING
+    return 4 / 3 * np.pi * spheres / FILLING_FRACTION
 
 
 def closest_ions(compound: Compound) -> dict[tuple[str, str], float]:
@@ -216,7 +216,7 @@ def closest_ions(compound: Compound) -> dict[tuple[str, str], float]:
     ions = [ion for ion, _ in compound.ions]
     cations, anions = [ion for ion in ions if ion[1] > 0], [ion for ion in ions if ion[1] < 0]
     bond = min(bond_length(cation, anion, 4, 4) for cation in cations for anion in anions)
-    closest = minimum_distances(list(compound.counts), CLOSEST)
+    closest = minimum_distances(list(compound.counts), MIN_CONTACT_RATIO)
     for k, one in enumerate(ions):
         for two in ions[k:]:
             pair = tuple(sorted((one[0], two[0])))

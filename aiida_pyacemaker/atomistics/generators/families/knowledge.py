@@ -20,7 +20,7 @@ from ase.data import atomic_numbers
 
 from ...core.errors import InputError, MissingLibraryError
 from ...core.parameters import Count, Positive, Section, parameter
-from ...core.symmetry import ask
+from ...core.symmetry import call_spglib
 from ...crystals.elements import ground_state, is_metal
 from ...crystals.plausible import (
     GASES,
@@ -335,7 +335,7 @@ def _known_first(ranked: list[Candidate], known: list[str]) -> list[Candidate]:
 def _kind(atoms: Atoms) -> tuple[int, int]:
     """Space group and atoms in the primitive cell."""
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = ask(spglib.get_symmetry_dataset, cell, symprec=0.01)
+    found = call_spglib(spglib.get_symmetry_dataset, cell, symprec=0.01)
     return (int(found.number), len(np.unique(found.mapping_to_primitive))) if found is not None else (1, len(atoms))
 
 

@@ -1,7 +1,7 @@
 """Molecules on surfaces: sites, orientations, heights, coverages, and a layer of solvent.
 
 Sites are found by pymatgen (Delaunay triangulation: J. H. Montoya and K. A. Persson, npj Comput. Mater. 3, 14 (2017))
-and classified anew here by the surface atoms next to them: on square surfaces pymatgen calls hollows bridges.
+and classified again here by the surface atoms next to them: on square surfaces pymatgen calls hollows bridges.
 
 Molecules are neutral. On a slab with oxidation states the atoms of a molecule get those of its formula (H 1, O -2 in
 water; 0 in O2), which sum to zero; where a formula has none, the whole frame goes without.
@@ -30,7 +30,7 @@ from .section import Adsorption
 from .surfaces import Surface, make_surfaces
 
 #: Å; empty space around a molecule on its own.
-BOX = 8.0
+MOLECULE_VACUUM = 8.0
 #: Placements in a row that fail before the rest is given up.
 MAX_FAILURES_IN_A_ROW = 150
 
@@ -120,7 +120,7 @@ def in_box(molecule: Atoms) -> Atoms:
     """Return a molecule on its own in a periodic box, with vacuum on all sides."""
     atoms = Atoms(molecule.numbers, molecule.positions)
     atoms.set_array(ADSORBATE, np.ones(len(atoms), dtype=bool))
-    atoms.center(vacuum=BOX / 2)
+    atoms.center(vacuum=MOLECULE_VACUUM / 2)
     atoms.pbc = True
     atoms.info = {
         'family': 'adsorption',

@@ -15,9 +15,19 @@ from ....crystals.slabs import (
 from .section import Adsorption
 
 #: Which atom binds to the surface, most often first.
-BINDS = ('C', 'N', 'P', 'S', 'Se', 'O', 'I', 'Br', 'Cl', 'F', 'H')
+BINDING_ORDER = ('C', 'N', 'P', 'S', 'Se', 'O', 'I', 'Br', 'Cl', 'F', 'H')
 #: What adsorbs where only elements are named.
-USUAL = {'CO': 'CO', 'HO': 'H2O', 'H': 'H2', 'O': 'O2', 'N': 'N2', 'CH': 'CH4', 'HN': 'NH3', 'NO': 'NO', 'CHO': 'CH3OH'}
+DEFAULT_ADSORBATES = {
+    'CO': 'CO',
+    'HO': 'H2O',
+    'H': 'H2',
+    'O': 'O2',
+    'N': 'N2',
+    'CH': 'CH4',
+    'HN': 'NH3',
+    'NO': 'NO',
+    'CHO': 'CH3OH',
+}
 #: Metals whose surfaces, not those of their oxides, are meant beside C, N, O or H.
 NOBLE = frozenset('Ru Rh Pd Ag Re Os Ir Pt Au Cu Ni'.split())
 
@@ -69,7 +79,7 @@ def _usual_molecule(elements: list[str], crystal: Crystal) -> str:
     rest = sorted(set(elements) - own)
     # on an oxide, hydrogen stands for water: its oxygen is named already
     for names in (rest, sorted({*rest, *(own & {'O'})})):
-        found = USUAL.get(''.join(names))
+        found = DEFAULT_ADSORBATES.get(''.join(names))
         if found is not None and rest and (names != ['H'] or 'O' not in own):
             return found
     raise InputError(
@@ -97,7 +107,7 @@ def orientations(molecule: Atoms) -> list[str]:
     """Return the orientations that a molecule can have: `X-down` for elements at its ends, `lying`, `random`."""
     if len(molecule) == 1:
         return [f'{molecule.symbols[0]}-down']
-    symbols = sorted(set(molecule.symbols), key=lambda s: (BINDS.index(s) if s in BINDS else -1, s))
+    symbols = sorted(set(molecule.symbols), key=lambda s: (BINDING_ORDER.index(s) if s in BINDING_ORDER else -1, s))
     down = [f'{symbol}-down' for symbol in symbols if _anchor(molecule, symbol) is not None]
     return [*down, 'lying', 'random']
 

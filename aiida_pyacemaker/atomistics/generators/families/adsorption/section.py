@@ -7,9 +7,9 @@ from typing import Literal
 from ....core.parameters import Count, Positive, Section, parameter
 
 #: Å; the cell of the surface is repeated until it is at least as wide.
-WIDTH = 4.5
+MIN_WIDTH = 4.5
 #: Å; the cell of the surface is repeated until it is wider than the molecules are long by this.
-ROOM = 3.0
+MIN_SPACING = 3.0
 
 
 class Adsorption(Section):
@@ -35,7 +35,8 @@ class Adsorption(Section):
     )
     layers: Count = parameter('Planes of atoms of the slab, at least.', default=4, ge=1, le=60)
     repeats: list[Count] | None = parameter(
-        f'Cells of the surface along both axes; null: enough to leave molecules {ROOM:g} Å of room, and {WIDTH:g} Å.',
+        'Cells of the surface along both axes; null: enough to leave molecules '
+        f'{MIN_SPACING:g} Å of room, and {MIN_WIDTH:g} Å.',
         default=None,
         min_length=2,
         max_length=2,

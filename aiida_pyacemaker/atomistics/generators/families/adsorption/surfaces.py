@@ -13,7 +13,7 @@ from ase import Atoms
 
 from ....core.errors import InputError
 from ....core.parameters import require
-from ....core.symmetry import ask
+from ....core.symmetry import call_spglib
 from ....crystals.slabs import (
     Crystal,
     Stack,
@@ -26,7 +26,7 @@ from ....crystals.slabs import (
     surfaces_by_stability,
     with_vacuum,
 )
-from .section import ROOM, WIDTH, Adsorption
+from .section import MIN_SPACING, MIN_WIDTH, Adsorption
 
 #: Å below the highest atom to which atoms belong to the surface of an element, and to that of a compound.
 SURFACE_DEPTH = (0.9, 1.5)
@@ -97,7 +97,7 @@ def make_surfaces(crystal: Crystal, molecules: list[Atoms], parameters: Adsorpti
         planes = [read_miller(indices, crystal, 'miller') for indices in parameters.miller]
         stacks = [stack_planes(crystal, miller, layers) for miller in dict.fromkeys(planes)]
     key = 'miller' if parameters.terminations is None else 'terminations'
-    width = max([WIDTH, *(ROOM + float(molecule.get_all_distances().max()) for molecule in molecules)])
+    width = max([MIN_WIDTH, *(MIN_SPACING + float(molecule.get_all_distances().max()) for molecule in molecules)])
     surfaces = [
         _surface(stack, termination, parameters, width)
         for stack in stacks
@@ -196,7 +196,9 @@ def _named(sites: list[Site]) -> list[Site]:
 def _mirror(slab: Atoms) -> tuple[np.ndarray, np.ndarray] | None:
     """Return an operation (matrix, translation; Cartesian) that turns a slab upside down onto itself; None without."""
     thick = with_vacuum(slab, 15.0)
-    found = ask(spglib.get_symmetry, (thick.cell.array, thick.get_scaled_positions(), thick.numbers), symprec=1e-3)
+    found = call_spglib(
+        spglib.get_symmetry, (thick.cell.array, thick.get_scaled_positions(), thick.numbers), symprec=1e-3
+    )
     if found is None:
         return None
     cell = thick.cell.array

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
+from scipy.spatial.transform import Rotation
 
 from ....checks.overlap import overlapping
 from .section import Distortions, Interlayer
@@ -130,14 +131,8 @@ def _turn_about_bond(atoms: Atoms, bonds: Bonds, amplitude: float, rng: np.rando
     axis = vectors[pick] / np.linalg.norm(vectors[pick])
     turning = np.flatnonzero((center == center[pick]) & (other != other[pick]))
     arms = vectors[turning]
-    turned = _rotated(arms, axis, math.radians(amplitude))
+    turned = Rotation.from_rotvec(axis * math.radians(amplitude)).apply(arms)
     if len(turning) == 0 or np.abs(turned - arms).max() < 1e-3:
         return False
     atoms.positions[other[turning]] += turned - arms
     return True
-
-
-def _rotated(vectors: np.ndarray, axis: np.ndarray, angle: float) -> np.ndarray:
-    """Rotate vectors (n, 3) about a unit axis (Rodrigues)."""
-    along = np.outer(vectors @ axis, axis)
-    return along + (vectors - along) * math.cos(angle) + np.cross(axis, vectors) * math.sin(angle)

@@ -35,21 +35,21 @@ REPULSION = 3.0
 #: Range of that repulsion, in units of the bond.
 RANGE = 1.58
 #: Bond switches per atom that destroy the crystal.
-SWITCHES = 0.35
+SWITCHES_PER_ATOM = 0.35
 #: Bond switches per atom that are tried while the network is annealed.
-TRIES = 50
+TRIES_PER_ATOM = 50
 #: kT (in units of `STRETCH` times bond²) at which annealing begins.
-HOT = 0.1
+START_KT = 0.1
 #: kT (in units of `STRETCH` times bond²) at which annealing ends.
-COLD = 0.02
+END_KT = 0.02
 #: Steps of the relaxation after one switch.
-STEPS = 6
+RELAXATION_STEPS = 6
 #: Steps of the relaxation at the end.
 FINAL_STEPS = 500
 #: A switch is relaxed once more if its energy is that near (eV) to being accepted.
-MARGIN = 0.3
+ACCEPTANCE_MARGIN = 0.3
 #: Bonds are that much stiffer in the last relaxation: real bonds give way less than Keating's.
-STIFFER = 4.0
+FINAL_STIFFNESS_FACTOR = 4.0
 #: Smallest cell: below, an atom would be bonded to its own image's neighbours.
 SMALLEST = 32
 #: A bond in a finished network is shorter than this times its ideal length.
@@ -171,20 +171,20 @@ def random_network(atoms: int, volume: float, rng: np.random.Generator) -> Netwo
     """
     network = _diamond(atoms, volume)
     size = len(network.positions)
-    for _ in range(round(SWITCHES * size)):
+    for _ in range(round(SWITCHES_PER_ATOM * size)):
         if network.switch(rng) is not None:
             network.relax(3)
-    energy = network.relax(5 * STEPS)
-    tries = TRIES * size
-    for temperature in HOT * (COLD / HOT) ** (np.arange(tries) / tries) * STRETCH:
+    energy = network.relax(5 * RELAXATION_STEPS)
+    tries = TRIES_PER_ATOM * size
+    for temperature in START_KT * (END_KT / START_KT) ** (np.arange(tries) / tries) * STRETCH:
         before = network.switch(rng)
         if before is None:
             continue
         # Whether a switch is accepted is drawn before it is relaxed, so that a hopeless one is given up early.
         limit = energy - temperature * math.log(max(rng.random(), 1e-12))
-        found = network.relax(STEPS)
-        if limit < found < limit + MARGIN:
-            found = network.relax(STEPS)
+        found = network.relax(RELAXATION_STEPS)
+        if limit < found < limit + ACCEPTANCE_MARGIN:
+            found = network.relax(RELAXATION_STEPS)
         if found < limit:
             energy = found
         else:
@@ -374,7 +374,7 @@ def _relaxed(network: Network, symbols: np.ndarray, bond: float, length: Length)
         kind = int(threefold[atom] + threefold[other])
         network.lengths[atom, slot] = length(str(symbols[atom]), str(symbols[other]), kind) / bond
     network.refresh()
-    network.stretch = STIFFER * STRETCH
+    network.stretch = FINAL_STIFFNESS_FACTOR * STRETCH
     network.relax(FINAL_STEPS)
     return Atoms(symbols.tolist(), network.positions * bond, cell=[network.side * bond] * 3, pbc=True)
 

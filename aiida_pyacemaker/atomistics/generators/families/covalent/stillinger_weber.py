@@ -23,7 +23,7 @@ EPSILON = 1.64833
 #: Nearest-neighbour distance in diamond, in units of sigma.
 BOND = 2 ** (1 / 6)
 #: Atoms up to which all pairs are looked at.
-SMALL = 300
+MAX_ATOMS_ALL_PAIRS = 300
 
 
 class StillingerWeber(Calculator):
@@ -77,7 +77,7 @@ def _neighbours(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray, np
     """Neighbour list sorted by centre; by minimum images where the cell allows, which is faster for few atoms."""
     sides = np.diag(atoms.cell.array)
     right = atoms.pbc.all() and (atoms.cell.array == np.diag(sides)).all()
-    if len(atoms) > SMALL or not right or sides.min() < 2 * cutoff:
+    if len(atoms) > MAX_ATOMS_ALL_PAIRS or not right or sides.min() < 2 * cutoff:
         return neighbor_list('ijD', atoms, cutoff)
     vectors = atoms.positions[None, :, :] - atoms.positions[:, None, :]
     vectors -= sides * np.round(vectors / sides)

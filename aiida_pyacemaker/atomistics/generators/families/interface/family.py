@@ -1,7 +1,7 @@
 """Interfaces of two crystals: coherent matches of their surfaces, stacked with and without vacuum.
 
 Matches are those of A. Zur and T. C. McGill, J. Appl. Phys. 55, 378 (1984), found by pymatgen. Its results are checked
-here: singular transformations and duplicates are thrown out, and the strain is computed anew from the cells.
+here: singular transformations and duplicates are thrown out, and the strain is computed again from the cells.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def find_matches(film: Stack, substrate: Stack, max_strain: float, max_area: flo
 
 
 def _checked(raw, film: Stack, substrate: Stack) -> Match | None:
-    """Return a match of pymatgen with its strain computed anew; None if it is singular or no supercell at all."""
+    """Return a match of pymatgen with its strain computed again; None if it is singular or no supercell at all."""
     upper = np.asarray(raw.film_sl_vectors, float)[:, :2]
     lower = np.asarray(raw.substrate_sl_vectors, float)[:, :2]
     matrices = []

@@ -32,11 +32,11 @@ TORSION_A = 0.0023
 #: B of torsions, Hartree/rad² and Bohr.
 TORSION_B = 0.07
 #: Cosine of an angle beyond which it counts as straight.
-STRAIGHT = -0.985
+STRAIGHT_COSINE = -0.985
 #: Height over bond length below which a centre is planar.
-FLAT = 0.1
+PLANAR_RATIO = 0.1
 #: Softer modes are displaced as if they had this wavenumber (cm⁻¹): straight displacements along them would tear bonds.
-SOFTEST = 200.0
+MIN_WAVENUMBER = 200.0
 #: cm⁻¹ of sqrt(eV/(Å² u)).
 WAVENUMBER = units._hbar * 1e10 * math.sqrt(units._e / units._amu) / units._e / units.invcm
 
@@ -84,9 +84,9 @@ def thermal_displacement(
 ) -> np.ndarray:
     """Random displacements (n, 3) in Å at a temperature in K: classical, every mode has kT/2 of potential energy.
 
-    Modes below `SOFTEST`, and unstable ones, are displaced as if they had that wavenumber.
+    Modes below `MIN_WAVENUMBER`, and unstable ones, are displaced as if they had that wavenumber.
     """
-    frequencies = np.maximum(wavenumbers, SOFTEST) / WAVENUMBER
+    frequencies = np.maximum(wavenumbers, MIN_WAVENUMBER) / WAVENUMBER
     amplitudes = np.sqrt(units.kB * temperature) / frequencies * rng.normal(size=len(modes))
     return np.tensordot(amplitudes, modes, axes=1)
 
@@ -109,7 +109,7 @@ def _bends(atoms: Atoms, neighbours: dict[int, list[int]]) -> Iterator[tuple[flo
             one, two = arms[first], arms[second]
             lengths = np.linalg.norm(one), np.linalg.norm(two)
             constant = BEND_H if 1 in atoms.numbers[[first, second]] else BEND
-            if one @ two / (lengths[0] * lengths[1]) < STRAIGHT:
+            if one @ two / (lengths[0] * lengths[1]) < STRAIGHT_COSINE:
                 for across in _perpendicular(one):
                     ends = np.array([across / lengths[0], across / lengths[1]])
                     yield constant, (first, center, second), np.array([ends[0], -ends.sum(axis=0), ends[1]])
@@ -120,7 +120,7 @@ def _bends(atoms: Atoms, neighbours: dict[int, list[int]]) -> Iterator[tuple[flo
             normal = np.cross(arms[around[1]] - arms[around[0]], arms[around[2]] - arms[around[0]])
             normal = normal / max(np.linalg.norm(normal), 1e-9)
             length = float(np.mean([np.linalg.norm(arm) for arm in arms.values()]))
-            if abs(normal @ arms[around[0]]) < FLAT * length:
+            if abs(normal @ arms[around[0]]) < PLANAR_RATIO * length:
                 gradient = np.array([normal, *[-normal / 3] * 3]) * 3 / length
                 yield OUT_OF_PLANE, (center, *around), gradient
 

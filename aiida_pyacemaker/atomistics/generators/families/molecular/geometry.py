@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
+from scipy.spatial.transform import Rotation
 
 from ....checks.overlap import overlapping
 from ....core.chemistry import van_der_waals_radii
@@ -21,7 +22,7 @@ from .section import Molecular
 #: So do atoms of one molecule that are not bonded, with this fraction (neighbours of one atom may be closer).
 INNER_CONTACT = 0.60
 #: Shorter than this times the sum of the covalent radii, a bond is taken for double and does not turn.
-DOUBLE = 0.90
+DOUBLE_BOND_RATIO = 0.90
 #: Bonds of a displaced molecule stay longer than this times their length.
 SHORTEST_BOND = 0.80
 #: Bonds of a displaced molecule stay shorter than this times their length.
@@ -29,7 +30,7 @@ LONGEST_BOND = 1.25
 #: No two atoms are closer than this times the sum of their covalent radii.
 OVERLAP = 0.72
 #: Two geometries are the same if all distances agree within this (Å).
-SAME = 0.02
+SAME_TOLERANCE = 0.02
 #: Random draws before a kind of displacement or cluster is given up.
 MAX_DRAWS = 40
 
@@ -48,7 +49,7 @@ def rotatable_bonds(atoms: Atoms) -> list[tuple[int, int, list[int]]]:
     found = []
     for first, second in sorted(tuple(sorted(bond)) for bond in networkx.bridges(graph)):
         length = float(np.linalg.norm(atoms.positions[first] - atoms.positions[second]))
-        if length < DOUBLE * covalent_radii[atoms.numbers[[first, second]]].sum():
+        if length < DOUBLE_BOND_RATIO * covalent_radii[atoms.numbers[[first, second]]].sum():
             continue
         rest = graph.copy()
         rest.remove_edge(first, second)
@@ -91,7 +92,7 @@ def torsions(molecule: Atoms, parameters: Molecular, rng: np.random.Generator) -
         for bond, index in zip(bonds, angles, strict=True):
             atoms = turned(atoms, bond, index * step) if index else atoms
         fingerprint = _fingerprint(atoms)
-        if not _intact(atoms, molecule) or any(np.abs(fingerprint - other).max() < SAME for other in known):
+        if not _intact(atoms, molecule) or any(np.abs(fingerprint - other).max() < SAME_TOLERANCE for other in known):
             continue
         known.append(fingerprint)
         degrees = [float(index * step) for index in angles]
@@ -231,7 +232,5 @@ def _off_axis(atoms: Atoms, first: int, second: int, side: set[int]) -> bool:
 
 
 def rotation(axis: np.ndarray, angle: float) -> np.ndarray:
-    """Matrix (3, 3) that rotates column vectors about an axis by an angle in radians (Rodrigues)."""
-    x, y, z = axis / np.linalg.norm(axis)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
+    """Matrix (3, 3) that rotates column vectors about an axis by an angle in radians."""
+    return Rotation.from_rotvec(axis / np.linalg.norm(axis) * angle).as_matrix()

@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
+from scipy.spatial.transform import Rotation
 
 from ....checks.overlap import overlapping
 from ....core.chemistry import GRAM_PER_CM3, van_der_waals_radii
@@ -22,7 +23,7 @@ from .section import Molecular
 ATOMIC_VOLUMES = {'H': 5.08, 'B': 13.24, 'C': 13.87, 'N': 11.8, 'O': 11.39, 'F': 11.17, 'Si': 37.3, 'P': 29.5,
                   'S': 25.2, 'Cl': 26.8, 'Br': 32.7, 'I': 46.2}  # fmt: skip
 #: Volume of a liquid in units of these: 1.39 for water and ethanol, about 1.3 for others.
-LIQUID = 1.35
+LIQUID_VOLUME_RATIO = 1.35
 #: Volumes of liquids, in turn, in units of the above.
 LIQUID_VOLUMES = (1.0, 0.92, 1.12)
 #: Temperature (K) as at which molecules of a liquid vibrate.
@@ -30,9 +31,9 @@ LIQUID_TEMPERATURE = 300.0
 #: Molecules of liquids and crystals keep this fraction of the sum of the van der Waals radii apart.
 CONTACT = 0.72
 #: Steps in which molecules in a box push each other apart.
-PUSHES = 300
+PUSH_STEPS = 300
 #: Part of their overlap by which they move in a step.
-PUSH = 0.35
+PUSH_FRACTION = 0.35
 #: Times that a box is packed, each time from other random places.
 MAX_PACKINGS = 12
 #: Space groups in which most molecules crystallise, with the number of molecules in their cells.
@@ -83,17 +84,17 @@ def packed_box(molecules: list[Atoms], volume: float, rng: np.random.Generator) 
     for _ in range(MAX_PACKINGS):
         centers = rng.random((len(molecules), 3)) * side
         shapes = [_oriented(molecule, rng).positions for molecule in molecules]
-        for _ in range(PUSHES):
+        for _ in range(PUSH_STEPS):
             positions = np.concatenate([shape + center for shape, center in zip(shapes, centers, strict=True)])
             forces = _pushes(positions, owner, contact, side)
             if forces is None:
                 break
             for index, shape in enumerate(shapes):
                 mine = forces[owner == index]
-                centers[index] += PUSH * mine.sum(axis=0)
+                centers[index] += PUSH_FRACTION * mine.sum(axis=0)
                 torque = np.cross(shape, mine).sum(axis=0)
                 inertia = max(float((shape**2).sum()), 1.0)
-                angle = min(3 * PUSH * float(np.linalg.norm(torque)) / inertia, 0.3)
+                angle = min(3 * PUSH_FRACTION * float(np.linalg.norm(torque)) / inertia, 0.3)
                 if angle > 1e-9:
                     shapes[index] = shape @ rotation(torque, angle).T
         positions = np.concatenate([shape + center for shape, center in zip(shapes, centers, strict=True)])
@@ -226,7 +227,7 @@ def _liquid_volume(molecules: list[Atoms], density: float | None) -> float:
     if density is not None:
         return float(sum(molecule.get_masses().sum() for molecule in molecules) / density / GRAM_PER_CM3)
     symbols = [symbol for molecule in molecules for symbol in molecule.get_chemical_symbols()]
-    return LIQUID * _hofmann_volume(symbols)
+    return LIQUID_VOLUME_RATIO * _hofmann_volume(symbols)
 
 
 def _hofmann_volume(symbols: list[str]) -> float:
@@ -236,15 +237,8 @@ def _hofmann_volume(symbols: list[str]) -> float:
 
 def _oriented(molecule: Atoms, rng: np.random.Generator) -> Atoms:
     """Return the molecule about its centre of geometry in a random orientation (uniform: a random quaternion)."""
-    q = rng.normal(size=4)
-    w, x, y, z = q / np.linalg.norm(q)
-    matrix = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    w, x, y, z = rng.normal(size=4)
+    matrix = Rotation.from_quat([x, y, z, w]).as_matrix()
     return Atoms(molecule.numbers, (molecule.positions - molecule.positions.mean(axis=0)) @ matrix.T)
 
 

@@ -23,7 +23,7 @@ import spglib
 from ase import Atoms, units
 
 from ....core.frame import INITIAL, labels
-from ....core.symmetry import ask
+from ....core.symmetry import call_spglib
 from . import Elasticity, ElasticityResult
 from .stiffness import KELVIN, LAUE, describe_tensor, rotation_of_six, symmetrise, to_matrix, to_vector
 
@@ -32,11 +32,11 @@ SYMPREC = 1e-3
 #: What makes atoms of one element different: ions and moments.
 KINDS = ('oxidation_states', 'magnetic_moments', *INITIAL)
 #: Multiples of the strain.
-STEPS = (-2, -1, 1, 2)
+STRAIN_STEPS = (-2, -1, 1, 2)
 #: Weights of the first derivative by them, good to the fourth order (Richardson).
 WEIGHTS = (1 / 12, -2 / 3, 2 / 3, -1 / 12)
 #: Force constants (eV/Å²) of a zone-centre mode below which it is not told from a free motion, as of a layer.
-SOFT = 1e-3
+SOFT_FORCE_CONSTANT = 1e-3
 #: Residual stress (GPa) above which a crystal is not at its equilibrium.
 RESIDUAL_STRESS = 1.0
 #: Residual force (eV/Å) above which it is not.
@@ -66,8 +66,8 @@ def standard_cell(crystal: Atoms) -> Atoms:
         )
     kinds, first = _kinds(crystal)
     cell = (crystal.cell.array, crystal.get_scaled_positions(), kinds)
-    dataset = ask(spglib.get_symmetry_dataset, cell, symprec=SYMPREC)
-    found = ask(spglib.standardize_cell, cell, to_primitive=True, symprec=SYMPREC)
+    dataset = call_spglib(spglib.get_symmetry_dataset, cell, symprec=SYMPREC)
+    found = call_spglib(spglib.standardize_cell, cell, to_primitive=True, symprec=SYMPREC)
     if dataset is None or found is None:
         raise ValueError(f'no crystal symmetry is found in {crystal.get_chemical_formula()}: do atoms overlap?')
     a, _, c = dataset.std_lattice
@@ -97,7 +97,7 @@ def plan(crystal: Atoms, parameters: Elasticity | None = None) -> list[Atoms]:
     primitive = standard_cell(crystal)
     frames = [_frame(primitive, None, 0.0)]
     for index in _patterns(find_symmetry(primitive)):
-        size, steps = (parameters.strain, STEPS) if index < 6 else (parameters.displacement, (-1, 1))
+        size, steps = (parameters.strain, STRAIN_STEPS) if index < 6 else (parameters.displacement, (-1, 1))
         frames += [_frame(primitive, index, step * size) for step in steps]
     return frames
 
@@ -291,9 +291,9 @@ def _eliminate_ions(hessian: np.ndarray) -> tuple[np.ndarray, int]:
     """Return the second derivatives by strain with the ions where they carry no force, and how many modes of the ions
     lower the energy. Modes without any force, as that of all atoms together, are left alone."""
     values, modes = np.linalg.eigh(hessian[6:, 6:])
-    stiff = np.abs(values) > SOFT
+    stiff = np.abs(values) > SOFT_FORCE_CONSTANT
     coupling = hessian[:6, 6:] @ modes[:, stiff]
-    return hessian[:6, :6] - (coupling / values[stiff]) @ coupling.T, int((values < -SOFT).sum())
+    return hessian[:6, :6] - (coupling / values[stiff]) @ coupling.T, int((values < -SOFT_FORCE_CONSTANT).sum())
 
 
 def _rounded(tensor: np.ndarray) -> list[list[float]]:

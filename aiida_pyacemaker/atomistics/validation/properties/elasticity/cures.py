@@ -8,7 +8,7 @@ from ase import Atoms
 from ....variants.common import strain_in_place
 from ....variants.strain import Strain, strain
 from ...property import Request
-from ...requests import NUMBER
+from ...requests import STRUCTURES_PER_REQUEST
 
 #: Largest component of a strain along a soft direction.
 STRAINS = (0.01, 0.02, 0.04)
@@ -17,7 +17,10 @@ STRAINS = (0.01, 0.02, 0.04)
 def strained(parent: Atoms, request: Request, rng: np.random.Generator) -> list[Atoms]:
     """Strained along one direction of strain to both sides, or at random."""
     if request.get('strain') is None:
-        return [strain(parent, Strain(amplitude=0.04), rng, index, NUMBER) for index in range(NUMBER)]
+        return [
+            strain(parent, Strain(amplitude=0.04), rng, index, STRUCTURES_PER_REQUEST)
+            for index in range(STRUCTURES_PER_REQUEST)
+        ]
     xx, yy, zz, yz, xz, xy = request['strain']
     tensor = np.array([[xx, xy / 2, xz / 2], [xy / 2, yy, yz / 2], [xz / 2, yz / 2, zz]])
     tensor /= np.abs(tensor).max()

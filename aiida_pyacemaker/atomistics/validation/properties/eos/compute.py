@@ -20,16 +20,16 @@ from . import Eos, EosResult, Fit
 #: tests/benchmarks/bench_elasticity.py, as what follows).
 WINDOW = 0.05
 #: Fewest points of a fit.
-FEWEST = 7
+MIN_POINTS = 7
 #: Largest fourth difference of the pressure, in parts of the bulk modulus, of a smooth curve in steps of 1 % of the
 #: volume. Jumps stay, what is smooth vanishes: 14 potentials (EMT, embedded atom, Stillinger-Weber, Tersoff, ACE) have
 #: 0.004 at most; a pressure that jumps by 1 % of the bulk modulus has 0.03, a bulk modulus that doubles 0.01.
-JUMP = 0.01
+MAX_JUMP = 0.01
 #: The step, in parts of the volume.
-STEP = 0.01
+JUMP_STEP = 0.01
 #: Largest jump, in parts of the bulk modulus, of the difference between the pressure by energies and by the stress:
 #: the same potentials have 0.0003 at most; with a step of 0.3 meV/atom in the energy they have 0.0023 at least.
-MISMATCH = 0.001
+MAX_MISMATCH = 0.001
 
 
 def plan(crystal: Atoms, parameters: Eos | None = None) -> list[Atoms]:
@@ -56,8 +56,8 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: Eos | None = None
         with `v0` (Å³/atom), `e0` (eV/atom), `b0` (GPa), `b0_prime`, `rms` (eV/atom); `monotone` (whether the energy
         rises from the minimum to both ends) and `holes` (Å³/atom, volumes at which it falls instead); `smooth`, `kinks`
         (Å³/atom, where it is not) and `roughness` (of the pressure and of the energy against it, in parts of what a
-        smooth curve may have: see `JUMP` and `MISMATCH`); `pressure_check` (GPa: largest difference between the mean
-        pressure from one volume to the next by the energies and by the stresses).
+        smooth curve may have: see `MAX_JUMP` and `MAX_MISMATCH`); `pressure_check` (GPa: largest difference between
+        the mean pressure from one volume to the next by the energies and by the stresses).
     :raises ValueError: if a label is missing, or there is no minimum within the range.
     """
     del parameters
@@ -114,7 +114,7 @@ def _fit(volumes: np.ndarray, energies: np.ndarray, centre: float, form: str) ->
     """Fit an equation of state to the volumes next to its minimum, which is looked for twice."""
     for _ in range(2):
         near = np.abs(volumes / centre - 1)
-        chosen = near <= max(WINDOW * (1 + 1e-6), np.sort(near)[FEWEST - 1])
+        chosen = near <= max(WINDOW * (1 + 1e-6), np.sort(near)[MIN_POINTS - 1])
         equation = EquationOfState(volumes[chosen], energies[chosen], eos=form)
         try:
             centre, energy, bulk = equation.fit(warn=False)
@@ -145,10 +145,10 @@ def _kinks(volumes: np.ndarray, pressures: np.ndarray, difference: np.ndarray) -
 
     :param pressures: in parts of the bulk modulus, as the difference of :func:`_pressure_difference`.
     """
-    coarse = max(1.0, np.ptp(volumes) / (len(volumes) - 1) / np.mean(volumes) / STEP)
-    jumps = np.abs(np.diff(pressures, 4)) / (JUMP * coarse**4)
+    coarse = max(1.0, np.ptp(volumes) / (len(volumes) - 1) / np.mean(volumes) / JUMP_STEP)
+    jumps = np.abs(np.diff(pressures, 4)) / (MAX_JUMP * coarse**4)
     # a constant difference is an error of the stress, such as that of a plane-wave basis, and no kink
-    steps = np.abs(difference[1:-1] - (difference[:-2] + difference[2:]) / 2) / (MISMATCH * coarse**4)
+    steps = np.abs(difference[1:-1] - (difference[:-2] + difference[2:]) / 2) / (MAX_MISMATCH * coarse**4)
     found = np.zeros(len(volumes))
     found[2:-2] = jumps
     middles = np.zeros(len(volumes) - 1)

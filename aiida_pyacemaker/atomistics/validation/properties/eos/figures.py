@@ -11,7 +11,7 @@ from ...figures import Figure, dots, figure, line, upright
 from . import EosResult
 
 #: Points of a curve that is drawn from its formula.
-FINE = 100
+CURVE_POINTS = 100
 
 
 def birch_murnaghan(fit: dict[str, float], volumes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -44,7 +44,7 @@ def eos(columns: Mapping[str, EosResult]) -> Figure | None:
             hidden = {'xaxis': 'x2', 'yaxis': 'y2', 'showlegend': False}
             traces.append(dots(volumes.tolist(), found['pressures'], title, index, **hidden))
         if known:
-            fine = np.linspace(volumes.min(), volumes.max(), FINE)
+            fine = np.linspace(volumes.min(), volumes.max(), CURVE_POINTS)
             for place, (scale, curve) in enumerate(zip((1e3, 1.0), birch_murnaghan(fit, fine), strict=True)):
                 axes = {'xaxis': 'x2', 'yaxis': 'y2'} if place else {}
                 look = {'showlegend': False, 'hoverinfo': 'skip', **axes}

@@ -20,7 +20,7 @@ import spglib
 from ase import Atoms
 from ase.io.lammpsdata import write_lammps_data
 
-from ....core.symmetry import ask
+from ....core.symmetry import call_spglib
 from ....lammps.files import read_log
 from ....lammps.outcome import read_ending
 from ....lammps.watch import BAR_PER_GPA, BAROSTAT_STEPS, MARK, PS_PER_FS, THERMOSTAT_STEPS
@@ -44,17 +44,17 @@ UNITS = {
     'volume': 'Å^3/atom',
 }
 #: Steps between two lines of the track.
-EVERY = 500
+TRACK_EVERY = 500
 #: Samples of which each line is the mean.
 SAMPLES = 50
 #: Length of the box by its width, where an interface is to be.
 ELONGATION = 3.0
 #: A coexistence has ended when less of the atoms is solid: all has melted.
-LEAST_SOLID = 0.1
+MIN_SOLID = 0.1
 #: It has ended when more is: all has frozen.
-MOST_SOLID = 0.9
+MAX_SOLID = 0.9
 #: This share of the crystal is held while the rest melts: as it cools a part of the melt freezes onto it.
-HELD = 0.45
+HELD_SHARE = 0.45
 #: Parts that prepare a coexistence, by the steps of the simulation: solid, melting one half, cooling it, both together.
 PREPARE = {'solid': 0.2, 'melt': 0.2, 'cool': 0.1, 'settle': 0.1}
 #: Å; shortest distance of lattice planes of a reflection that shows order.
@@ -64,9 +64,9 @@ LEAST_FACTOR = 0.3
 #: Mean displacement (by the width of the lattice planes) up to which a crystal holds, for the choice of reflections.
 DISPLACEMENT = 0.15
 #: By this factor the heating of a crystal goes from step to step.
-HEATING = 1.15
+HEATING_FACTOR = 1.15
 #: Order below which it has melted.
-MOLTEN = 0.4
+MOLTEN_ORDER = 0.4
 
 
 class Box(TypedDict):
@@ -101,7 +101,7 @@ class Run:
     :param outcome: `coexists`, `molten`, `frozen`, `not_melted`, `solid`, or `broken`, by the fault of the potential;
         empty if it failed.
     :param failure: name of the exit code and message, if LAMMPS failed for another reason.
-    :param track: column name -> (n,) array, a mean over :data:`EVERY` steps each; `time` in ps.
+    :param track: column name -> (n,) array, a mean over :data:`TRACK_EVERY` steps each; `time` in ps.
     :param marks: numbers that the input prints: `order` (of the solid at that temperature), `heated` (K).
     """
 
@@ -152,7 +152,7 @@ def build_box(crystal: Atoms, atoms: int, elongation: float = 1.0) -> tuple[Atom
 
 def _upright(crystal: Atoms) -> Atoms:
     """Return the conventional cell with a side at right angles to the other two as the third one."""
-    found = ask(
+    found = call_spglib(
         spglib.standardize_cell, (crystal.cell[:], crystal.get_scaled_positions(), crystal.numbers), symprec=1e-3
     )
     if found is None:
@@ -248,7 +248,7 @@ def write_script(run: Simulation, pair: str) -> str:
         'neigh_modify every 1 delay 0 check yes',
         f'timestep {run["timestep"] * PS_PER_FS:.6g}',
         *_order_lines(run['reflections'], run['factor']),
-        f'thermo {EVERY}',
+        f'thermo {TRACK_EVERY}',
         'thermo_style custom step temp pe press vol',
         'thermo_modify flush yes lost error',
         *programs[run['program']](run),
@@ -280,7 +280,7 @@ def _track_lines(order: str) -> list[str]:
 
     :param order: that of the solid, a number or a reference to a variable.
     """
-    between = EVERY // SAMPLES
+    between = TRACK_EVERY // SAMPLES
     return [
         f'variable solid equal v_order/{order}',
         'variable heat equal enthalpy/atoms',
@@ -288,8 +288,8 @@ def _track_lines(order: str) -> list[str]:
         'variable along equal pzz',
         'variable across equal (pxx+pyy)/2',
         'variable volume equal vol/atoms',
-        f'fix track all ave/time {between} {SAMPLES} {EVERY} v_temperature v_solid v_heat v_along v_across v_volume '
-        f'format " %.10g" file {TRACK}',
+        f'fix track all ave/time {between} {SAMPLES} {TRACK_EVERY} v_temperature v_solid v_heat v_along v_across '
+        f'v_volume format " %.10g" file {TRACK}',
     ]
 
 
@@ -308,7 +308,7 @@ def _thermostat(run: Simulation, temperature: float | str) -> str:
 
 def _heat(run: Simulation) -> list[str]:
     """Heat a crystal by a constant factor, step by step, until its order is gone."""
-    number = int(np.ceil(np.log(run['until'] / run['temperature']) / np.log(HEATING)))
+    number = int(np.ceil(np.log(run['until'] / run['temperature']) / np.log(HEATING_FACTOR)))
     # Two thirds of the steps are for the new temperature, the last third is looked at: all whole multiples of it, for
     # only then has LAMMPS a mean at the end.
     look = run['steps'] // 3 // 10 * 10
@@ -327,8 +327,8 @@ def _heat(run: Simulation) -> list[str]:
         f'print "{MARK} order ${{found}}"',
         'unfix look',
         'unfix dynamics',
-        f'if "${{found}} < {MOLTEN}" then "jump SELF molten"',
-        f'variable heated equal $(v_upper*{HEATING}:%.10g)',
+        f'if "${{found}} < {MOLTEN_ORDER}" then "jump SELF molten"',
+        f'variable heated equal $(v_upper*{HEATING_FACTOR}:%.10g)',
         'next turn',
         'jump SELF heat',
         'label molten',
@@ -362,7 +362,7 @@ def _coexist(run: Simulation) -> list[str]:
         'change_box all x scale $(v_mean_x/lx:%.12g) y scale $(v_mean_y/ly:%.12g) z scale $(v_mean_z/lz:%.12g) '
         + ('xy final $(xy*v_mean_y/ly:%.12g) ' if run['tilted'] else '')
         + 'remap units box',
-        f'variable middle equal $(zlo+{HELD}*lz:%.12g)',
+        f'variable middle equal $(zlo+{HELD_SHARE}*lz:%.12g)',
         'region upper block INF INF INF INF ${middle} INF units box',
         'group liquid region upper',
         # The lower edge of the box stays where it is, and with it the half that is held.
@@ -389,8 +389,8 @@ def _coexistence_lines(run: Simulation, order: str) -> list[str]:
     return [
         'reset_timestep 0',
         *_track_lines(order),
-        f'variable is_gone equal (f_track[2]<{LEAST_SOLID})+(f_track[2]>{MOST_SOLID})',
-        f'fix gone all halt {EVERY} v_is_gone > 0 error continue message no',
+        f'variable is_gone equal (f_track[2]<{MIN_SOLID})+(f_track[2]>{MAX_SOLID})',
+        f'fix gone all halt {TRACK_EVERY} v_is_gone > 0 error continue message no',
         f'fix dynamics all nph {_barostat(run, "z")}',
         f'run {run["steps"]}',
     ]
@@ -406,9 +406,9 @@ def _superheat(run: Simulation) -> list[str]:
     return [
         f'velocity all create {2 * t:.6f} {run["seed"]} mom yes rot no dist gaussian',
         f'fix dynamics all npt {_thermostat(run, t)} {_barostat(run, run["coupling"])}',
-        f'run {EVERY} post no',
-        f'fix look all ave/time 10 {EVERY // 10} {EVERY} v_order',
-        f'run {EVERY} post no',
+        f'run {TRACK_EVERY} post no',
+        f'fix look all ave/time 10 {TRACK_EVERY // 10} {TRACK_EVERY} v_order',
+        f'run {TRACK_EVERY} post no',
         'variable solid_order equal $(f_look:%.10g)',
         f'print "{MARK} order ${{solid_order}}"',
         'unfix look',
@@ -456,7 +456,7 @@ def _judge(run: Simulation, track: dict[str, np.ndarray], marks: dict[str, float
     :raises KeyError, ValueError: if a number is missing.
     """
     if run['program'] == 'heat':
-        return 'molten' if marks['order'] < MOLTEN else 'solid'
+        return 'molten' if marks['order'] < MOLTEN_ORDER else 'solid'
     solid = track['solid']
     if not len(solid):
         raise ValueError(f'{TRACK} is empty: {run["steps"]} steps are too few')
@@ -465,7 +465,7 @@ def _judge(run: Simulation, track: dict[str, np.ndarray], marks: dict[str, float
         return 'molten' if solid[len(solid) // 2 :].mean() < 0.7 else 'solid'
     if marks.get('solid_start', 0.0) > 0.75:
         return 'not_melted'
-    return 'molten' if solid[-1] < LEAST_SOLID else 'frozen' if solid[-1] > MOST_SOLID else 'coexists'
+    return 'molten' if solid[-1] < MIN_SOLID else 'frozen' if solid[-1] > MAX_SOLID else 'coexists'
 
 
 def read_track(path: Path, timestep: float) -> dict[str, np.ndarray]:

@@ -63,31 +63,31 @@ from .script import (
 )
 
 #: Atoms of the crystal that is heated.
-HEATED = 200
+HEATED_ATOMS = 200
 #: K; where the heating begins.
-COLD = 100.0
+START_TEMPERATURE = 100.0
 #: Steps of the heating at each temperature.
 HEATING_STEPS = 1000
-#: A crystal without surface, heated so quickly, holds out to about this many times its melting point.
-OVERHEATED = 1.35
+#: A crystal without surface, heated so quickly, stays solid up to about this many times its melting point.
+OVERHEATING_RATIO = 1.35
 #: The half that is to melt is heated to this many times the temperature.
-HOT = 1.45
+MELT_RATIO = 1.45
 #: The same if that was not enough.
-HOTTER = 2.0
+SECOND_MELT_RATIO = 2.0
 #: Factor between two temperatures as long as there is a bound on one side only and no better guess.
-STEP = 1.15
+TEMPERATURE_FACTOR = 1.15
 #: Between these shares of solid atoms the two interfaces are far from each other.
-BOTH = (0.25, 0.75)
+COEXISTENCE_SHARES = (0.25, 0.75)
 #: This part of a coexistence is not looked at.
 SETTLING = 0.2
 #: The halves of the rest agree if they differ by no more standard errors than this.
-STANDING = 2.5
+MAX_DRIFT = 2.5
 #: The temperature is known when so many independent values stand behind its mean.
-LEAST_SAMPLES = 6
+MIN_SAMPLES = 6
 #: ps; and not before: interfaces need about 10 ps to move, which a shorter simulation cannot see.
-LEAST_TIME = 40.0
+MIN_TIME = 40.0
 #: The Z-method ends when the lowest start that melts and the highest that does not differ by this share.
-BRACKET = 0.04
+MAX_BRACKET = 0.04
 SOURCES = ('potential.yaml', 'potential.asi')
 
 
@@ -111,7 +111,7 @@ class Search:
     temperature: float | None = None
     lower: float | None = None
     upper: float | None = None
-    hot: float = HOT
+    hot: float = MELT_RATIO
     #: Whether the next simulation goes on from the last one; the order of the solid in it.
     extends: bool = False
     order: float | None = None
@@ -148,7 +148,7 @@ class Search:
     def _box(self, program: str) -> Box:
         """Return what the input says of the box."""
         atoms = self.settings.atoms
-        sizes = {'heat': (min(HEATED, atoms), 1.0), 'superheat': (atoms, 1.0)}
+        sizes = {'heat': (min(HEATED_ATOMS, atoms), 1.0), 'superheat': (atoms, 1.0)}
         return build_box(self.crystal, *sizes.get(program, (atoms, ELONGATION)))[1]
 
     # Plain content ----------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ class Search:
             program = 'extend' if self.extends else 'coexist'
         run = {
             'program': program,
-            'temperature': COLD if program == 'heat' else float(self.temperature),
+            'temperature': START_TEMPERATURE if program == 'heat' else float(self.temperature),
             'pressure': settings.pressure,
             'timestep': settings.timestep or default_timestep(self.crystal),
             'steps': HEATING_STEPS if program == 'heat' else settings.steps,
@@ -225,10 +225,10 @@ class Search:
     def _heated(self, run: Simulation, left: Run) -> None:
         if left.outcome == 'solid':
             self._fail(f'the crystal does not melt up to {run["until"]:.0f} K: raise max_temperature')
-        elif left.marks['heated'] < 1.5 * COLD:
+        elif left.marks['heated'] < 1.5 * START_TEMPERATURE:
             self._fail(f'the crystal loses its order at {left.marks["heated"]:.0f} K: it is not stable')
         else:
-            over = 1.0 if self.settings.method == 'z_method' else OVERHEATED
+            over = 1.0 if self.settings.method == 'z_method' else OVERHEATING_RATIO
             self.temperature = left.marks['heated'] / over
 
     def _superheated(self, run: Simulation, left: Run) -> None:
@@ -239,8 +239,10 @@ class Search:
         else:
             self.lower = start
         if self.lower is None or self.upper is None:
-            self.temperature = start / STEP**0.5 if left.outcome == 'molten' else start * STEP**0.5
-        elif self.upper - self.lower > BRACKET * self.upper:
+            self.temperature = (
+                start / TEMPERATURE_FACTOR**0.5 if left.outcome == 'molten' else start * TEMPERATURE_FACTOR**0.5
+            )
+        elif self.upper - self.lower > MAX_BRACKET * self.upper:
             self.temperature = (self.lower + self.upper) / 2
         else:
             # A start that is higher by the bracket would end as much higher.
@@ -251,10 +253,10 @@ class Search:
     def _coexisted(self, run: Simulation, left: Run) -> None:
         """Go on with a coexistence, or start another one between the bounds."""
         if left.outcome == 'not_melted':
-            if self.hot == HOTTER:
-                self.temperature *= OVERHEATED
+            if self.hot == SECOND_MELT_RATIO:
+                self.temperature *= OVERHEATING_RATIO
                 self._check_temperature()
-            self.hot = HOTTER
+            self.hot = SECOND_MELT_RATIO
             return
         if run['program'] == 'coexist':
             self.times, self.temperatures, self.solid = [], [], []
@@ -288,7 +290,7 @@ class Search:
         What happens then is no matter of the melting point: both vanish at once, and their energy becomes heat.
         """
         solid = np.array(self.solid)
-        both = np.flatnonzero((solid > BOTH[0]) & (solid < BOTH[1]))
+        both = np.flatnonzero((solid > COEXISTENCE_SHARES[0]) & (solid < COEXISTENCE_SHARES[1]))
         last = both[-max(1, len(both) // 3) :] if len(both) else [-1]
         return float(np.mean(np.array(self.temperatures)[last]))
 
@@ -297,12 +299,12 @@ class Search:
         values = np.array(self.temperatures)
         mean, error, samples, stands = equilibrium(values, fluctuation(values.mean(), self.n_atoms))
         wanted = self.settings.precision * mean
-        enough = samples >= LEAST_SAMPLES and self.times[-1] >= LEAST_TIME
+        enough = samples >= MIN_SAMPLES and self.times[-1] >= MIN_TIME
         if stands and enough and error <= wanted:
             self.state, self.melting_point, self.uncertainty = 'found', mean, error
 
     def _check_temperature(self) -> None:
-        if self.state == 'running' and not COLD / 2 < self.temperature < self.settings.max_temperature:
+        if self.state == 'running' and not START_TEMPERATURE / 2 < self.temperature < self.settings.max_temperature:
             self._fail(
                 f'the search has come to {self.temperature:.0f} K: give temperature, or another max_temperature '
                 f'({self.settings.max_temperature:g})'
@@ -415,7 +417,7 @@ def equilibrium(values: np.ndarray, least: float = 0.0) -> tuple[float, float, f
     rest = values[int(SETTLING * len(values)) :]
     mean, error, samples = standard_error(rest, least)
     (first, first_error, _), (last, last_error, _) = (standard_error(half, least) for half in np.array_split(rest, 2))
-    return mean, error, samples, bool(abs(first - last) <= STANDING * np.hypot(first_error, last_error))
+    return mean, error, samples, bool(abs(first - last) <= MAX_DRIFT * np.hypot(first_error, last_error))
 
 
 def fluctuation(temperature: float, n_atoms: int) -> float:

@@ -23,15 +23,15 @@ from ...defects import outcome
 from . import Collapse, Compression, Hole, Pair, Pairs, PairsResult
 
 #: eV by which an energy must fall for a hole: more than the noise of an engine, far less than a thermal energy.
-NOTICEABLE = 0.005
+MIN_HOLE_DEPTH = 0.005
 #: Points of the interpolation between two computed ones.
-FINE = 40
+INTERPOLATION_POINTS = 40
 #: Two elements are neighbours in a crystal if no farther apart than this times the sum of their covalent radii.
 BONDED = 1.3
 #: The minimum of a dimer is looked for between these parts of the bond length.
 WINDOW = (0.75, 1.25)
 #: Å; atoms this far apart do not feel each other.
-APART = 15.0
+FREE_DISTANCE = 15.0
 
 
 def plan(crystal: Atoms, parameters: Pairs) -> list[Atoms]:
@@ -97,8 +97,8 @@ def plan_dimers(crystals: list[Atoms], elements: list[str], parameters: Pairs) -
         covalent = covalent_distance(pair)
         bond = shortest.get(pair, np.inf)
         bond = bond if bond < BONDED * covalent else covalent
-        for distance in [*(bond * parts).tolist(), APART]:
-            frame = Atoms(pair, [[0, 0, 0], [distance, 0, 0]], cell=[APART + 12.0, 12.0, 12.0])
+        for distance in [*(bond * parts).tolist(), FREE_DISTANCE]:
+            frame = Atoms(pair, [[0, 0, 0], [distance, 0, 0]], cell=[FREE_DISTANCE + 12.0, 12.0, 12.0])
             frame.center()
             frame.info = {'property': 'pairs', 'pair': '-'.join(pair), 'distance': distance, 'bond': bond}
             frame.info |= {'atoms': [0, 1], 'direction': [1.0, 0.0, 0.0]}
@@ -116,7 +116,7 @@ def analyse_dimers(labelled: list[Atoms], parameters: Pairs) -> PairsResult:
         curves.setdefault(frame.info['pair'], []).append(frame)
     pairs = {}
     for name, frames in curves.items():
-        apart = next(frame for frame in frames if frame.info['distance'] == APART)
+        apart = next(frame for frame in frames if frame.info['distance'] == FREE_DISTANCE)
         near = [frame for frame in frames if frame is not apart]
         pairs[name] = pair_curve(near, float(labels(apart)['energy']), None)
     return outcome({'pairs': pairs})
@@ -163,7 +163,7 @@ def interpolate(x: np.ndarray, energies: np.ndarray, slopes: np.ndarray) -> tupl
         ends = slopes[k : k + 2]
         if (ends * chord >= 0).all():
             ends = np.clip(ends, -3 * abs(chord), 3 * abs(chord))
-        points.append(np.linspace(x[k], x[k + 1], FINE + 1)[1:])
+        points.append(np.linspace(x[k], x[k + 1], INTERPOLATION_POINTS + 1)[1:])
         values.append(CubicHermiteSpline(x[k : k + 2], energies[k : k + 2], ends)(points[-1]))
     return np.concatenate(points), np.concatenate(values)
 
@@ -176,7 +176,7 @@ def find_hole(points: np.ndarray, values: np.ndarray, begin: float) -> Hole | No
     """
     inside = points <= begin + 1e-9
     points, energies = points[inside][::-1], values[inside][::-1]
-    falls = np.flatnonzero(np.maximum.accumulate(energies) - energies > NOTICEABLE)
+    falls = np.flatnonzero(np.maximum.accumulate(energies) - energies > MIN_HOLE_DEPTH)
     if not len(falls):
         return None
     top = int(np.argmax(energies[: falls[0]]))

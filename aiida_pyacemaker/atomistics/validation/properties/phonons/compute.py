@@ -48,13 +48,13 @@ LEAST_ERROR = 1e-4
 #: The largest that is excused.
 LARGEST_ERROR = 25e-4
 #: Unstable modes are handed back in cells of at most so many primitive cells.
-PERIODS = 4
+MAX_PERIODS = 4
 #: Two primitive cells are allowed even if they have more atoms than this, which are to be labelled.
-MOST_ATOMS = 100
+MAX_ATOMS = 100
 #: So many primitive cells are tried where fewer do not show the mode.
 MORE_PERIODS = 8
 #: How many unstable modes are handed back.
-MOST_MODES = 4
+MAX_MODES = 4
 #: K
 TEMPERATURES = tuple(range(0, 1001, 50))
 #: Points of the density of states.
@@ -62,7 +62,7 @@ DOS_POINTS = 201
 #: Lattices of which the primitive cell is repeated: its images are farther away than those of as many cubic cells.
 CUBIC_CENTRED = ('cF', 'cI')
 #: Pairs of atoms beyond this part of half the width of a supercell are at its border.
-BORDER = 0.9
+BORDER_FRACTION = 0.9
 #: How often the sum rule and the exchange of the two atoms are imposed in turn.
 SYMMETRISATIONS = 2
 GREEK = {'GAMMA': 'Γ', 'SIGMA': 'Σ', 'DELTA': 'Δ', 'LAMBDA': 'Λ', 'G': 'Γ'}
@@ -200,7 +200,7 @@ def _border(phonon: Phonopy) -> float:
     nearest = np.linalg.norm(minkowski_reduce(atoms.cell.array, periodic)[0], axis=1)[periodic].min()
     sizes = np.abs(phonon.force_constants).max(axis=(2, 3))
     distances = np.array([atoms.get_distances(row, range(len(atoms)), mic=True) for row in phonon.primitive.p2s_map])
-    return float(sizes[distances > BORDER * nearest / 2].max(initial=0.0) / sizes.max())
+    return float(sizes[distances > BORDER_FRACTION * nearest / 2].max(initial=0.0) / sizes.max())
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,10 +297,10 @@ def _unstable_modes(phonon: Phonopy, worst: np.ndarray, tolerance: float) -> lis
     :param worst: wave vector of the lowest frequency, for the case that no small cell shows any.
     """
     axes = vacuum_axes(_atoms(phonon.primitive))
-    periods = max(2, min(PERIODS, MOST_ATOMS // len(phonon.primitive)))
+    periods = max(2, min(MAX_PERIODS, MAX_ATOMS // len(phonon.primitive)))
     q = _irreducible(phonon, [[1 if axis in axes else n for axis in range(3)] for n in range(1, periods + 1)])
     modes = _lowest(phonon, q)
-    chosen = [mode for mode in modes if mode[0] < -tolerance][:MOST_MODES]
+    chosen = [mode for mode in modes if mode[0] < -tolerance][:MAX_MODES]
     if not chosen:
         near = np.unique([np.rint(worst * n) / n for n in range(1, MORE_PERIODS + 1)], axis=0)
         chosen = _lowest(phonon, near)[:1]

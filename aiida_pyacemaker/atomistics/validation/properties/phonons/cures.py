@@ -11,7 +11,7 @@ from ...property import Request
 #: Largest displacement (Å) along an unstable mode: from where it is a perturbation to where it is another structure.
 AMPLITUDES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6)
 #: eV/atom that the labels of displaced cells may scatter.
-NOISE = 1e-3
+LABEL_NOISE = 1e-3
 
 
 def displaced(parent: Atoms, request: Request, rng: np.random.Generator) -> list[Atoms]:
@@ -42,4 +42,4 @@ def find_confirmed(frames: list[Atoms]) -> set[str]:
             own = atoms.info['parameters']
             key = (atoms.info['phase'], len(atoms), str(own.get('q')), round(atoms.get_volume(), 3))
             modes.setdefault(key, []).append((own['amplitude'], energy / len(atoms)))
-    return {key[0] for key, curve in modes.items() if min(energy for _, energy in curve) < min(curve)[1] - NOISE}
+    return {key[0] for key, curve in modes.items() if min(energy for _, energy in curve) < min(curve)[1] - LABEL_NOISE}

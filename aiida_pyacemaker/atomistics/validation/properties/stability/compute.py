@@ -29,13 +29,13 @@ from ....checks.pairs import periodic_pairs
 from ....checks.radii import contact_distance
 from ....checks.vacuum import vacuum_axes
 from ....core.frame import labels
-from ....core.symmetry import ask
+from ....core.symmetry import call_spglib
 from ...evaluator import Evaluator
 from ..phonons.compute import SYMPREC
 from . import Simulation, StabilityParameters, StabilityResult
 
 #: Two atoms closer than this part of the sum of their covalent radii have collapsed.
-CLOSEST = 0.5
+MIN_CONTACT_RATIO = 0.5
 #: eV/atom below the crystal: no structure of a real material is that far below one that is stable or nearly so.
 DEEPEST = 1.0
 #: Largest ratio of volumes, as in the watch on the simulations of the loop.
@@ -45,7 +45,7 @@ TEMPERATURE_RATIO = 2.0
 #: So many standard deviations of the temperature of a few atoms are added to it.
 DEVIATIONS = 8.0
 #: Steps between two looks.
-EVERY = 5
+CHECK_EVERY = 5
 #: Part of a run that is left out of averages.
 SETTLING = 0.25
 #: Blocks of which the error of a drift is made.
@@ -60,20 +60,20 @@ THERMOSTAT = 50
 #: Relaxation time of the barostat in time steps.
 BAROSTAT = 500
 #: Temperatures of the runs of the solid in units of the estimated melting temperature.
-SOLID = (0.3, 0.8)
+SOLID_TEMPERATURES = (0.3, 0.8)
 #: The same of the liquid.
-LIQUID = 2.0
+LIQUID_TEMPERATURE = 2.0
 #: kT of melting in units of bulk modulus times volume per atom.
 MELTING = 0.011
 #: Strain by which the bulk modulus is estimated.
 STRAIN = 0.01
 #: K; limits of an estimate of the melting temperature.
-COLDEST = 20.0
-HOTTEST = 6000.0
+MIN_MELTING_TEMPERATURE = 20.0
+MAX_MELTING_TEMPERATURE = 6000.0
 #: K; the melting temperature without an estimate.
-USUAL = 1000.0
+DEFAULT_MELTING_TEMPERATURE = 1000.0
 #: Points of the energy curve that are kept.
-POINTS = 100
+CURVE_POINTS = 100
 
 
 def run(crystal: Atoms, evaluator: Evaluator, parameters: StabilityParameters) -> StabilityResult:
@@ -87,9 +87,9 @@ def run(crystal: Atoms, evaluator: Evaluator, parameters: StabilityParameters) -
         (Å, root of the mean square, at the end), and the total energies `energies` (eV/atom) at `times` (ps).
     """
     start, melting = _supercell(crystal, parameters.atoms), _melting_temperature(crystal, evaluator)
-    temperatures = parameters.temperatures or [round(part * melting, -1) for part in SOLID]
+    temperatures = parameters.temperatures or [round(part * melting, -1) for part in SOLID_TEMPERATURES]
     wanted = [('nve', temperature) for temperature in temperatures]
-    wanted.append(('nvt', parameters.hot or round(LIQUID * melting, -1)))
+    wanted.append(('nvt', parameters.hot or round(LIQUID_TEMPERATURE * melting, -1)))
     # the volume of a slab or a molecule in its box means nothing
     if not vacuum_axes(crystal):
         wanted.append(('npt', max(temperatures)))
@@ -105,7 +105,8 @@ def _melting_temperature(crystal: Atoms, evaluator: Evaluator) -> float:
     """Estimate (K) the scale of temperature of a crystal from its bulk modulus B and volume V.
 
     kT is a hundredth of B V for most: 0.010 (Al), 0.011 (Cu, Ar), 0.012 (Si, Fe), 0.021 (Na), 0.027 (NaCl), from
-    measured values. The ions are not relaxed. Where the crystal is in no such minimum, :data:`USUAL`.
+    measured values. The ions are not relaxed. Where the crystal is in no such minimum,
+    :data:`DEFAULT_MELTING_TEMPERATURE`.
     """
     frames = [crystal.copy() for _ in range(3)]
     for frame, strain in zip(frames, (-STRAIN, 0.0, STRAIN), strict=True):
@@ -113,7 +114,7 @@ def _melting_temperature(crystal: Atoms, evaluator: Evaluator) -> float:
     low, middle, high = (labels(frame)['energy'] / len(crystal) for frame in evaluator.evaluate(frames))
     product = (low + high - 2 * middle) / (3 * STRAIN) ** 2
     found = MELTING * product / units.kB
-    return float(found) if COLDEST < found < HOTTEST else USUAL
+    return float(found) if MIN_MELTING_TEMPERATURE < found < MAX_MELTING_TEMPERATURE else DEFAULT_MELTING_TEMPERATURE
 
 
 def simulate(
@@ -134,7 +135,7 @@ def simulate(
     try:
         reason = watch.look(0)
         while reason is None and steps < parameters.steps:
-            dynamics.run(min(EVERY, parameters.steps - steps))
+            dynamics.run(min(CHECK_EVERY, parameters.steps - steps))
             steps = dynamics.nsteps
             reason = watch.look(steps)
             if reason is None and perf_counter() - begin > parameters.seconds:
@@ -173,7 +174,7 @@ class _Watch:
         self.positions, self.volume = atoms.get_scaled_positions(wrap=False), atoms.get_volume()
         self.floor = atoms.get_potential_energy() / len(atoms) - DEEPEST
         kinds = sorted(set(atoms.numbers.tolist()))
-        self.contact = {(i, j): CLOSEST * contact_distance((i, 0), (j, 0)) for i in kinds for j in kinds}
+        self.contact = {(i, j): MIN_CONTACT_RATIO * contact_distance((i, 0), (j, 0)) for i in kinds for j in kinds}
         self.table: list[tuple[float, ...]] = []
         self.noted: list[tuple[float, ...]] = []
         self.shortest, self.detail = np.inf, ''
@@ -234,7 +235,7 @@ class _Watch:
         settled = table[table[:, 0] >= SETTLING * steps]
         drift, error = _drift(np.array(self.noted), self.timestep) if self.noted and completed else (None, None)
         where = f'{self.ensemble.upper()} at {self.temperature:.0f} K: {reason} at step {steps}'
-        chosen = table[np.unique(np.linspace(0, len(table) - 1, min(POINTS, len(table))).round().astype(int))]
+        chosen = table[np.unique(np.linspace(0, len(table) - 1, min(CURVE_POINTS, len(table))).round().astype(int))]
         return {
             'ensemble': self.ensemble,
             'temperature': self.temperature,
@@ -285,7 +286,9 @@ def _drift(noted: np.ndarray, timestep: float) -> tuple[float, float]:
 def _supercell(crystal: Atoms, atoms: int) -> Atoms:
     """A supercell of so many atoms at least, as long along each axis as can be; not repeated along vacuum."""
     given = (crystal.cell.array, crystal.get_scaled_positions(), crystal.numbers)
-    lattice, positions, numbers = ask(spglib.standardize_cell, given, no_idealize=True, symprec=SYMPREC) or given
+    lattice, positions, numbers = (
+        call_spglib(spglib.standardize_cell, given, no_idealize=True, symprec=SYMPREC) or given
+    )
     cell = Atoms(numbers, cell=lattice, scaled_positions=positions, pbc=True)
     lengths, repeats = cell.cell.lengths(), np.ones(3, dtype=int)
     axes = [axis for axis in range(3) if axis not in vacuum_axes(cell)]

@@ -19,23 +19,23 @@ from ase.constraints import FixCartesian
 
 from ....crystals.slabs import Crystal, as_crystal, make_slab, stack_planes, terminations, with_vacuum
 from ....variants import NotApplicableError
-from ...defects import STEPS, energies, outcome, require_crystal
+from ...defects import MAX_STEPS, energies, outcome, require_crystal
 from ...evaluator import Evaluator
 from . import StackingFault, StackingFaultResult
 
 #: mJ/m² of 1 eV/Å².
 MILLIJOULE = 1e23 / units.J
 #: eV/Å at which relaxations end: 1 mJ/m² of aluminium are 4e-4 eV in a cell.
-FORCE = 1e-3
+MAX_FORCE = 1e-3
 #: Parts of the way at which the slab is relaxed: the start, where the highest point may be, the end.
 PATH = (0.0, 0.4, 0.5, 0.6, 0.7, 1.0)
 #: Space groups of the close-packed crystals.
 FCC = 225
 HCP = 194
 #: Space group -> atoms in the primitive cell, kind of the fault, close-packed plane and its name.
-KINDS = {FCC: (1, 'fcc intrinsic', (1, 1, 1), '(111)'), HCP: (2, 'hcp I2', (0, 0, 1), '(0001)')}
+FAULTS = {FCC: (1, 'fcc intrinsic', (1, 1, 1), '(111)'), HCP: (2, 'hcp I2', (0, 0, 1), '(0001)')}
 #: c/a of crystals whose basal plane is close-packed enough: Be 1.57 to Cd 1.89; graphite and the like are not.
-RATIOS = (1.4, 2.0)
+CLOSE_PACKED_RATIOS = (1.4, 2.0)
 
 
 def plan(crystal: Atoms, parameters: StackingFault) -> list[Atoms]:
@@ -87,14 +87,14 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: StackingFault) -> 
 
 def run(crystal: Atoms, evaluator: Evaluator, parameters: StackingFault) -> StackingFaultResult:
     """Relax and analyse: see :func:`plan` and :func:`analyse`."""
-    return analyse(crystal, evaluator.relax(plan(crystal, parameters), force=FORCE, steps=STEPS), parameters)
+    return analyse(crystal, evaluator.relax(plan(crystal, parameters), force=MAX_FORCE, steps=MAX_STEPS), parameters)
 
 
 def _close_packed(bulk: Crystal) -> tuple[str, tuple[int, int, int], str]:
-    atoms, kind, miller, plane = KINDS.get(bulk.space_group, (0, '', (0, 0, 0), ''))
+    atoms, kind, miller, plane = FAULTS.get(bulk.space_group, (0, '', (0, 0, 0), ''))
     lengths = bulk.conventional.cell.lengths()
     if len(bulk.primitive) != atoms or (
-        bulk.space_group == HCP and not RATIOS[0] < lengths[2] / lengths[0] < RATIOS[1]
+        bulk.space_group == HCP and not CLOSE_PACKED_RATIOS[0] < lengths[2] / lengths[0] < CLOSE_PACKED_RATIOS[1]
     ):
         raise NotApplicableError(
             f'stacking_fault: {bulk.label} is neither fcc nor hcp with one kind of close-packed planes: only of these '

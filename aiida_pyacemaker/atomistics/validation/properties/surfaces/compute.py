@@ -32,16 +32,16 @@ from ....crystals.slabs import (
     with_vacuum,
 )
 from ....variants import NotApplicableError
-from ...defects import FORCE, STEPS, energies, outcome, require_crystal
+from ...defects import MAX_FORCE, MAX_STEPS, energies, outcome, require_crystal
 from ...evaluator import Evaluator
 from . import Surfaces, SurfacesResult
 
 #: J/m² of 1 eV/Å².
 JOULE = 1e20 / units.J
 #: First cubic space group.
-CUBIC = 195
+FIRST_CUBIC_GROUP = 195
 #: Planes of the slabs by which surfaces are ranked.
-FEW = 4
+RANKING_PLANES = 4
 
 
 def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
@@ -55,7 +55,7 @@ def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
     bulk = as_crystal(Atoms(crystal.numbers, crystal.positions, cell=crystal.cell, pbc=True), 'crystal', 'surfaces')
     slabs: list[Atoms] = []
     too_large: list[list[int]] = []
-    for ranked in surfaces_by_stability(bulk, FEW):
+    for ranked in surfaces_by_stability(bulk, RANKING_PLANES):
         if len(slabs) == parameters.number:
             break
         cut = _cut(ranked, parameters)
@@ -113,12 +113,12 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Surfaces) -> Surfa
 
 def run(crystal: Atoms, evaluator: Evaluator, parameters: Surfaces) -> SurfacesResult:
     """Relax and analyse: see :func:`plan` and :func:`analyse`."""
-    return analyse(crystal, evaluator.relax(plan(crystal, parameters), force=FORCE, steps=STEPS), parameters)
+    return analyse(crystal, evaluator.relax(plan(crystal, parameters), force=MAX_FORCE, steps=MAX_STEPS), parameters)
 
 
 def _usual(miller: Miller, bulk: Crystal) -> list[int]:
     """Return the indices by which a plane goes: (100) for (001) of a cubic crystal, four of a hexagonal one."""
-    h, k, l = sorted(miller, reverse=True) if bulk.space_group >= CUBIC else miller  # noqa: E741
+    h, k, l = sorted(miller, reverse=True) if bulk.space_group >= FIRST_CUBIC_GROUP else miller  # noqa: E741
     return [h, k, -h - k, l] if bulk.hexagonal else [h, k, l]
 
 

@@ -28,20 +28,20 @@ from ase.geometry import get_distances
 from ....checks.fingerprint import reduced_composition
 from ....core.frame import labels
 from ....variants.supercell import supercell
-from ...defects import FORCE, STEPS, energies, outcome, require_crystal
+from ...defects import MAX_FORCE, MAX_STEPS, energies, outcome, require_crystal
 from ...evaluator import Evaluator
 from . import Vacancy, VacancyResult
 
 #: Å within which atoms are equivalent.
 SYMPREC = 1e-3
 #: Neighbours of a vacancy are nearer to it than so many times the nearest one.
-SHELL = 1.3
+FIRST_SHELL_RATIO = 1.3
 #: Relaxations start with them nearer to it by these parts of their distance; the lowest end counts. From near their
 #: symmetric positions alone the vacancy of silicon (Stillinger-Weber) stays at 4.34 eV and does not find 2.75 eV;
 #: close-packed metals end where they do from anywhere.
-INWARD = (0.0, 0.2)
+INWARD_SHIFTS = (0.0, 0.2)
 #: Å; width of the Gaussians by which they are displaced at random.
-SHAKE = 0.05
+SHAKE_WIDTH = 0.05
 #: Of these displacements.
 SEED = 1
 
@@ -108,11 +108,11 @@ def run(crystal: Atoms, evaluator: Evaluator, parameters: Vacancy) -> VacancyRes
     """Relax, from several starts, and analyse: see :func:`plan` and :func:`analyse`."""
     frames = plan(crystal, parameters)
     perfect, *vacancies = frames
-    starts = [perfect] + [_shaken(frame, inward) for frame in vacancies for inward in INWARD]
-    perfect, *ends = evaluator.relax(starts, force=FORCE, steps=STEPS)
+    starts = [perfect] + [_shaken(frame, inward) for frame in vacancies for inward in INWARD_SHIFTS]
+    perfect, *ends = evaluator.relax(starts, force=MAX_FORCE, steps=MAX_STEPS)
     lowest = [
-        min(ends[first : first + len(INWARD)], key=lambda end: (not end.info['relaxed'], labels(end)['energy']))
-        for first in range(0, len(ends), len(INWARD))
+        min(ends[first : first + len(INWARD_SHIFTS)], key=lambda end: (not end.info['relaxed'], labels(end)['energy']))
+        for first in range(0, len(ends), len(INWARD_SHIFTS))
     ]
     for end, frame in zip(lowest, evaluator.evaluate(vacancies), strict=True):
         end.info['unrelaxed_energy'] = float(labels(frame)['energy'])
@@ -139,10 +139,10 @@ def _conventional(crystal: Atoms) -> Atoms:
 def _shaken(frame: Atoms, inward: float) -> Atoms:
     """Return a copy in which the neighbours of the vacancy have left their symmetric positions."""
     vectors, distances = get_distances(frame.info['vacancy'], frame.positions, cell=frame.cell, pbc=frame.pbc)
-    near = np.flatnonzero(distances[0] < SHELL * distances.min())
+    near = np.flatnonzero(distances[0] < FIRST_SHELL_RATIO * distances.min())
     shaken = frame.copy()
     shaken.positions[near] -= inward * vectors[0][near]
-    shaken.positions[near] += np.random.default_rng(SEED).normal(0.0, SHAKE, (len(near), 3))
+    shaken.positions[near] += np.random.default_rng(SEED).normal(0.0, SHAKE_WIDTH, (len(near), 3))
     return shaken
 
 
