@@ -14,8 +14,12 @@ __version__ = '0.1.0'
 #: Where each exported name comes from; `__init__.pyi` tells type checkers the same.
 _EXPORTS = {
     'AcePotential': 'atomistics.potential.potential',
+    'Explorer': 'workflows.explorers.base',
+    'Family': 'atomistics.generators.family',
     'InputError': 'atomistics.core.errors',
+    'Oracle': 'workflows.oracles.base',
     'Progress': 'atomistics.loop.progress',
+    'Property': 'atomistics.validation.property',
     'RunFile': 'runfile',
     'RunFileError': 'runfile',
     'Structures': 'atomistics.generators.plan',

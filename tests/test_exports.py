@@ -10,13 +10,26 @@ from pathlib import Path
 import pytest
 
 import aiida_pyacemaker
+from aiida_pyacemaker import testing
+
+SOCKETS = ('Oracle', 'Explorer', 'Family', 'Property')
 
 
-@pytest.mark.parametrize('name', aiida_pyacemaker.__all__)
-def test_exported_names_exist(name):
-    exported = getattr(aiida_pyacemaker, name)
+@pytest.mark.parametrize(
+    'package, name',
+    [(package, name) for package in (aiida_pyacemaker, testing) for name in package.__all__],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_exported_names_exist(package, name):
+    exported = getattr(package, name)
     assert exported.__name__ == name
-    assert name in dir(aiida_pyacemaker)
+    assert name in dir(package)
+
+
+@pytest.mark.parametrize('socket', SOCKETS)
+def test_each_socket_has_its_test(socket):
+    assert socket in aiida_pyacemaker.__all__
+    assert f'check_{socket.lower()}' in testing.__all__
 
 
 def test_unknown_names_are_refused():
@@ -27,14 +40,28 @@ def test_unknown_names_are_refused():
 
 def test_importing_the_package_imports_nothing_else():
     """`aiida-pyacemaker --help` and completion in the shell stay quick."""
-    script = 'import aiida_pyacemaker, sys; print(*sys.modules)'
-    modules = subprocess.run([sys.executable, '-c', script], check=True, capture_output=True, text=True).stdout.split()
-    assert not {'aiida', 'numpy', 'ase', 'pydantic', 'scipy'} & set(modules)
+    assert not {'aiida', 'numpy', 'ase', 'pydantic', 'scipy'} & modules_after('import aiida_pyacemaker.testing')
 
 
-def test_type_checkers_see_the_same_names():
+def test_plugins_are_written_without_aiida():
+    """The module of a plug-in is imported whenever a run file is read."""
+    assert not {'aiida'} & modules_after(f'from aiida_pyacemaker import {", ".join(SOCKETS)}')
+
+
+def modules_after(statement: str) -> set[str]:
+    """Return the modules that a new Python has imported after a statement."""
+    script = f'import sys; {statement}; print(*sys.modules)'
+    command = [sys.executable, '-c', script]
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+
+
+@pytest.mark.parametrize('package', [aiida_pyacemaker, testing])
+def test_type_checkers_see_the_same_names(package):
     """Type checkers of other packages use the annotations of this one (PEP 561), and read the stub."""
-    folder = Path(aiida_pyacemaker.__file__).parent
-    assert (folder / 'py.typed').is_file()
+    folder = Path(package.__file__).parent
     imported = re.findall(r'^from \.([\w.]+) import (\w+) as \2$', (folder / '__init__.pyi').read_text(), re.MULTILINE)
-    assert {name: module for module, name in imported} == aiida_pyacemaker._EXPORTS
+    assert {name: module for module, name in imported} == package._EXPORTS
+
+
+def test_annotations_are_shared():
+    assert (Path(aiida_pyacemaker.__file__).parent / 'py.typed').is_file()

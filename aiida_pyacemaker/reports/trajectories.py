@@ -27,6 +27,7 @@ PS_PER_FS = 1e-3
 #: What is asked of each job: key -> column.
 COLUMNS = {
     'pk': 'id',
+    'process_type': 'process_type',
     'state': 'attributes.process_state',
     'exit_status': 'attributes.exit_status',
     'message': 'attributes.exit_message',

@@ -1,4 +1,4 @@
-"""How a simulation ended, out of the files that LAMMPS left; see :mod:`.script` for what it was asked to write."""
+"""How a simulation ended, out of the files that LAMMPS left; see :mod:`.watch` for what it was asked to write."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Outcome:
 def read_outcome(directory: str | os.PathLike, dynamics: WatchedDynamics, elements: list[str], content: str) -> Outcome:
     """Read what a simulation left.
 
-    :param directory: folder with the files :data:`~.script.OUTPUTS`, as far as they are there.
+    :param directory: folder with the files :data:`~.watch.OUTPUTS`, as far as they are there.
     :param dynamics: what the simulation was to do.
     :param elements: element of atom type 1, 2, ..., those of the potential.
     :param content: the output of LAMMPS.
@@ -140,7 +140,7 @@ def read_outcome(directory: str | os.PathLike, dynamics: WatchedDynamics, elemen
 
 
 def read_checks(path: Path) -> np.ndarray:
-    """Return step and :data:`~.script.WATCHED` of every check, shape (n, 7), each step once.
+    """Return step and :data:`~.watch.WATCHED` of every check, shape (n, 7), each step once.
 
     Good for a simulation that is still running: a line cut short is left out.
     """
@@ -167,7 +167,7 @@ def _thermo(table: dict[str, np.ndarray], checks: np.ndarray) -> dict[str, np.nd
 def read_ending(log: Log, checks: np.ndarray) -> tuple[EndReason | None, Failure | None]:
     """Return why LAMMPS stopped if it did not come to the end of its input, and the failure if it is one.
 
-    :param log: what :func:`~..lammps.read_log` returns.
+    :param log: what :func:`~.files.read_log` returns.
     :param checks: (n, m), the step of each check first: where there is one, the simulation had begun.
     :returns: `lost_atoms` or `crashed`, by the fault of the potential; name of the exit code and message.
     """

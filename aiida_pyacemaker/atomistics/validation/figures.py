@@ -56,7 +56,7 @@ LABELS = (
 def parity(arrays: ErrorArrays, key: Literal['energy', 'forces', 'stress']) -> Figure | None:
     """Draw predictions against labels.
 
-    :param arrays: what :func:`.errors.error_arrays` returns.
+    :param arrays: what :func:`~..metrics.errors.error_arrays` returns.
     :param key: `energy`, `forces` or `stress`.
     """
     name, unit, factor = next(row[1:] for row in LABELS if row[0] == key)

@@ -62,7 +62,7 @@ def write_report(
     :param verdict: what :func:`.gate.judge` returns; None: nothing was judged.
     :param references: columns of the tables: `dft`, `experiment` (see :func:`.references.find_experiment`) and others
         by the names that they shall have, each a list with an entry, or None, for each crystal.
-    :param errors_arrays: what :func:`.errors.error_arrays` returns.
+    :param errors_arrays: what :func:`~..metrics.errors.error_arrays` returns.
     :param provenance: tables by their titles, each a dictionary or a list of lines; and in `cite` what else was used,
         keys of :data:`CITATIONS` and :data:`PROGRAMS`, or references as they are.
     """

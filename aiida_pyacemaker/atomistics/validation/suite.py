@@ -82,7 +82,7 @@ def run_suite(
     :returns: `crystals`, a list with what :func:`describe` says, :data:`GIVEN_INFO` where given, `equilibrium` and each
         property; what is found once and not of each crystal, such as `pairs` (dimers of all elements), None where that
         is not asked for or found by others; `errors` (None), `seconds` (CPU time by property, and the wall time as
-        `total`) and `potential` (see :func:`identify`).
+        `total`) and `potential` (see :func:`~.evaluator.identify`).
     :raises ValueError: if nothing can be looked at: no crystals, or other elements than those of the potential.
     """
     start = perf_counter()

@@ -14,7 +14,7 @@ TEST = 'test.npz'
 
 
 def run(directory: Path, parameters: dict[str, Any]) -> FitResult:
-    """Return what :func:`~...train.train` returns."""
+    """Return what :func:`~aiida_pyacemaker.atomistics.fitting.train.train` returns."""
     job = read_section(FitJob, parameters)
     test = read_frames(directory / TEST) if (directory / TEST).exists() else None
     parent = read_potential(directory) if (directory / POTENTIAL).exists() else None

@@ -11,7 +11,7 @@ from ..files import CONFIGURATIONS, read_frames, read_potential, say
 
 
 def run(directory: Path, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return what :func:`~...suite.run_suite` returns."""
+    """Return what :func:`~aiida_pyacemaker.atomistics.validation.suite.run_suite` returns."""
     suite = read_suite(parameters)
     potential = read_potential(directory)
     frames = read_frames(directory / CONFIGURATIONS)

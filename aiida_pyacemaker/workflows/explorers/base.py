@@ -44,7 +44,8 @@ class Explorer(ABC):
 
     - The same arguments give the same plan. What is random comes from the ``seed``.
     - A halt, and a simulation that the potential drove into nonsense, end in a process that finished well, with an
-      :class:`EndReason`. A process that failed is one of which nothing is known.
+      :class:`~aiida_pyacemaker.atomistics.explorers.walker.EndReason`. A process that failed is one of which nothing
+      is known.
     - Frames carry info ``role`` (``halted``, ``trajectory`` or ``violation``), ``parent`` (UUID of the process),
       ``step``, ``gamma_max`` and ``ended`` (the reason), and the array ``gamma``; those above ``gamma_select`` carry
       info ``selected``.

@@ -36,7 +36,7 @@ class LammpsExplorer(Explorer):
     def plan(
         self, explore: Explore, cells: list[Atoms], elements: list[str], stage: int, seed: int
     ) -> list[Walker[WatchedDynamics]]:
-        """Return what each walker of a round does, see :func:`plan_walkers`."""
+        """Return what each walker of a round does, see :mod:`~aiida_pyacemaker.atomistics.explorers.plan`."""
         from aiida_pyacemaker.atomistics.explorers.plan import plan_walkers
 
         return plan_walkers(explore, cells, elements, stage, seed)

@@ -50,13 +50,17 @@ class WalkCalculation(CalcJob):
             handle.write(start.getvalue())
         with folder.open(PARAMETERS, 'w') as handle:
             json.dump(inputs.parameters.get_dict(), handle)
-        code = CodeInfo(code_uuid=inputs.code.uuid, cmdline_params=['-m', 'stranger.walk'], stdout_name='walk.out')
-        return CalcInfo(
-            codes_info=[code],
-            local_copy_list=[(inputs.potential.uuid, name, name) for name in AcePotential.FILES],
-            retrieve_list=['walk.out'],
-            retrieve_temporary_list=[RESULTS, *(f'{kind}.npz' for kind in KINDS)],
-        )
+        code = CodeInfo()
+        code.code_uuid = inputs.code.uuid
+        code.cmdline_params = ['-m', 'stranger.walk']
+        code.stdout_name = 'walk.out'
+        code.join_files = True
+        job = CalcInfo()
+        job.codes_info = [code]
+        job.local_copy_list = [(inputs.potential.uuid, name, name) for name in AcePotential.FILES]
+        job.retrieve_list = ['walk.out']
+        job.retrieve_temporary_list = [RESULTS, *(f'{kind}.npz' for kind in KINDS)]
+        return job
 
 
 class WalkParser(Parser):

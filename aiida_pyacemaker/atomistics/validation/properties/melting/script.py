@@ -1,4 +1,4 @@
-"""LAMMPS input of the simulations that find a melting point, and their outcome; :mod:`.melting` decides which to run.
+"""LAMMPS input of the simulations that find a melting point, and their outcome; :mod:`.search` decides which to run.
 
 Solid is told from liquid by the long-range order of the crystal itself, so that nothing has to be known of its kind:
 the crystal stays in register with the sides of the box in the plane of the interface, and the amplitude of one of its
@@ -228,7 +228,7 @@ def write_structure(target: Any, crystal: Atoms, run: Simulation, elements: list
 def write_script(run: Simulation, pair: str) -> str:
     """Return the input of LAMMPS for one simulation.
 
-    :param run: what :meth:`~.melting.Search.next` says: `program` (heat, coexist, extend, superheat), `temperature`
+    :param run: what :meth:`~.search.Search.next` says: `program` (heat, coexist, extend, superheat), `temperature`
         (K), `pressure` (GPa), `timestep` (fs), `steps`, `seed`, those of the box (`atoms`, `elongation`, `reflections`,
         `factor`, `coupling`, `tilted`), and `until` (K) for heat, `hot` (by the temperature) for coexist, `order`
         of the solid for extend.

@@ -94,7 +94,7 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters)
         module); `stable`; and `imaginary`, the worst modes that fit into small cells: `q`, `frequency`, and a cell that
         holds the mode: `supercell` (3x3, rows in units of the primitive cell), `numbers`, `positions`, `cell`,
         `displacements` ((n, 3), the largest atom by 1 Å, in the same order). What is worth labelling because of them,
-        :func:`~.requests.make_structures` makes.
+        :func:`~...requests.make_structures` makes.
     :raises ValueError: if forces are missing or not finite.
     """
     phonon = _phonopy(crystal, parameters)

@@ -1,6 +1,6 @@
 """Stacking faults of fcc and hcp elements: one half of a slab slips over the other along a close-packed plane.
 
-The planes (111) or (0001) are cut by :mod:`..generators.slabs`; the upper half of a slab is displaced along the
+The planes (111) or (0001) are cut by :mod:`~....crystals.slabs`; the upper half of a slab is displaced along the
 shortest vector that brings it back to close-packed sites, by 0 to 1 of it, and the slab relaxes along the normal only.
 Its surfaces cancel:
 
