@@ -225,7 +225,7 @@ def read_teacher_file(path: Path) -> dict[str, Any]:
 def get_crystals(structures: tuple[str, ...], elements: str | None, descriptions: list[Any]) -> list[Atoms]:
     """Return the crystals to look at: those of the files, or simple ones of the elements.
 
-    :raises ValueError: if there are none, or the elements are not known.
+    :raises InputError: if there are none, or the elements are not known.
     """
     from aiida_pyacemaker.atomistics.crystals.elements import check_elements
     from aiida_pyacemaker.atomistics.io.files import read_structures
@@ -235,21 +235,15 @@ def get_crystals(structures: tuple[str, ...], elements: str | None, descriptions
     if structures and elements:
         raise InputError('--structures and --elements', 'give one of them')
     if structures:
-        try:
-            frames = read_structures(structures)
-        except ValueError as exception:
-            raise ValueError(str(exception).replace('structures.files', '--structures', 1)) from None
+        frames = read_structures(structures, key='--structures')
         for atoms in frames:
             atoms.info['must_be_stable'] = True
         return frames
     known = [found for found in (identify(item).get('elements') for item in descriptions) if found]
     wanted = elements.replace(',', ' ').split() if elements else sorted(known[0]) if known else []
     if not wanted:
-        raise ValueError('say what to look at: files with -s, or elements such as --elements Al')
-    try:
-        check_elements(wanted)
-    except ValueError as exception:
-        raise ValueError(str(exception).replace('system.elements', '--elements', 1)) from None
+        raise InputError('--structures', 'there is nothing to look at', 'give files, or elements such as --elements Al')
+    check_elements(wanted, key='--elements')
     return simple_crystals(wanted)
 
 
