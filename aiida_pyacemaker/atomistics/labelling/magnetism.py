@@ -48,10 +48,10 @@ def get_spin(atoms: Atoms, treatment: str = 'auto', names: list[str] | None = No
 
     :param treatment: `auto` or `none`, the key `label.spin`.
     :param names: the kind of each atom; those of :func:`kinds` by default. A kind starts from the mean of its atoms.
-    :raises ValueError: if the treatment is not known.
+    :raises InputError: if the treatment is not known.
     """
     if treatment not in SPIN_TREATMENTS:
-        raise ValueError(f'`label.spin` must be {" or ".join(SPIN_TREATMENTS)}, got {treatment!r}')
+        raise InputError('label.spin', f'must be {" or ".join(SPIN_TREATMENTS)}, got {treatment!r}')
     moments = start_moments(atoms) if treatment == 'auto' else None
     if moments is None:
         return None
