@@ -26,6 +26,7 @@ from ase.geometry import complete_cell, minkowski_reduce
 
 from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
 
+from ..core.errors import InputError
 from ..core.symmetry import ask
 
 Mesh = tuple[int, int, int]

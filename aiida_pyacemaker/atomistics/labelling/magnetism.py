@@ -14,6 +14,8 @@ from ase.data import chemical_symbols, ground_state_magnetic_moments
 
 from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
 
+from ..core.errors import InputError
+
 #: Bohr magnetons per atom that a ferromagnetic calculation starts from: somewhat above what bulk metals and oxides end
 #: with, since a start that is too low falls into the non-magnetic solution. Elements that are not here are not
 #: spin-polarised for themselves: 4d and 5d metals and the light 3d metals are non-magnetic as bulk.
