@@ -83,7 +83,7 @@ def test_dying_simulation(melt, aiida_code_installed, fake_executable):
 
 def test_bad_inputs(melt, lammps_code, al_potential):
     """Bad inputs are refused before anything runs."""
-    with pytest.raises(ValueError, match=r'`melting\.atoms`: Input should be greater than or equal to 100'):
+    with pytest.raises(ValueError, match=r'melting\.atoms: Input should be greater than or equal to 100'):
         melt(atoms=10)
     crystal = bulk('Cu')
     builder = LammpsMeltingCalculation.get_builder()
