@@ -320,7 +320,7 @@ def test_no_daemon(tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ('nosuch --elements Cu', 'nosuch is neither a folder nor a file nor a calculator: give the folder of a fitted'),
+        ('nosuch --elements Cu', 'nosuch is neither a folder nor a file nor a calculator; give the folder of a fitted'),
         ('. --elements Cu', 'is a folder without a potential: give the folder of a fitted potential'),
         ('emt', 'say what to look at: files with -s, or elements such as --elements Al'),
         ('emt --elements Xe', 'No EMT-potential for Xe'),

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from aiida import orm
 from aiida.engine import CalcJobProcessSpec
 
+from aiida_pyacemaker.atomistics.core.parameters import Count, Positive, Section, parameter
 from aiida_pyacemaker.atomistics.lammps.files import pair_lines
 from aiida_pyacemaker.atomistics.validation.properties.melting import script
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 from .lammps_pace import LammpsPaceCalculation
-from .worker import at_least, check_parameters, one_of
+from .validators import section_validator
+
+
+class MeltingSimulation(Section):
+    """What one simulation is to do, see `Search.next`."""
+
+    program: Literal['heat', 'coexist', 'extend', 'superheat'] = parameter('What the simulation does.')
+    temperature: Positive = parameter('Temperature at the start.', unit='K')
+    pressure: float = parameter('Pressure.', unit='GPa')
+    timestep: Positive = parameter('Time step.', unit='fs')
+    steps: Count = parameter('Number of steps.', ge=1)
+    seed: Count = parameter('Seed of the velocities.', ge=1)
+    atoms: Count = parameter('About how many atoms the box has.', ge=1)
+    elongation: float = parameter('How much longer than wide the box is.', ge=1)
+    reflections: list[list[int]] = parameter('Two reflections [h, k] of the box that show the order.')
+    factor: Positive = parameter('Structure factor of the reflections in the crystal at rest.')
+    coupling: Literal['iso', 'aniso', 'aniso_xy'] = parameter('Which sides of the box the barostat couples.')
+    tilted: bool = parameter('Whether the base of the box has no right angle.')
+    until: Positive | None = parameter('For `heat`: where heating ends.', default=None, unit='K')
+    hot: float | None = parameter(
+        'For `coexist`: temperature that melts one half, over `temperature`.', default=None, gt=1
+    )
+    order: Positive | None = parameter('For `extend`: order of the crystal at the start.', default=None)
 
 
 class LammpsMeltingCalculation(LammpsPaceCalculation):
@@ -23,25 +46,6 @@ class LammpsMeltingCalculation(LammpsPaceCalculation):
     """
 
     OUTPUTS = script.OUTPUTS
-    PARAMETERS = {
-        'program': one_of('heat', 'coexist', 'extend', 'superheat'),
-        'temperature': at_least(0, strict=True),
-        'pressure': at_least(float('-inf')),
-        'timestep': at_least(0, strict=True),
-        'steps': at_least(1),
-        'seed': at_least(1),
-        'atoms': at_least(1),
-        'elongation': at_least(1),
-        'reflections': lambda value: None if isinstance(value, list) else 'must be a list of pairs [h, k]',
-        'factor': at_least(0, strict=True),
-        'coupling': one_of('iso', 'aniso', 'aniso_xy'),
-        'tilted': one_of(True, False),
-        'until': at_least(0, strict=True),
-        'hot': at_least(1, strict=True),
-        'order': at_least(0, strict=True),
-    }
-    #: The others belong to one program each.
-    REQUIRED_PARAMETERS = tuple(PARAMETERS)[:12]
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:
@@ -54,7 +58,7 @@ class LammpsMeltingCalculation(LammpsPaceCalculation):
         del spec.exit_codes['ERROR_NO_GAMMA']
         spec.input('crystal', valid_type=ConfigurationsData, help='The phase that melts: the first configuration.')
         spec.inputs['restart'].help = 'The restart file of a coexistence that goes on.'
-        spec.inputs['parameters'].validator = cls.validate_parameters
+        spec.inputs['parameters'].validator = section_validator(MeltingSimulation)
         spec.inputs['parameters'].help = (
             'What the simulation is to do, as `Search.next` says it: `program`, `temperature` (K), `pressure` (GPa), '
             '`timestep` (fs), `steps`, `seed`, what belongs to the box (`atoms`, `elongation`, `reflections`, '
@@ -69,11 +73,6 @@ class LammpsMeltingCalculation(LammpsPaceCalculation):
             required=False,
             help='Temperature, share of solid atoms, pressures and volume, each a mean over some time.',
         )
-
-    @classmethod
-    def validate_parameters(cls, value: orm.Dict | None, _: Any) -> str | None:
-        """Check the ``parameters``."""
-        return value and check_parameters(value.get_dict(), cls.PARAMETERS, cls.REQUIRED_PARAMETERS)
 
     @classmethod
     def validate_inputs(cls, inputs: dict[str, Any], ctx: Any) -> str | None:

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Any
+from typing import Annotated, Any
 
 from aiida import orm
 from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
+from pydantic import Field, field_validator
 
-from aiida_pyacemaker.atomistics.labelling.teachers import read_teacher
-from aiida_pyacemaker.calculations.worker import WorkerCalculation, check_parameters
+from aiida_pyacemaker.atomistics.core.errors import InputError
+from aiida_pyacemaker.atomistics.core.parameters import Count, Section, parameter
+from aiida_pyacemaker.atomistics.labelling.teachers import Teacher, read_teacher
+from aiida_pyacemaker.calculations.worker import WorkerCalculation
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
 
-def check_teacher(value: Any) -> str | None:
-    """Check a section ``label.teacher``."""
-    try:
-        read_teacher(value)
-    except ValueError as exception:
-        return f'is not valid: {exception}'
-    return None
+class TeacherJob(Section):
+    """What a job labels, and with what."""
 
+    teacher: Teacher = parameter(
+        'The section `label.teacher` of a run file, with the name of the model file without its folders.'
+    )
+    indices: list[Annotated[Count, Field(ge=0)]] | None = parameter(
+        'Which configurations are labelled, counted from 0; all by default.', default=None, min_length=1
+    )
 
-def check_indices(value: Any) -> str | None:
-    """Check that a value is a list of different indices."""
-    right = isinstance(value, list) and value and all(isinstance(index, int) and index >= 0 for index in value)
-    if not right or len(set(value)) != len(value):
-        return 'must be a list of different whole numbers, counted from 0'
-    return None
+    @field_validator('indices')
+    @classmethod
+    def _check_different(cls, value: list[int] | None) -> list[int] | None:
+        if value is not None and len(set(value)) != len(value):
+            raise InputError('', f'{value} names a configuration twice', 'give different numbers')
+        return value
 
 
 class TeacherCalculation(WorkerCalculation):
@@ -37,15 +41,9 @@ class TeacherCalculation(WorkerCalculation):
 
     TASK = 'label'
     PRODUCT = 'labelled.npz'
-    PARAMETERS = {'teacher': check_teacher, 'indices': check_indices}
-    REQUIRED_PARAMETERS = ('teacher',)
+    Parameters = TeacherJob
 
     FOLDER_MODEL = 'model'
-
-    @classmethod
-    def validate_parameters(cls, value: orm.Dict | None, _: Any) -> str | None:
-        """Check the ``parameters``."""
-        return None if value is None else check_parameters(value.get_dict(), cls.PARAMETERS, cls.REQUIRED_PARAMETERS)
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import numbers
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from aiida import orm
@@ -18,55 +15,6 @@ from aiida_pyacemaker.atomistics.core.parameters import Section
 from aiida_pyacemaker.calculations.validators import explain_section
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.data.potential import AcePotentialData
-
-Check = Callable[[Any], str | None]
-
-
-def at_least(minimum: float, kind: type = numbers.Real, strict: bool = False) -> Check:
-    """Return a check that a value is a number of a kind and not below (if ``strict``: above) a minimum."""
-
-    def check(value: Any) -> str | None:
-        name = 'an integer' if kind is numbers.Integral else 'a number'
-        right_kind = isinstance(value, kind) and not isinstance(value, bool)
-        if not right_kind or not (value > minimum if strict else value >= minimum):
-            return f'must be {name} {"above" if strict else "of at least"} {minimum}, but is {value!r}'
-        return None
-
-    return check
-
-
-def one_of(*choices: Any) -> Check:
-    """Return a check that a value is one of the choices."""
-
-    def check(value: Any) -> str | None:
-        return None if value in choices else f'must be one of {", ".join(map(str, choices))}, but is {value!r}'
-
-    return check
-
-
-def check_parameters(
-    parameters: dict[str, Any], checks: dict[str, Check], required: tuple[str, ...] = ()
-) -> str | None:
-    """Check the parameters of a calculation.
-
-    :param parameters: the parameters.
-    :param checks: the check of each known key; ``None`` as value of a parameter means its default and is not checked.
-    :param required: the keys that must be there.
-    :returns: a message that names the key, or nothing.
-    """
-    for key in parameters:
-        if key not in checks:
-            nearest = difflib.get_close_matches(key, checks, n=1, cutoff=0.5)
-            remedy = f'did you mean `{nearest[0]}`?' if nearest else f'known keys: {", ".join(checks)}.'
-            return f'`{key}` is not a known parameter; {remedy}'
-    for key in required:
-        if parameters.get(key) is None:
-            return f'the parameter `{key}` is missing.'
-    for key, value in parameters.items():
-        message = checks[key](value) if value is not None else None
-        if message is not None:
-            return f'the parameter `{key}` {message}.'
-    return None
 
 
 class WorkerCalculation(CalcJob):

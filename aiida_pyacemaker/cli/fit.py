@@ -179,6 +179,8 @@ def load_data(name: str) -> ConfigurationsData:
     if path.is_file():
         try:
             node = configurations(read_labelled(path))
+        except InputError:
+            raise
         except ValueError as exception:
             raise InputError(str(path), str(exception)) from None
         node.label = path.name

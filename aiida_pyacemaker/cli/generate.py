@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aiida_pyacemaker.atomistics.core.errors import InputError
+
 from .utils import attempt, load_profile
 
 if TYPE_CHECKING:
@@ -59,14 +61,14 @@ def cmd_generate(
 
 
 def check_targets(paths: list[Path], overwrite: bool) -> None:
-    """:raises ValueError: if a file cannot be written, before any time is spent."""
+    """:raises InputError: if a file cannot be written, before any time is spent."""
     if paths[0].suffix not in SUFFIXES:
-        raise ValueError(f'{paths[0]}: the suffix says the format; known are {", ".join(SUFFIXES)}')
+        raise InputError('--output', f'{paths[0]}: the suffix says the format', f'known are {", ".join(SUFFIXES)}')
     for path in paths:
         if not path.absolute().parent.is_dir():
-            raise ValueError(f'{path}: there is no folder {path.absolute().parent}; make it first')
+            raise InputError('--output', f'{path}: there is no folder {path.absolute().parent}', 'make it first')
         if path.exists() and not overwrite:
-            raise ValueError(f'{path} is there already; give another name with -o, or --overwrite')
+            raise InputError('--output', f'{path} is there already', 'give another name with -o, or --overwrite')
 
 
 def run(runfile: RunFile) -> Generation:

@@ -124,7 +124,7 @@ def read_properties(text: str | None) -> Any:
 def read_potentials(names: tuple[str, ...]) -> dict[str, Any]:
     """Return what describes each potential, by a title of its own.
 
-    :raises ValueError: naming what is no potential.
+    :raises InputError: naming what is no potential.
     """
     described: dict[str, Any] = {}
     for name in names:
@@ -139,7 +139,7 @@ def read_potentials(names: tuple[str, ...]) -> dict[str, Any]:
 def read_potential(name: str) -> tuple[str, Any]:
     """Return a title and what describes a potential, see :class:`..atomistics.validation.evaluator.Evaluator`.
 
-    :raises ValueError: if there is no such potential.
+    :raises InputError: if there is no such potential.
     """
     from aiida_pyacemaker.atomistics.labelling.teachers import known_calculators, read_teacher
     from aiida_pyacemaker.atomistics.potential.potential import METADATA, AcePotential
@@ -161,15 +161,14 @@ def read_potential(name: str) -> tuple[str, Any]:
     what = 'is a folder without a potential' if path.is_dir() else 'is neither a folder nor a file'
     if not path.suffix and path.name == name:
         if name in known_calculators():
-            try:
-                read_teacher({'calculator': name})
-            except ValueError as exception:
-                raise ValueError(f'{name}: {exception}') from None
+            read_teacher({'calculator': name})
             return name, {'calculator': name}
         what += ' nor a calculator'
-    raise ValueError(
-        f'{name} {what}: give the folder of a fitted potential, a YAML file with a section `label.teacher`, or the '
-        'name of a calculator such as emt'
+    raise InputError(
+        'potential',
+        f'{name} {what}',
+        'give the folder of a fitted potential, a YAML file with a section `label.teacher`, or the name of a '
+        'calculator such as emt',
     )
 
 
@@ -203,14 +202,14 @@ def gather(stem: Path) -> Path:
 def read_teacher_file(path: Path) -> dict[str, Any]:
     """Return the section `label.teacher` of a YAML file (or what is in it, if that is all).
 
-    :raises ValueError: if there is none.
+    :raises InputError: if there is none.
     """
     import yaml
 
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (yaml.YAMLError, UnicodeDecodeError) as exception:
-        raise ValueError(f'{path} is no YAML file: {exception}') from None
+        raise InputError(str(path), f'is no YAML file: {exception}') from None
     for keys in (('label', 'teacher'), ('teacher',), ()):
         section = content
         for key in keys:
@@ -220,13 +219,13 @@ def read_teacher_file(path: Path) -> dict[str, Any]:
             if isinstance(model, str) and (path.parent / model).is_file():
                 section = section | {'model': str((path.parent / model).absolute())}
             return section
-    raise ValueError(f'{path} has no section `label.teacher` with a `calculator`')
+    raise InputError(str(path), 'has no section `label.teacher` with a `calculator`')
 
 
 def get_crystals(structures: tuple[str, ...], elements: str | None, descriptions: list[Any]) -> list[Atoms]:
     """Return the crystals to look at: those of the files, or simple ones of the elements.
 
-    :raises ValueError: if there are none, or the elements are not known.
+    :raises InputError: if there are none, or the elements are not known.
     """
     from aiida_pyacemaker.atomistics.crystals.elements import check_elements
     from aiida_pyacemaker.atomistics.io.files import read_structures
@@ -236,21 +235,15 @@ def get_crystals(structures: tuple[str, ...], elements: str | None, descriptions
     if structures and elements:
         raise InputError('--structures and --elements', 'give one of them')
     if structures:
-        try:
-            frames = read_structures(structures)
-        except ValueError as exception:
-            raise ValueError(str(exception).replace('structures.files', '--structures', 1)) from None
+        frames = read_structures(structures, key='--structures')
         for atoms in frames:
             atoms.info['must_be_stable'] = True
         return frames
     known = [found for found in (identify(item).get('elements') for item in descriptions) if found]
     wanted = elements.replace(',', ' ').split() if elements else sorted(known[0]) if known else []
     if not wanted:
-        raise ValueError('say what to look at: files with -s, or elements such as --elements Al')
-    try:
-        check_elements(wanted)
-    except ValueError as exception:
-        raise ValueError(str(exception).replace('system.elements', '--elements', 1)) from None
+        raise InputError('--structures', 'there is nothing to look at', 'give files, or elements such as --elements Al')
+    check_elements(wanted, key='--elements')
     return simple_crystals(wanted)
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from aiida_pyacemaker.atomistics.core.errors import InputError
+
 if TYPE_CHECKING:
     from aiida_pseudo.groups.family import PseudoPotentialFamily
 
+#: Where a run file names a family.
+KEY = 'label.pseudo_family'
 #: The families that :func:`default_pseudo_family` looks for, best first. All have recommended cutoffs.
 KNOWN_FAMILIES: tuple[str, ...] = (
     'SSSP/1.3/PBE/efficiency',
@@ -46,7 +50,7 @@ def default_pseudo_family(elements: Iterable[str]) -> str:
     """Return the label of the first known family in the loaded profile that covers the elements.
 
     :param elements: chemical symbols.
-    :raises ValueError: if no known family is installed, or none covers all elements.
+    :raises InputError: if no known family is installed, or none covers all elements.
     """
     wanted = set(elements)
     families = known_families()
@@ -54,15 +58,16 @@ def default_pseudo_family(elements: Iterable[str]) -> str:
         if wanted <= covered:
             return label
     if not families:
-        raise ValueError(
-            'no pseudopotential family that we know is installed in this profile: '
-            'run `aiida-pyacemaker setup pseudos`, or name one under `label.pseudo_family`'
+        raise InputError(
+            KEY,
+            'no pseudopotential family that we know is installed in this profile',
+            'run `aiida-pyacemaker setup pseudos`, or name one',
         )
     lacks = '; '.join(f'{label} lacks {", ".join(sorted(wanted - covered))}' for label, covered in families.items())
-    raise ValueError(
-        f'no installed pseudopotential family covers {", ".join(sorted(wanted))} ({lacks}): '
-        'name a family that does under `label.pseudo_family`, '
-        'or install your own files with `aiida-pyacemaker setup pseudos --pseudo-dir DIR`'
+    raise InputError(
+        KEY,
+        f'no installed pseudopotential family covers {", ".join(sorted(wanted))} ({lacks})',
+        'name a family that does, or install your own files with `aiida-pyacemaker setup pseudos --pseudo-dir DIR`',
     )
 
 
@@ -70,7 +75,7 @@ def check_family(label: str, elements: Iterable[str]) -> PseudoPotentialFamily:
     """Return the family of a label.
 
     :param elements: chemical symbols that it has to cover.
-    :raises ValueError: if it is not installed or lacks an element.
+    :raises InputError: if it is not installed or lacks an element.
     """
     from aiida import orm
     from aiida_pseudo.groups.family import PseudoPotentialFamily
@@ -78,12 +83,13 @@ def check_family(label: str, elements: Iterable[str]) -> PseudoPotentialFamily:
     families = {family.label: family for family in orm.QueryBuilder().append(PseudoPotentialFamily).all(flat=True)}
     if label not in families:
         remedy = f'installed are {", ".join(sorted(families))}' if families else 'run `aiida-pyacemaker setup pseudos`'
-        raise ValueError(f'label.pseudo_family: there is no pseudopotential family `{label}`; {remedy}')
+        raise InputError(KEY, f'there is no pseudopotential family `{label}`', remedy)
     lacking = sorted(set(elements) - set(families[label].elements))
     if lacking:
-        raise ValueError(
-            f'label.pseudo_family: `{label}` has no pseudopotential for {", ".join(lacking)}; name a family that '
-            'covers all elements, see `aiida-pseudo list`'
+        raise InputError(
+            KEY,
+            f'`{label}` has no pseudopotential for {", ".join(lacking)}',
+            'name a family that covers all elements, see `aiida-pseudo list`',
         )
     return families[label]
 
@@ -93,13 +99,14 @@ def get_cutoffs(label: str, elements: Iterable[str]) -> tuple[float, float]:
 
     :param label: label of the family.
     :param elements: chemical symbols.
-    :raises ValueError: if the family is not installed, lacks an element, or recommends no cutoffs.
+    :raises InputError: if the family is not installed, lacks an element, or recommends no cutoffs.
     """
     family = check_family(label, elements)
     try:
         return family.get_recommended_cutoffs(elements=tuple(sorted(set(elements))), unit='Ry')
     except (AttributeError, ValueError) as exception:
-        raise ValueError(
-            f'label.pseudo_family: `{label}` recommends no cutoffs ({exception}); give label.ecutwfc and '
-            'label.ecutrho, or set them with `aiida-pseudo family cutoffs set`'
+        raise InputError(
+            KEY,
+            f'`{label}` recommends no cutoffs ({exception})',
+            'give label.ecutwfc and label.ecutrho, or set them with `aiida-pseudo family cutoffs set`',
         ) from None

@@ -20,13 +20,13 @@ def get_frames(nodes: dict[str, orm.Data]) -> list[Atoms]:
 
     :param nodes: name -> StructureData, TrajectoryData or ConfigurationsData.
     :returns: frames whose info has `family` 'user', `phase` and `parent`, the uuid of the node.
-    :raises ValueError: naming the node, if a structure is of no use.
+    :raises InputError: naming the node, if a structure is of no use.
     """
     frames = []
     for name in sorted(nodes):
         node = nodes[name]
         for index, atoms in enumerate(_frames(node)):
-            own = own_structure(atoms, f'{KEY}: structure {index} of node {node.pk}')
+            own = own_structure(atoms, KEY, f'structure {index} of node {node.pk}')
             own.info.update(
                 family='user',
                 phase=atoms.info.get('phase', atoms.get_chemical_formula(empirical=True)),

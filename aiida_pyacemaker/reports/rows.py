@@ -11,10 +11,13 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
+from aiida_pyacemaker.atomistics.explorers.walker import EndReason
 from aiida_pyacemaker.workflows.reuse_children import TERMINATED
 
 #: Content of an output or of the notes of the loop, as JSON has it.
 Json = dict[str, Any]
+#: The end of a simulation that has none yet.
+RUNNING = 'running'
 
 
 # Processes ------------------------------------------------------------------------------------------------------------
@@ -136,7 +139,7 @@ class Simulation:
         """How it ended: a reason as its results give it, `running`, or `died`."""
         if self.results:
             return self.results['reason']
-        return 'died' if self.state in TERMINATED else 'running'
+        return EndReason.DIED.value if self.state in TERMINATED else RUNNING
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from aiida_pyacemaker.workflows.links import IterationLink
 
 from .queries import Steps, count_labels, dig, duration, get_results, get_running_tree, get_steps, while_unlocked
 from .rows import (
+    RUNNING,
     IterationRow,
     Json,
     LabelCounts,
@@ -33,7 +34,7 @@ EXTRA_PROGRESS = 'progress'
 #: What the loop notes of an iteration and its steps do not say.
 NOTES = ('stage', 'round', 'why', 'surprise', 'number_of_functions', 'production')
 #: Ends of a simulation that are no halt: it came to its end, runs, or its job died.
-NO_HALTS = ('completed', 'running', 'died')
+NO_HALTS = (EndReason.COMPLETED, EndReason.DIED, RUNNING)
 
 
 @while_unlocked
@@ -209,7 +210,7 @@ def describe_walkers(trajectories: list[Trajectory], live: bool | None) -> list[
     walkers = []
     for trajectory in newest.values():
         last = trajectory.simulations[-1]
-        running = trajectory.end == 'running' and live is not False
+        running = trajectory.end == RUNNING and live is not False
         walkers.append(
             WalkerRow(
                 **vars(trajectory),
@@ -288,7 +289,7 @@ def tell_ends(ends: list[WalkerEnd]) -> str:
 
 def tell_end(end: WalkerEnd) -> str:
     """Return how one simulation ended."""
-    if end.end in ('running', EndReason.DIED):
+    if end.end in (RUNNING, EndReason.DIED):
         return end.end
     if end.end == EndReason.COMPLETED:
         return f'completed {end.steps} steps'
@@ -298,13 +299,13 @@ def tell_end(end: WalkerEnd) -> str:
 
 def tell_reason(reason: str) -> str:
     """Return a reason as a verb."""
-    words = {
-        'completed': 'completed',
-        'running': 'running',
-        'died': 'died',
-        'lost_atoms': 'lost atoms',
-        'crashed': 'crashed',
-        'overlap': 'ended by atoms too close to each other',
+    words: dict[str, str] = {
+        EndReason.COMPLETED: 'completed',
+        RUNNING: 'running',
+        EndReason.DIED: 'died',
+        EndReason.LOST_ATOMS: 'lost atoms',
+        EndReason.CRASHED: 'crashed',
+        EndReason.OVERLAP: 'ended by atoms too close to each other',
     }
     return words.get(reason) or f'halted by {reason}'
 

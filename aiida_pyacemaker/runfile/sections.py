@@ -16,7 +16,6 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.core.parameters import Count, Positive, Section, parameter
@@ -168,13 +167,9 @@ class InitialStructures(Structures):
             return value
         directory = (info.context or {}).get('directory', Path.cwd())
         paths = [str(directory / Path(name).expanduser()) for name in value]
-        try:
-            missing = [path for path in list_files(paths) if not path.is_file()]
-        except ValueError as exception:
-            message = str(exception).removeprefix('structures.files: ')
-            raise PydanticCustomError('files', '{message}', {'message': message}) from None
+        missing = [path for path in list_files(paths, key='') if not path.is_file()]
         if missing:
-            raise PydanticCustomError('files', f'there is no file `{missing[0]}`; paths are relative to the run file')
+            raise InputError('', f'there is no file `{missing[0]}`', 'paths are relative to the run file')
         return paths
 
 
@@ -357,11 +352,11 @@ class RunFile(Section):
         """Read the user's structures.
 
         :returns: list of ``ase.Atoms``, in the order of ``structures.files``.
-        :raises ValueError: if a file is empty, unreadable, or holds an element that the run file lacks.
+        :raises InputError: if a file is empty, unreadable, or holds an element that the run file lacks.
         """
         from aiida_pyacemaker.atomistics.io.files import read_structures
 
-        return read_structures(self.structures.files, self.system.elements)
+        return read_structures(self.structures.files, self.system.elements, key='structures.files')
 
 
 class _Dumper(yaml.SafeDumper):

@@ -108,10 +108,10 @@ def test_missing_library(get_builder, aiida_code_installed, worker_code, tmp_pat
 @pytest.mark.parametrize(
     ('teacher', 'indices', 'message'),
     (
-        ({'calculator': 'nonsense'}, None, "`teacher` is not valid: `label.teacher.calculator`: 'nonsense' cannot"),
+        ({'calculator': 'nonsense'}, None, "teacher.calculator: 'nonsense' cannot"),
         ({'calculator': 'mace'}, None, 'mace comes without models'),
-        ({'calculator': 'emt'}, [0, 0], '`indices` must be a list of different whole numbers'),
-        ({'calculator': 'emt'}, [-1], '`indices` must be a list of different whole numbers'),
+        ({'calculator': 'emt'}, [0, 0], 'indices: .* names a configuration twice'),
+        ({'calculator': 'emt'}, [-1], r'indices.*-1 is wrong, it must be at least 0'),
         ({'calculator': 'emt'}, [5], '`indices`: there are 5 configurations'),
     ),
 )

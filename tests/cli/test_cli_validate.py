@@ -101,7 +101,7 @@ def test_teacher_file(tmp_path):
     [
         (['nope', '--elements', 'Al'], 'nope is neither a folder nor a file nor a calculator'),
         (['./nope', '--elements', 'Al'], './nope is neither a folder nor a file:'),
-        (['emt'], 'say what to look at'),
+        (['emt'], '--structures: there is nothing to look at'),
         (['emt', '--elements', 'Xx'], '--elements'),
         (['emt', '--elements', 'Si'], 'cannot be evaluated'),
         (['emt', '-s', 'none.cif'], '--structures: structure file none.cif does not exist'),

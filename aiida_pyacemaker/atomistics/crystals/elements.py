@@ -75,13 +75,17 @@ _VOLUMES = {
 }
 
 
-def check_elements(elements: list[str]) -> None:
-    """:raises ValueError: naming what is not an element."""
+def check_elements(elements: list[str], key: str = 'system.elements') -> None:
+    """Check that all are elements, and that there are any.
+
+    :param key: under which they were given, for the messages.
+    :raises InputError: naming what is not an element.
+    """
     if not elements:
-        raise InputError('system.elements', 'is empty', 'give at least one element')
+        raise InputError(key, 'is empty', 'give at least one element')
     for element in elements:
         if element not in chemical_symbols[1:]:
-            raise InputError('system.elements', f'{element!r} is not a chemical element')
+            raise InputError(key, f'{element!r} is not a chemical element')
 
 
 def is_metal(element: str) -> bool:

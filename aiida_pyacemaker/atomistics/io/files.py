@@ -16,6 +16,7 @@ from ase.io.formats import UnknownFileTypeError
 
 from ..checks.overlap import overlapping
 from ..checks.vacuum import vacuum_axes
+from ..core.errors import InputError
 
 #: Å of vacuum between a molecule and its periodic images, if its file has no cell.
 VACUUM = 10.0
@@ -25,11 +26,13 @@ SMALLEST_VOLUME = 1e-3
 KEPT_ARRAYS = ('oxidation_states',)
 
 
-class UnknownFormatError(ValueError):
+class UnknownFormatError(InputError):
     """A file is of no format that ASE recognises."""
 
 
-def read_structures(paths: Iterable[str | os.PathLike], elements: list[str] | None = None) -> list[Atoms]:
+def read_structures(
+    paths: Iterable[str | os.PathLike], elements: list[str] | None = None, key: str = 'files'
+) -> list[Atoms]:
     """Read all structures of files, folders (all structure files directly in them) and globs (`**` for all depths).
 
     Labels are left behind: they belong to another method than the one that will label the rest. A molecule without a
@@ -37,15 +40,15 @@ def read_structures(paths: Iterable[str | os.PathLike], elements: list[str] | No
     Files come in the order of the paths, within a folder or glob in natural order (`a2` before `a10`), each once.
 
     :param elements: if given, other elements are refused.
+    :param key: under which the paths were given, for the messages.
     :returns: frames with info `family` 'user', `phase` (stem of the file), `split` 'train', `file`, `index` (in the
         file), `reason`, `parameters`, and `vacuum_axes` where there is vacuum.
-    :raises ValueError: naming the file, if it is missing, empty, unreadable, or holds a structure that is of no use.
+    :raises InputError: naming the file, if it is missing, empty, unreadable, or holds a structure that is of no use.
     """
     frames = []
-    for path, found in _found_in(paths):
+    for path, found in _found_in(paths, key):
         for index, atoms in enumerate(found):
-            name = f'structures.files: structure file {path}, structure {index}'
-            checked = own_structure(atoms, name, elements)
+            checked = own_structure(atoms, key, f'structure file {path}, structure {index}', elements)
             checked.info.update(
                 family='user',
                 phase=path.stem,
@@ -59,40 +62,42 @@ def read_structures(paths: Iterable[str | os.PathLike], elements: list[str] | No
     return frames
 
 
-def read_file(path: Path, key: str = 'structures.files') -> list[Atoms]:
+def read_file(path: Path, key: str = 'files') -> list[Atoms]:
     """Read all structures of one file as they are.
 
-    :param key: of the run file, for the messages.
-    :raises ValueError: naming the key and the file, if it is missing, empty, unreadable or without a structure.
+    :param key: under which the path was given, for the messages.
+    :raises InputError: naming the key and the file, if it is missing, empty, unreadable or without a structure.
     """
     if not path.is_file():
         what = 'is a folder: name the file' if path.is_dir() else 'does not exist'
-        raise ValueError(f'{key}: structure file {path} {what}')
+        raise InputError(key, f'structure file {path} {what}')
     if not path.read_bytes().strip():
-        raise ValueError(f'{key}: structure file {path} is empty: put a structure in, or take it out of the list')
+        raise InputError(key, f'structure file {path} is empty', 'put a structure in, or take it out of the list')
     try:
         # a name may have an @, which ASE takes for an index
         found = cast('list[Atoms]', read(path, index=':', do_not_split_by_at_sign=True))
     except UnknownFileTypeError as exception:
         raise UnknownFormatError(
-            f'{key}: structure file {path} cannot be read: it is of no format that ASE recognises; convert it to '
-            'extxyz or CIF'
+            key,
+            f'structure file {path} cannot be read: it is of no format that ASE recognises',
+            'convert it to extxyz or CIF',
         ) from exception
     except Exception as exception:  # ASE's readers raise anything
-        raise ValueError(f'{key}: structure file {path} cannot be read: {exception!r}') from exception
+        raise InputError(key, f'structure file {path} cannot be read: {exception!r}') from exception
     if not found:
-        raise ValueError(f'{key}: structure file {path} has no structure in it')
+        raise InputError(key, f'structure file {path} has no structure in it')
     for index, atoms in enumerate(found):
-        _refuse_partial_occupancy(atoms, f'{key}: structure file {path}, structure {index},')
+        _refuse_partial_occupancy(atoms, key, f'structure file {path}, structure {index},')
     return found
 
 
-def list_files(paths: Iterable[str | os.PathLike]) -> list[Path]:
+def list_files(paths: Iterable[str | os.PathLike], key: str = 'files') -> list[Path]:
     """Return the files that paths, folders and globs stand for, each once.
 
-    :raises ValueError: if a folder or glob has no file.
+    :param key: under which the paths were given, for the messages.
+    :raises InputError: if a folder or glob has no file.
     """
-    return list(dict.fromkeys(path for given in paths for path in _expanded(given)[0]))
+    return list(dict.fromkeys(path for given in paths for path in _expanded(given, key)[0]))
 
 
 def natural(path: Path) -> list[tuple[int, int, str]]:
@@ -101,16 +106,16 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
     return [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts]
 
 
-def _found_in(paths: Iterable[str | os.PathLike]) -> Iterable[tuple[Path, list[Atoms]]]:
+def _found_in(paths: Iterable[str | os.PathLike], key: str) -> Iterable[tuple[Path, list[Atoms]]]:
     """Yield the files that the paths stand for, each once, with their structures."""
     seen = set()
     for given in paths:
-        files, certain = _expanded(given)
+        files, certain = _expanded(given, key)
         structures = 0
         for path in files:
             real = os.path.realpath(path)
             try:
-                found = [] if real in seen else read_file(path)
+                found = [] if real in seen else read_file(path, key)
             except UnknownFormatError:
                 if certain:
                     raise
@@ -120,77 +125,79 @@ def _found_in(paths: Iterable[str | os.PathLike]) -> Iterable[tuple[Path, list[A
             if found:
                 yield path, found
         if not structures:
-            raise ValueError(f'structures.files: {given} has no structure file in it')
+            raise InputError(key, f'{given} has no structure file in it')
 
 
-def _expanded(given: str | os.PathLike) -> tuple[list[Path], bool]:
+def _expanded(given: str | os.PathLike, key: str) -> tuple[list[Path], bool]:
     """Return the files of a path, and whether all of them have to be structures."""
     path = Path(given).expanduser()
     if path.is_dir():
         files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith('.')]
         if not files:
-            raise ValueError(f'structures.files: the folder {path} has no file in it')
+            raise InputError(key, f'the folder {path} has no file in it')
         return sorted(files, key=natural), False
     if path.exists() or not glob.has_magic(str(path)):
         return [path], True
     files = [Path(name) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name)]
     if not files:
-        raise ValueError(f'structures.files: {given} matches no file')
+        raise InputError(key, f'{given} matches no file')
     return sorted(files, key=natural), False
 
 
-def own_structure(atoms: Atoms, name: str, elements: list[str] | None = None) -> Atoms:
+def own_structure(atoms: Atoms, key: str, name: str, elements: list[str] | None = None) -> Atoms:
     """Return a structure of the user's as the generator has it: periodic, without labels, vacuum marked in its info.
 
-    :param name: where it is from, for the messages.
-    :raises ValueError: if it is of no use.
+    :param key: under which it was given, for the messages.
+    :param name: which structure it is, for the messages.
+    :raises InputError: if it is of no use.
     """
     if len(atoms) == 0:
-        raise ValueError(f'{name} has no atoms')
+        raise InputError(key, f'{name} has no atoms')
     if not atoms.numbers.all():
-        raise ValueError(f'{name} has an atom that is no element (X): name its element or remove it')
+        raise InputError(key, f'{name} has an atom that is no element (X)', 'name its element or remove it')
     unknown = sorted(set(atoms.get_chemical_symbols()) - set(elements)) if elements is not None else []
     if unknown:
-        raise ValueError(f'{name} has {unknown[0]}: add it to system.elements or remove the structure')
+        raise InputError(key, f'{name} has {unknown[0]}', 'add it to system.elements or remove the structure')
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
-        raise ValueError(f'{name} has positions or a cell that are not finite numbers')
+        raise InputError(key, f'{name} has positions or a cell that are not finite numbers')
     # A plane-wave code is periodic in all directions, whatever the file says.
-    checked = _boxed(atoms, name)
+    checked = _boxed(atoms, key, name)
     if overlapping(checked):
-        raise ValueError(f'{name} has overlapping atoms')
+        raise InputError(key, f'{name} has overlapping atoms')
     axes = vacuum_axes(checked)
     if axes:
         checked.info['vacuum_axes'] = [int(axis) for axis in axes]
     return checked
 
 
-def _boxed(atoms: Atoms, name: str) -> Atoms:
+def _boxed(atoms: Atoms, key: str, name: str) -> Atoms:
     """Return a periodic copy without labels; where the file has no axis of the cell, one with vacuum along it.
 
-    :raises ValueError: if the file says that it is periodic along an axis that it does not have.
+    :raises InputError: if the file says that it is periodic along an axis that it does not have.
     """
     checked = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
-    for key in KEPT_ARRAYS:
-        if key in atoms.arrays:
-            checked.arrays[key] = atoms.arrays[key].copy()
+    for array in KEPT_ARRAYS:
+        if array in atoms.arrays:
+            checked.arrays[array] = atoms.arrays[array].copy()
     missing = [axis for axis in range(3) if not atoms.cell.array[axis].any()]
     if abs(np.linalg.det(atoms.cell.complete().array)) < SMALLEST_VOLUME:
-        raise ValueError(f'{name} has a cell without volume: its axes lie in one plane')
+        raise InputError(key, f'{name} has a cell without volume: its axes lie in one plane')
     if not missing:
         return checked
     if atoms.pbc[missing].any():
-        raise ValueError(f'{name} has no cell but says that it is periodic: give the cell')
+        raise InputError(key, f'{name} has no cell but says that it is periodic', 'give the cell')
     checked.set_cell(checked.cell.complete())
     checked.center(vacuum=VACUUM / 2, axis=missing)
     return checked
 
 
-def _refuse_partial_occupancy(atoms: Atoms, name: str) -> None:
-    """:raises ValueError: if a site of the file holds less than one atom, or more than one element."""
+def _refuse_partial_occupancy(atoms: Atoms, key: str, name: str) -> None:
+    """:raises InputError: if a site of the file holds less than one atom, or more than one element."""
     for shares in (atoms.info.get('occupancy') or {}).values():
         if len(shares) > 1 or abs(sum(shares.values()) - 1) > 1e-3:
             mix = ', '.join(f'{element} {float(share):g}' for element, share in shares.items())
-            raise ValueError(
-                f'{name} has a site with partial occupancy ({mix}): give ordered structures, or occupy the lattice '
-                'with structures.alloy.lattice_files'
+            raise InputError(
+                key,
+                f'{name} has a site with partial occupancy ({mix})',
+                'give ordered structures, or occupy the lattice with structures.alloy.lattice_files',
             )

@@ -26,6 +26,7 @@ from ase.geometry import complete_cell, minkowski_reduce
 
 from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
 
+from ..core.errors import InputError
 from ..core.symmetry import call_spglib
 
 Mesh = tuple[int, int, int]
@@ -50,10 +51,10 @@ def kpoints_mesh(atoms: Atoms, distance: float) -> Mesh:
         each other, as a crystal and the same one strained, need the same k-points. Its info `vacuum_axes` is believed
         where it names one or two axes, otherwise vacuum is sought. Axes that are not periodic count as vacuum.
     :param distance: largest distance between k-points in 1/Å, with the factor of 2 pi, as in AiiDA.
-    :raises ValueError: if the distance is not positive.
+    :raises InputError: if the distance is not positive.
     """
     if not distance > 0:
-        raise ValueError(f'`label.kpoints_distance` must be positive, got {distance}')
+        raise InputError('label.kpoints_distance', f'must be positive, got {distance}')
     if atoms.info.get('kpoints_mesh') is not None:
         return tuple(int(number) for number in atoms.info['kpoints_mesh'])
     cell = complete_cell(atoms.cell.array)

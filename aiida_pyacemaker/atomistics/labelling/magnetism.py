@@ -14,6 +14,8 @@ from ase.data import chemical_symbols, ground_state_magnetic_moments
 
 from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
 
+from ..core.errors import InputError
+
 #: Bohr magnetons per atom that a ferromagnetic calculation starts from: somewhat above what bulk metals and oxides end
 #: with, since a start that is too low falls into the non-magnetic solution. Elements that are not here are not
 #: spin-polarised for themselves: 4d and 5d metals and the light 3d metals are non-magnetic as bulk.
@@ -48,10 +50,10 @@ def get_spin(atoms: Atoms, treatment: str = 'auto', names: list[str] | None = No
 
     :param treatment: `auto` or `none`, the key `label.spin`.
     :param names: the kind of each atom; those of :func:`kinds` by default. A kind starts from the mean of its atoms.
-    :raises ValueError: if the treatment is not known.
+    :raises InputError: if the treatment is not known.
     """
     if treatment not in SPIN_TREATMENTS:
-        raise ValueError(f'`label.spin` must be {" or ".join(SPIN_TREATMENTS)}, got {treatment!r}')
+        raise InputError('label.spin', f'must be {" or ".join(SPIN_TREATMENTS)}, got {treatment!r}')
     moments = start_moments(atoms) if treatment == 'auto' else None
     if moments is None:
         return None

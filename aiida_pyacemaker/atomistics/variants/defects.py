@@ -15,8 +15,8 @@ from ase import Atoms
 from ase.data import covalent_radii
 from ase.geometry import find_mic
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
+from ..core.errors import InputError
 from ..core.parameters import Count, Section, parameter
 from .common import NotApplicableError, charges, disturb, host_atoms, record, remembered, require_solid
 from .supercell import supercell
@@ -33,16 +33,10 @@ DefectsPerCell = Annotated[Count, Field(ge=1, le=100)]
 def _check_missing(counts: list[int], atoms: int, each: int) -> None:
     """At most half of the atoms may be missing (`each` per vacancy), or it is no defect any more."""
     if max(counts) * each > max(atoms // 2, each):
-        raise PydanticCustomError(
+        raise InputError(
             'count',
-            'count {count}: {missing} of {atoms} atoms would be missing; give {most} at most, or atoms {enough}',
-            {
-                'count': max(counts),
-                'missing': max(counts) * each,
-                'atoms': atoms,
-                'most': max(atoms // 2 // each, 1),
-                'enough': 2 * each * max(counts),
-            },
+            f'with {max(counts)} of them {max(counts) * each} of {atoms} atoms would be missing',
+            f'give {max(atoms // 2 // each, 1)} at most, or atoms {2 * each * max(counts)}',
         )
 
 

@@ -205,6 +205,7 @@ class ActiveLearningWorkChain(WorkChain):
                 *production,
                 cls.close_iteration,
             ),
+            # once more for a run whose loop does not iterate
             *production,
             cls.results,
         )

@@ -225,11 +225,11 @@ def _volumes(elements: list[str], parameters: Alloy) -> dict[str, float]:
         for element, value in getattr(parameters, key).items():
             name = f'{key}.{element}'
             if element not in volumes:
-                raise ValueError(f'{name}: {element!r} is not in system.elements: add it there or remove it')
+                raise InputError(name, f'{element!r} is not in system.elements', 'add it there or remove it')
             if key == 'lattice_constants':
                 lattice = lattice_of(element)
                 if lattice not in CUBIC_LATTICES:
-                    raise ValueError(f'{name}: the ground state of {element} is not a cubic lattice: give its volume')
+                    raise InputError(name, f'the ground state of {element} is not a cubic lattice', 'give its volume')
                 value = value**3 / ATOMS_PER_CELL[lattice]
             volumes[element] = value
     return volumes
@@ -277,7 +277,7 @@ def _ground_lattices(elements: list[str]) -> list[str]:
 
 
 def _lattice_of_file(path: str) -> tuple[str, Atoms]:
-    found = read_file(Path(path), 'structures.alloy.lattice_files')
+    found = read_file(Path(path), 'lattice_files')
     atoms = found[0]
     if len(found) != 1:
         raise InputError('lattice_files', f'{path} has {len(found)} structures', 'keep the one to occupy')
