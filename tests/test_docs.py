@@ -196,7 +196,7 @@ def test_commands_in_text():
     """Commands that the prose names exist."""
     for page in PAGES:
         text = re.sub(BLOCK, '', page.read_text())
-        for words in re.findall(r'`aiida-pyacemaker ([^`]+)`', text):
+        for words in re.findall(r'`aiida-pyacemaker (\w[^`]+)`', text):
             name, *_ = words.split()
             assert cmd_root.get_command(click.Context(cmd_root), name), f'{page}: {words}'
 
