@@ -176,8 +176,10 @@ def simulate(lmp, tmp_path, al, cell) -> Callable[..., Simulation]:
         resume: Simulation | None = None,
         potential: AcePotential = al,
         edit: Callable[[str], str] = str,
+        unchecked: dict[str, Any] | None = None,
     ) -> Simulation:
-        dynamics = WatchedDynamics(**parameters)
+        # What no section accepts stands for the simulations that go wrong all the same.
+        dynamics = WatchedDynamics(**parameters).model_copy(update=unchecked)
         directory = tmp_path / str(len(list(tmp_path.iterdir())))
         directory.mkdir()
         for name in script.POTENTIAL:

@@ -170,9 +170,9 @@ def test_defaults(name):
     (
         ({'cutof': 5.0}, r'cutof: unknown key; did you mean `cutoff`\?'),
         ({'elements': None}, 'elements: missing'),
-        ({'elements': ['Xx']}, "elements: names an unknown element: 'Xx'"),
+        ({'elements': ['Xx']}, "elements: 'Xx' is not a chemical element"),
         ({'elements': 'Al'}, "elements: 'Al' is wrong, it must be a list"),
-        ({'elements': ['Al', 'Al']}, 'elements: names an element twice'),
+        ({'elements': ['Al', 'Al']}, 'elements: an element is listed twice'),
         ({'cutoff': -1.0}, 'cutoff: -1.0 is wrong, it must be at least 2'),
         ({'number_of_functions': 1.5}, 'number_of_functions: 1.5 is wrong, it must be a whole number'),
         ({'mode': 'quadratic'}, "mode: 'quadratic' is not one of linear, nonlinear"),

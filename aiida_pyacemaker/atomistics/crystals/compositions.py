@@ -36,13 +36,13 @@ class Limits:
             if element not in elements:
                 raise InputError(
                     key,
-                    f'names {element!r}, which is not in system.elements',
+                    f'{element!r} is not in system.elements',
                     'add it there or remove it',
                 )
             if len(pair) != 2 or not 0 <= pair[0] <= pair[1] <= 1:
                 raise InputError(
                     f'{key}.{element}',
-                    f'is {pair}',
+                    f'{pair} is no range of fractions',
                     'give [least, most] with 0 <= least <= most <= 1',
                 )
             low[elements.index(element)], high[elements.index(element)] = pair
@@ -131,13 +131,15 @@ def normalised(composition: dict[str, float], elements: Sequence[str], key: str)
     if other:
         raise InputError(
             key,
-            f'names {other[0]!r}, which is not in system.elements',
+            f'{other[0]!r} is not in system.elements',
             'add it there or remove it',
         )
     total = sum(composition.values())
     if min(composition.values(), default=-1) < 0 or abs(total - 1) > 0.011:
         near = {element: round(x / total, 4) for element, x in composition.items()} if total > 0 else {elements[0]: 1.0}
-        raise InputError(key, f'is {composition}: fractions are at least 0 and add up to 1, as {near} does')
+        raise InputError(
+            key, f'fractions must be at least 0 and add up to 1, which {composition} does not', f'take {near}'
+        )
     return {element: composition[element] / total for element in elements if composition.get(element, 0) > 0}
 
 

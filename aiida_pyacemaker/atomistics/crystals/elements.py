@@ -82,7 +82,7 @@ def check_elements(elements: list[str], key: str = 'system.elements') -> None:
     :raises InputError: naming what is not an element.
     """
     if not elements:
-        raise InputError(key, 'is empty', 'give at least one element')
+        raise InputError(key, 'the list is empty', 'give at least one element')
     for element in elements:
         if element not in chemical_symbols[1:]:
             raise InputError(key, f'{element!r} is not a chemical element')

@@ -76,9 +76,9 @@ class FitJob(Fit):
     def _check_elements(cls, value: list[str]) -> list[str]:
         unknown = [symbol for symbol in value if symbol not in chemical_symbols[1:]]
         if not value:
-            raise InputError('', 'is empty', 'list the elements of the potential, such as [Al]')
+            raise InputError('', 'the list is empty', 'list the elements of the potential, such as [Al]')
         if unknown:
-            raise InputError('', f'names an unknown element: {unknown[0]!r}')
+            raise InputError('', f'{unknown[0]!r} is not a chemical element', 'use symbols of the periodic table, such as [Al]')
         if len(set(value)) < len(value):
-            raise InputError('', f'names an element twice: {value!r}')
+            raise InputError('', f'an element is listed twice in {value!r}', 'list each element once')
         return sorted(value)

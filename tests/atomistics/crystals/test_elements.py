@@ -121,7 +121,7 @@ def test_metals():
 def test_bad_input():
     with pytest.raises(ValueError, match=r"system\.elements: 'Xx' is not a chemical element"):
         check_elements(['Al', 'Xx'])
-    with pytest.raises(ValueError, match=r'system\.elements: is empty'):
+    with pytest.raises(ValueError, match=r'system\.elements: the list is empty'):
         check_elements([])
     with pytest.raises(ValueError, match="unknown lattice 'foo': choose from sc, bcc"):
         conventional_cell(['Al'], 'foo')

@@ -226,16 +226,16 @@ def test_materials_are_guessed_where_there_is_no_doubt():
 @pytest.mark.parametrize(
     ('elements', 'keys', 'message'),
     [
-        (PT, {'molecules': ['watr']}, r"adsorption.molecules: molecule 'watr' is unknown: nearest are water"),
+        (PT, {'molecules': ['watr']}, r"^molecules: molecule 'watr' is unknown: nearest are water"),
         (PT, {'slab': 'Pt', 'molecules': ['H2O']}, r'molecules: water \(H2O\) holds H.*add H to system.elements'),
-        (PT, {'slab': 'Pd', 'molecules': ['CO']}, r'adsorption.slab: Pd holds Pd.*add Pd to system.elements'),
-        (PT, {'slab': 'Pt', 'miller': [[0, 0, 0]]}, r'adsorption.miller: \[0, 0, 0\] names no plane'),
+        (PT, {'slab': 'Pd', 'molecules': ['CO']}, r'^slab: Pd holds Pd.*add Pd to system.elements'),
+        (PT, {'slab': 'Pt', 'miller': [[0, 0, 0]]}, r'^miller: \[0, 0, 0\] names no plane'),
         (MGO, {'slab': 'MgO', 'miller': [[1, 1, 1]]}, r'every slab of MgO\(111\) has a dipole'),
-        (PT, {'slab': 'Pt', 'terminations': ['O']}, r'terminations: Pt\(111\) does not end in O: it can end in Pt'),
+        (PT, {'slab': 'Pt', 'terminations': ['O']}, r'terminations: Pt\(111\) does not end in O; it can end in Pt'),
         (
             PT,
             {'slab': 'Pt', 'orientations': ['H-down']},
-            r"no orientation 'H-down': it has C-down, O-down, lying, random",
+            r"no orientation 'H-down'; it has C-down, O-down, lying, random",
         ),
         (PT, {'slab': 'Pt', 'coverages': [9]}, r'coverages: 9 carbon monoxide do not fit on 2 x 2.*raise repeats'),
         (PT, {'slab': 'Pt', 'sites': ['top'], 'heights': [0.4]}, r'heights: carbon monoxide overlaps.*touches at 2.12'),
@@ -244,7 +244,7 @@ def test_materials_are_guessed_where_there_is_no_doubt():
             {'slab': 'MgO', 'molecules': [], 'solvent': 'water', 'solvent_density': 6.0},
             r'lower it from 6.00 to 1\.',
         ),
-        (MGO, {'slab': 'MgO', 'molecules': []}, r'the list is empty: name at least one molecule, or a solvent'),
+        (MGO, {'slab': 'MgO', 'molecules': []}, r'the list is empty; name at least one molecule, or a solvent'),
     ],
 )
 def test_impossible_requests(elements, keys, message):

@@ -152,7 +152,7 @@ def test_automatic_family(elements, family):
         (['Al'], {'number': 9, **dict.fromkeys(SMALL, OFF)}, ['every operation has number 0']),
         (['Al'], {'automatic': False}, ['no family is named']),
         (['Xx'], {}, ['system.elements', "'Xx' is not a chemical element"]),
-        ([], {}, ['system.elements: is empty']),
+        ([], {}, ['system.elements: the list is empty']),
         (['Na', 'Mg'], {'ionic': {}}, ['structures.ionic']),
         (['Na', 'Cl'], {'ionic': {'formulas': ['Na2Cl']}}, ['NaCl']),
         (['Al', 'Si'], {'interface': {'film': 'Al', 'substrate': 'Si', 'max_strain': 1e-6}}, ['max_strain']),

@@ -231,7 +231,7 @@ def test_same_seed_same_bytes():
         ('Si', {}, r'no charge-neutral formula of Si'),
         ('Na Cl', {'formulas': ['KCl']}, r"'KCl' holds K, which system.elements"),
         ('Na Cl', {'formulas': ['salt']}, r"'salt' is not a formula"),
-        ('Na Cl', {'prototypes': ['rocksal']}, r'structures\.ionic\.prototypes: .*nearest are rocksalt'),
+        ('Na Cl', {'prototypes': ['rocksal']}, r'^prototypes: .*nearest are rocksalt'),
         ('Na Cl', {'prototypes': ['perovskite']}, r'perovskite \(ABC3\) cannot hold NaCl; what fits: rocksalt, CsCl'),
         ('Na Cl', {'prototypes': ['L1_0']}, r'ions of one charge are neighbours'),
         ('Na Cl', {'oxidation_states': {'K': [1]}}, r"oxidation_states: 'K' is not among the elements Na, Cl"),

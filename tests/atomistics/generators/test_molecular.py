@@ -345,9 +345,7 @@ def test_what_cannot_be_made_says_so():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match=r'molecules: ethanol .* holds O, .*system\.elements'):
         MolecularFamily().parents(['C', 'H'], Molecular(molecules=['ethanol']), 5, rng)
-    with pytest.raises(
-        ValueError, match=r"structures\.molecular\.molecules: molecule 'etanol' is unknown: nearest are e"
-    ):
+    with pytest.raises(ValueError, match=r"^molecules: molecule 'etanol' is unknown: nearest are e"):
         MolecularFamily().parents(['C', 'H', 'O'], Molecular(molecules=['etanol']), 5, rng)
     with pytest.raises(ValueError, match=r'no common molecule is made of Cu alone'):
         MolecularFamily().parents(['Cu'], Molecular(), 5, rng)

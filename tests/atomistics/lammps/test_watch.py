@@ -177,7 +177,8 @@ def test_distances_are_those_of_the_pair(simulate, alloy):
 def test_a_simulation_that_flies_apart_is_an_outcome(simulate, timestep, temperature):
     """Its frames before that are kept."""
     off = {'gamma_halt': 1e30, 'max_temperature_ratio': 1e30, 'max_volume_ratio': 1e9}
-    outcome = simulate({**SHORT, **off, 'timestep': timestep, 'temperature': [temperature] * 2}).outcome
+    simulation = simulate({**SHORT, **off, 'temperature': [temperature] * 2}, unchecked={'timestep': float(timestep)})
+    outcome = simulation.outcome
     assert outcome.failure is None, outcome.failure
     assert outcome.results['halted'] and outcome.results['reason'] in ('lost_atoms', 'crashed')
     assert outcome.halted is None and outcome.restart is None and outcome.violation is None

@@ -159,7 +159,7 @@ def test_suspects_are_kept_apart(configurations):
     limits = orm.Dict({'max_force': 5.0})
     collected = collect_labels(configurations, QE, limits=limits, **nodes)
     assert [atoms.info['flags'][0] for atoms in collected['suspect']][2:] == ['force 9 eV/Å on atom 0 (limit 5)']
-    with pytest.raises(ValueError, match=r'label.max_force: .* greater than 0'):
+    with pytest.raises(ValueError, match=r'label.max_force: -1 is wrong, it must be above 0'):
         collect_labels(configurations, QE, limits=orm.Dict({'max_force': -1}), **nodes)
 
 

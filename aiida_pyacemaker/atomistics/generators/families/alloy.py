@@ -240,7 +240,7 @@ def _lattices(elements: list[str], parameters: Alloy, volumes: dict[str, float])
     if most < parameters.atoms:
         raise InputError(
             'max_atoms',
-            f'{most} is below structures.alloy.atoms {parameters.atoms}',
+            f'{most} is below structures.alloy.atoms ({parameters.atoms})',
             'raise it or lower that',
         )
     named = parameters.lattices
@@ -251,7 +251,7 @@ def _lattices(elements: list[str], parameters: Alloy, volumes: dict[str, float])
         if name not in ATOMS_PER_CELL:
             raise InputError(
                 'lattices',
-                f'names {name!r}',
+                f'{name!r} is not a known lattice',
                 f'choose from {", ".join(ATOMS_PER_CELL)}, or give your own with structures.alloy.lattice_files',
             )
         cells.append((name, conventional_cell(elements, name, float(np.mean(list(volumes.values()))))))
@@ -459,7 +459,7 @@ def _targets(solution: Solution, parameters: Alloy) -> dict[tuple[int, int], flo
         key = f'short_range_order.{name}'
         symbols = name.split('-')
         if len(set(symbols)) != 2 or any(symbol not in atomic_numbers for symbol in symbols):
-            raise InputError(key, 'is not a pair of unlike elements', 'write it as Cu-Au')
+            raise InputError(key, 'this is not a pair of unlike elements', 'write it as Cu-Au')
         given[tuple(sorted(atomic_numbers[symbol] for symbol in symbols))] = _alpha(value, key)
     return {pair: given[pair] for pair in pairs if pair in given}
 
