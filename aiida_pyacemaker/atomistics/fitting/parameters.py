@@ -78,7 +78,8 @@ class FitJob(Fit):
         if not value:
             raise InputError('', 'the list is empty', 'list the elements of the potential, such as [Al]')
         if unknown:
-            raise InputError('', f'{unknown[0]!r} is not a chemical element', 'use symbols of the periodic table, such as [Al]')
+            remedy = 'use symbols of the periodic table, such as [Al]'
+            raise InputError('', f'{unknown[0]!r} is not a chemical element', remedy)
         if len(set(value)) < len(value):
             raise InputError('', f'an element is listed twice in {value!r}', 'list each element once')
         return sorted(value)

@@ -246,7 +246,7 @@ def test_element_without_data(training, tmp_path):
 @pytest.mark.parametrize(
     ('parameters', 'message'),
     [
-        ({'elements': []}, 'elements: is empty'),
+        ({'elements': []}, 'elements: the list is empty'),
         ({'cutoff': -1.0}, 'cutoff: -1.0 is wrong, it must be at least 2'),
         ({'ridge': -1.0}, 'ridge: -1.0 is wrong, it must be at least 0'),
         ({'mode': 'magic'}, "mode: 'magic' is not one of linear, nonlinear"),
