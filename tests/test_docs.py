@@ -196,16 +196,18 @@ def test_commands_in_text():
     """Commands that the prose names exist."""
     for page in PAGES:
         text = re.sub(BLOCK, '', page.read_text())
-        for words in re.findall(r'`aiida-pyacemaker ([^`]+)`', text):
+        for words in re.findall(r'`aiida-pyacemaker (\w[^`]+)`', text):
             name, *_ = words.split()
             assert cmd_root.get_command(click.Context(cmd_root), name), f'{page}: {words}'
 
 
 def test_keys_in_text():
-    """Keys of the run file that the prose names exist."""
+    """Keys of the run file that the prose names exist; developers are told of plug-ins that are not there."""
     known = {key for key, _ in iterate_fields()} | {key for key, _ in iterate_sections()}
     sections = {key.split('.')[0] for key in known if '.' in key}
     for page in PAGES:
+        if page.parent.name == 'developer':
+            continue
         text = re.sub(BLOCK, '', page.read_text())
         for key in re.findall(r'`([a-z]+\.[a-z_.]+)(?:: \w+)?`', text):
             if key.split('.')[0] in sections:
