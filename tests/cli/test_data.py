@@ -74,7 +74,7 @@ def test_suspects_and_confirm(invoke, aiida_profile_clean):
         forces = np.array([[[force, 0, 0], [-force, 0, 0]]])
         nodes[f'parameters_{index:04d}'] = orm.Dict({'energy': -1.0})
         nodes[f'trajectory_{index:04d}'] = orm.ArrayData({'forces': forces})
-    suspect = collect_labels(candidates, **nodes)['suspect']
+    suspect = collect_labels(candidates, orm.Str('qe'), **nodes)['suspect']
 
     output = invoke('configurations', 'suspects')
     assert 'Total results: 1' in output and str(suspect.pk) in output

@@ -40,7 +40,7 @@ def test_reference(worker_code):
 
 def test_bad_inputs(worker_code):
     """What could not be found is refused before anything is submitted."""
-    with pytest.raises(ValueError, match=r'`codes.teacher` is missing'):
+    with pytest.raises(ValueError, match=r'codes\.teacher: is missing'):
         ReferenceWorkChain.get_builder_from_protocol({'pw': worker_code}, ConfigurationsData([bulk('Cu')]), LABEL)
     water = ConfigurationsData([molecule('H2O', vacuum=5)])
     with pytest.raises(ValueError, match='has no volume of its own'):
