@@ -93,7 +93,7 @@ def test_no_run_file(launch, tmp_path):
 @pytest.mark.parametrize(
     ('name', 'content', 'message'),
     [
-        ('empty.extxyz', '', 'is empty: put a structure in, or take it out of the list'),
+        ('empty.extxyz', '', 'is empty; put a structure in, or take it out of the list'),
         ('cut.extxyz', '4\nLattice="4 0 0 0 4 0 0 0 4"\nAl 0 0 0\n', 'cannot be read: '),
         ('dummy.xyz', '1\n\nX 0 0 0\n', 'has an atom that is no element (X)'),
         (
@@ -104,7 +104,7 @@ def test_no_run_file(launch, tmp_path):
         (
             'foreign.extxyz',
             '1\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3\nCu 0 0 0\n',
-            'has Cu: add it to system.elements',
+            'has Cu; add it to system.elements',
         ),
     ],
 )
@@ -321,8 +321,8 @@ def test_no_daemon(tmp_path):
     ('arguments', 'message'),
     [
         ('nosuch --elements Cu', 'nosuch is neither a folder nor a file nor a calculator; give the folder of a fitted'),
-        ('. --elements Cu', 'is a folder without a potential: give the folder of a fitted potential'),
-        ('emt', 'say what to look at: files with -s, or elements such as --elements Al'),
+        ('. --elements Cu', 'is a folder without a potential; give the folder of a fitted potential'),
+        ('emt', '--structures: there is nothing to look at; give files, or elements such as --elements Al'),
         ('emt --elements Xe', 'No EMT-potential for Xe'),
         ('emt -s none.cif', '--structures: structure file none.cif does not exist'),
         ('emt --elements Cu --properties fly', '--properties: there is no property fly; known are eos, elasticity'),

@@ -51,7 +51,7 @@ def validate_inputs(inputs: Mapping[str, Any], _: Any) -> str | None:
     except ValueError as exception:
         return str(exception)
     missing = sorted(needed - set(inputs.get('codes', {})))
-    return f'`codes.{missing[0]}` is missing' if missing else None
+    return f'codes.{missing[0]}: is missing; name the code of the engine' if missing else None
 
 
 class TieredLabelWorkChain(WorkChain):

@@ -100,7 +100,7 @@ def test_teacher_file(tmp_path):
     'arguments, message',
     [
         (['nope', '--elements', 'Al'], 'nope is neither a folder nor a file nor a calculator'),
-        (['./nope', '--elements', 'Al'], './nope is neither a folder nor a file:'),
+        (['./nope', '--elements', 'Al'], './nope is neither a folder nor a file;'),
         (['emt'], '--structures: there is nothing to look at'),
         (['emt', '--elements', 'Xx'], '--elements'),
         (['emt', '--elements', 'Si'], 'cannot be evaluated'),

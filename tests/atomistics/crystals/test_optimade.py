@@ -74,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         url = urlparse(self.path)
         if url.path.startswith('/slow'):
-            time.sleep(3)
+            time.sleep(20)
         if url.path.startswith('/failing') or not url.path.endswith('/v1/structures'):
             self.send_error(500, 'out of order')
             return
@@ -137,7 +137,7 @@ def test_a_server_that_fails_or_is_slow_is_reported_in_time(address):
     start = time.monotonic()
     with pytest.raises(RuntimeError, match=r'slow.*(did not answer|imed? ?out)'):
         query_structures('TiO2', f'{address}/slow', 5, timeout=0.5)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10
     with pytest.raises(RuntimeError, match=r'127\.0\.0\.1:9'):
         query_structures('TiO2', 'http://127.0.0.1:9', 5, timeout=5)
 
