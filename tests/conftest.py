@@ -126,7 +126,7 @@ def pseudo_family(aiida_profile, make_once):
     from aiida_pyacemaker.setup.pseudos import PSEUDO_DOJO, fetch_pseudo_dojo, install_pseudo_dojo
 
     make_once('pseudopotentials', lambda _: fetch_pseudo_dojo())
-    install_pseudo_dojo(elements=('Al', 'Cu', 'Fe', 'Mg', 'Si'))
+    install_pseudo_dojo(elements=('Al', 'Cl', 'Cu', 'Fe', 'Mg', 'Na', 'Si'))
     return PSEUDO_DOJO
 
 

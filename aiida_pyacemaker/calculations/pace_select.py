@@ -5,7 +5,6 @@ from __future__ import annotations
 from aiida.engine import CalcJobProcessSpec
 
 from aiida_pyacemaker.atomistics.selection.parameters import Selection
-from aiida_pyacemaker.calculations.validators import section_validator
 from aiida_pyacemaker.calculations.worker import WorkerCalculation
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 
@@ -17,7 +16,6 @@ class PaceSelectCalculation(WorkerCalculation):
     NEEDS_POTENTIAL = True
     PRODUCT = 'selected.npz'
     Parameters = Selection
-    validate_parameters = staticmethod(section_validator(Selection))
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:

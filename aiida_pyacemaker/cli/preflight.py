@@ -35,11 +35,14 @@ def find_problems(runfile: RunFile, probe_engines: bool = True, need_daemon: boo
     checks: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
         (check_structures, (runfile,)),
         (check_oracle, (runfile,)),
-        *((check_code, (name, label, probe_engines)) for name, label in runfile.needed_codes().items()),
     ]
+    problems = []
+    try:
+        checks += [(check_code, (name, label, probe_engines)) for name, label in runfile.needed_codes().items()]
+    except ValueError as exception:
+        problems.append(str(exception))
     if need_daemon:
         checks.append((check_daemon, ()))
-    problems = []
     for check, arguments in checks:
         try:
             check(*arguments)

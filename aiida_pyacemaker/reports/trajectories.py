@@ -63,9 +63,14 @@ def find_simulations(run: orm.WorkChainNode) -> list[Simulation]:
 
 
 def complete_parameters(job: Json) -> Json:
-    """Return the parameters of a job, with their defaults where it was not given all of them."""
-    section = get_explorer(job['process_type']).WalkerParameters
-    return section.model_validate(job['parameters']).model_dump()
+    """Return the parameters of a job, with their defaults where it was not given all of them.
+
+    A job that another version of its explorer has run is told of as well, by what it was given.
+    """
+    section, given = get_explorer(job['process_type']).WalkerParameters, job['parameters'] or {}
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in section.model_fields.items()
+                if not field.is_required()}  # fmt: skip
+    return {**defaults, **given}
 
 
 def query_jobs(run: orm.WorkChainNode) -> list[list[Any]]:

@@ -9,7 +9,6 @@ from aiida.common import AttributeDict
 from aiida.engine import WorkChain, while_
 from aiida.plugins import DataFactory
 
-from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.explorers.walker import EndReason, FrameKind, Walker, WalkerResult
 from aiida_pyacemaker.calculations.functions.collect_snapshots import collect_snapshots
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure
@@ -136,10 +135,10 @@ class ExploreWorkChain(WorkChain):
         cells, elements = self.inputs.structures.get_frames(), self.inputs.potential.elements
         try:
             plan = self.explorer.plan(explore, cells, elements, this['stage'], this['seed'])
-        except InputError as exception:
+        except ValueError as exception:
             return self.exit_codes.ERROR_NO_PLAN.format(message=exception)
         self.ctx.plan = {walker.index: walker.to_dict() for walker in plan}
-        self.ctx.todo = list(self.ctx.plan) if this['walkers'] is None else this['walkers']
+        self.ctx.todo = list(self.ctx.plan) if this.get('walkers') is None else this['walkers']
         self.ctx.formulas = [cell.get_chemical_formula() for cell in cells]
         self.ctx.attempt = 0
         self.ctx.finished = {}

@@ -233,7 +233,7 @@ CO = {'slab': 'Pt', 'molecules': ['CO']}
             ['structures.alloy.compositions', 'nearest possible', 'max_atoms'],
         ),
         (['Cu'], {'alloy': {'lattices': ['fccc']}}, ['structures.alloy.lattices', 'fcc']),
-        (['Cu', 'Au'], {'alloy': {'compositions': [{'Cu': 0.5, 'Ni': 0.5}]}}, ["'Ni', which is not in"]),
+        (['Cu', 'Au'], {'alloy': {'compositions': [{'Cu': 0.5, 'Ni': 0.5}]}}, ["'Ni' is not in system.elements"]),
         (
             ['Al', 'Si'],
             {'interface': {'film': 'Al', 'substrate': 'Si', 'max_strain': 1e-6}},

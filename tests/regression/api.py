@@ -329,14 +329,6 @@ def ladder(chain: Any) -> list[tuple[int, str]]:
 # The installation -----------------------------------------------------------------------------------------------------
 
 
-def install_pseudos(elements: tuple[str, ...]) -> str:
-    """Install pseudopotentials, and return the label of their family."""
-    from aiida_pyacemaker.setup.pseudos import PSEUDO_DOJO, install_pseudo_dojo
-
-    install_pseudo_dojo(elements=elements)
-    return PSEUDO_DOJO
-
-
 def command_line() -> Any:
     """Return the root of the command line, the click group behind the script ``aiida-pyacemaker``."""
     from importlib.metadata import entry_points

@@ -13,7 +13,7 @@ from aiida import orm
 from aiida.common.folders import SandboxFolder
 from aiida.plugins import DataFactory
 
-from . import api, cases
+from . import cases
 
 PLUGINS = {
     'pw': 'quantumespresso.pw',
@@ -42,9 +42,9 @@ def labels(codes) -> dict[str, str]:
 
 
 @pytest.fixture
-def pseudos(aiida_profile) -> str:
+def pseudos(pseudo_family) -> str:
     """Return the label of a family of pseudopotentials."""
-    return api.install_pseudos(('Al', 'Cl', 'Cu', 'Fe', 'Mg', 'Na', 'Si'))
+    return pseudo_family
 
 
 @pytest.fixture

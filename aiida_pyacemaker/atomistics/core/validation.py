@@ -46,7 +46,9 @@ def read_section(section: type[S], given: Any, prefix: str = '', context: dict[s
     try:
         return section.model_validate(given, context=context)
     except ValidationError as exception:
-        error = explain(exception, section)[0]
+        # a key that is misspelt explains why another one is missing
+        errors = sorted(exception.errors(), key=lambda error: error['type'] != 'extra_forbidden')
+        error = _explain(errors[0], section)
         raise (error.under(prefix) if prefix else error) from None
 
 

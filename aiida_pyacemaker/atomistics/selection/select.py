@@ -197,8 +197,7 @@ class _Chooser:
 
 def _broke_off(atoms: Atoms) -> bool:
     """Whether the simulation of a frame ended in a violation, so that it left no halted frame to learn from."""
-    ended = atoms.info.get('ended')
-    return ended is not None and EndReason(ended).is_violation
+    return atoms.info.get('ended') in [reason for reason in EndReason if reason.is_violation]
 
 
 def core_of(atoms: Atoms) -> np.ndarray:

@@ -337,7 +337,7 @@ def find_one(
     if isinstance(labelled, dict):
         return labelled
     if labelled is not None:
-        return evaluator.map(analyse, [(kind, frame, labelled)])[0]
+        return attempt(lambda: evaluator.map(analyse, [(kind, frame, labelled)])[0])
     return reason_against(kind, frame) or attempt(kind.run, evaluator, frame)
 
 

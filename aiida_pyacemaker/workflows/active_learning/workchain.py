@@ -129,10 +129,10 @@ class ActiveLearningWorkChain(WorkChain):
         spec.input('potential', valid_type=AcePotentialData, required=False, help='The potential to start from.')
         spec.input_namespace(
             'restarts',
-            valid_type=orm.SinglefileData,
+            valid_type=orm.Data,
             dynamic=True,
             required=False,
-            help='Restart files of walkers, `walker_NN`, that the former run left halted.',
+            help='What walkers, `walker_NN`, resume from that the former run left halted.',
         )
         spec.input(
             'first_iteration',
