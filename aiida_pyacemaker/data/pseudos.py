@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from aiida_pyacemaker.atomistics.core.cost import CostModel
 from aiida_pyacemaker.atomistics.core.errors import InputError
+from aiida_pyacemaker.atomistics.labelling.magnetism import START_MOMENTS
 
 if TYPE_CHECKING:
     from aiida_pseudo.groups.family import PseudoPotentialFamily
 
 #: Where a run file names a family.
 KEY = 'label.pseudo_family'
+#: 1/Å, what a cost is estimated with where the distance of k-points is not decided yet.
+KPOINTS_DISTANCE = 0.2
 #: The families that :func:`default_pseudo_family` looks for, best first. All have recommended cutoffs.
 KNOWN_FAMILIES: tuple[str, ...] = (
     'SSSP/1.3/PBE/efficiency',
@@ -92,6 +96,26 @@ def check_family(label: str, elements: Iterable[str]) -> PseudoPotentialFamily:
             'name a family that covers all elements, see `aiida-pseudo list`',
         )
     return families[label]
+
+
+def get_cost_model(label: Any, elements: Iterable[str]) -> CostModel:
+    """Return what a label by pw.x is expected to cost, with the valence electrons of a family.
+
+    Cutoffs that are null are those that the family recommends; a distance of k-points that is null is 0.2 1/Å.
+
+    :param label: the section ``label`` of a run file.
+    :param elements: chemical symbols of the system.
+    :raises InputError: if the family is not installed, lacks an element, or has to recommend cutoffs and does not.
+    """
+    symbols = sorted(set(elements))
+    name = label.pseudo_family or default_pseudo_family(symbols)
+    family = check_family(name, symbols)
+    return CostModel(
+        ecutwfc=label.ecutwfc or get_cutoffs(name, symbols)[0],
+        kpoints_distance=label.kpoints_distance or KPOINTS_DISTANCE,
+        valences={symbol: float(family.get_pseudo(element=symbol).z_valence) for symbol in symbols},
+        magnetic=frozenset(START_MOMENTS).intersection(symbols) if label.spin == 'auto' else frozenset(),
+    )
 
 
 def get_cutoffs(label: str, elements: Iterable[str]) -> tuple[float, float]:

@@ -27,14 +27,11 @@ from ase.geometry import complete_cell, minkowski_reduce
 from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
 
 from ..core.errors import InputError
+from ..core.meshes import NUMBERS, TOLERANCE, mesh_numbers
 from ..core.symmetry import call_spglib
 
 Mesh = tuple[int, int, int]
 
-#: The numbers of points along an axis: closed under doubling.
-NUMBERS = tuple(sorted({2**k for k in range(10)} | {3 * 2**k for k in range(9)}))
-#: Relative; a cell is not refined because its vectors were rounded.
-TOLERANCE = 1e-6
 #: Å; within it a cell is a repeat of a smaller one.
 SYMMETRY_TOLERANCE = 0.01
 #: Of a repeat; multiples of cell vectors that are nearer to one are one.
@@ -96,7 +93,7 @@ def _mesh_of_crystal(atoms: Atoms, cell: np.ndarray, distance: float) -> Mesh | 
     )
     primitive = cell if found is None else found[0]
     reciprocal = np.asarray(minkowski_reduce(2 * np.pi * np.linalg.inv(primitive).T)[0])
-    mesh = np.array(_numbers(reciprocal, distance))
+    mesh = np.array(mesh_numbers(reciprocal, distance))
     repeats = mesh[:, None] * 2 * np.pi * np.linalg.inv(reciprocal).T
     # each vector of the cell has to be taken so often that it becomes one of the repeats
     multiples = np.arange(1, mesh.max() + 1)[:, None, None] * (cell @ np.linalg.inv(repeats))
@@ -110,7 +107,7 @@ def _mesh_of_crystal(atoms: Atoms, cell: np.ndarray, distance: float) -> Mesh | 
 
 def _mesh_of_cell(reciprocal: np.ndarray, distance: float, rank: int) -> Mesh:
     """Return the mesh for reciprocal vectors (3, 3) in 1/Å that span a space of a rank."""
-    direct = _numbers(reciprocal, distance)
+    direct = mesh_numbers(reciprocal, distance)
     active = np.linalg.norm(reciprocal, axis=1) > 1e-6 * np.abs(reciprocal).max()
     if active.sum() != rank:
         return direct
@@ -118,7 +115,7 @@ def _mesh_of_cell(reciprocal: np.ndarray, distance: float, rank: int) -> Mesh:
     lengths, shortest = (np.linalg.norm(vectors[active], axis=1) for vectors in (reciprocal, reduced))
     if lengths.prod() <= MAX_SKEWNESS * shortest.prod():
         return direct
-    return _coarsest(reciprocal, distance, active, int(np.prod(_numbers(reduced, distance))), direct) or direct
+    return _coarsest(reciprocal, distance, active, int(np.prod(mesh_numbers(reduced, distance))), direct) or direct
 
 
 def _coarsest(reciprocal: np.ndarray, distance: float, active: np.ndarray, least: int, direct: Mesh) -> Mesh | None:
@@ -137,13 +134,6 @@ def _spacing(reciprocal: np.ndarray, mesh: Mesh, active: np.ndarray) -> float:
     """Return the longest vector (1/Å) of the reduced basis of the lattice of k-points."""
     steps = _reduced(reciprocal / np.asarray(mesh)[:, None], active)
     return float(np.linalg.norm(steps, axis=1).max())
-
-
-def _numbers(reciprocal: np.ndarray, distance: float) -> Mesh:
-    """Return the smallest allowed numbers of points whose distance along each vector is not larger than asked."""
-    wanted = np.linalg.norm(reciprocal, axis=1) / distance
-    index = np.searchsorted(NUMBERS, wanted * (1 - TOLERANCE))
-    return tuple(int(NUMBERS[min(k, len(NUMBERS) - 1)]) for k in index)
 
 
 def _reduced(vectors: np.ndarray, active: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
+from aiida_pyacemaker.atomistics.core.cost import number_of_bands
 from aiida_pyacemaker.atomistics.core.plugins import CodePort
 from aiida_pyacemaker.atomistics.labelling.dipole import isolation_parameters
 from aiida_pyacemaker.atomistics.labelling.kpoints import Mesh, is_gamma_only, kpoints_mesh
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from aiida_pyacemaker.runfile.sections import Label
 
 MIXING_BETA = 0.4
-# pw.x's own 20 % of empty bands are too few for small metallic cells, whose k-points differ much in the number of
-# occupied bands: measured on Al8 and Al16 with 0.05 Ry of smearing, 16 and 29 bands hold electrons where 12 and 24
-# pairs have to be placed. Too few bands cost a second calculation.
-BANDS_FACTOR = 1.3
-BANDS_EXTRA = 4
 
 
 @dataclass(frozen=True)
@@ -222,14 +217,6 @@ def spin_parameters(spin: Spin, valences: dict[str, float]) -> dict[str, Any]:
     starts = {name: round(max(-1.0, min(1.0, moment / valences[name])), 4) for name, moment in spin.moments.items()}
     fixed = {} if spin.total is None else {'tot_magnetization': spin.total}
     return {'nspin': 2, 'starting_magnetization': starts, **fixed}
-
-
-def number_of_bands(electrons: float, moment: float = 0.0) -> int:
-    """Return the number of bands: those that hold the valence electrons and enough empty ones for the smearing.
-
-    :param moment: Bohr magnetons that are fixed, which one spin has more than the other.
-    """
-    return math.ceil(max(BANDS_FACTOR * electrons, electrons + moment) / 2) + BANDS_EXTRA
 
 
 def wall_seconds(calculation: orm.CalcJobNode) -> float:
