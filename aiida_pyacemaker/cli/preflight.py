@@ -67,7 +67,12 @@ def check_structures(runfile: RunFile) -> Generation:
     nodes = find_structure_nodes(runfile.structures.nodes)
     own = [*runfile.read_structures(), *get_frames({f'node_{node.pk}': node for node in nodes})]
     generation = generate(
-        runfile.system.elements, runfile.structures, runfile.seed, own=own, cutoff=runfile.train.cutoff
+        runfile.system.elements,
+        runfile.structures,
+        runfile.seed,
+        own=own,
+        cutoff=runfile.train.cutoff,
+        limit=runfile.budget.initial_labels(),
     )
     elements, explore = runfile.system.elements, runfile.explore
     explorer = load_explorer(explore.explorer)

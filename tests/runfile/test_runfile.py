@@ -56,7 +56,8 @@ def test_example():
     """The example says little and is complete."""
     path = REPOSITORY / 'examples' / 'aluminium.yaml'
     written = yaml.safe_load(path.read_text())
-    assert written == {'system': {'elements': ['Al']}, 'protocol': 'fast'}
+    label = {'ecutwfc': 16.0, 'ecutrho': 64.0}
+    assert written == {'system': {'elements': ['Al']}, 'protocol': 'fast', 'label': label}
     assert load_runfile(path).train.number_of_functions == protocol_defaults('fast')['train']['number_of_functions']
 
 

@@ -121,12 +121,15 @@ def generate(
     *,
     own: Sequence[Atoms] = (),
     cutoff: float | None = None,
+    limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Generation:
     """Return the structures that a run file asks for.
 
     :param own: the user's own structures; they are part of the set as they are.
     :param cutoff: of the potential in Å, for `supercell.mode: wide`.
+    :param limit: most structures altogether where `structures.number` is null: a set that would be larger is divided
+        among the phases and operations as an explicit number is. Free atoms and the user's own are always part of it.
     :param progress: called with (structures made, structures wanted).
     :returns: first a free atom of every element, then the user's own structures, then the variants. Each has in its
         info `family`, `phase`, `operation`, `parent`, `parameters`, `reason`, `seed` and `split`.
@@ -135,7 +138,8 @@ def generate(
     """
     check_elements(elements)
     with _keys_under('structures'):
-        return _Maker(list(dict.fromkeys(elements)), structures, seed, cutoff, progress).run(list(own))
+        maker = _Maker(list(dict.fromkeys(elements)), structures, seed, cutoff, progress)
+        return maker.run(list(own), limit)
 
 
 def starting_cells(
@@ -255,8 +259,8 @@ class _Maker:
         """Return a generator of its own for every purpose, so that one family does not change another."""
         return np.random.default_rng([self.seed, zlib.crc32(purpose.encode())])
 
-    def run(self, own: list[Atoms]) -> Generation:
-        """Make everything."""
+    def run(self, own: list[Atoms], limit: int | None = None) -> Generation:
+        """Make everything; see :func:`generate`."""
         own = self.check_own(own)
         self.result.parents = self.make_parents(own)
         atoms = [isolated_atom(element) for element in sorted(self.elements)]
@@ -277,7 +281,10 @@ class _Maker:
                 f'give at least {len(fixed) + len(clusters) + 1}, or fewer of these',
             )
         self.known.add(own)
+        self.groups = self.make_groups()
         rest = None if wanted is None else wanted - len(fixed) - len(clusters)
+        if rest is None and limit is not None:
+            rest = self.find_rest(limit - len(fixed) - len(clusters))
         variants = self.make_variants(rest)
         self.result.frames = [*fixed, *variants, *clusters]
         for frame in self.result.frames:
@@ -355,7 +362,6 @@ class _Maker:
 
     def make_variants(self, wanted: int | None) -> list[Atoms]:
         """Return variants of the parents, `wanted` of them or as many as the operations say."""
-        self.groups = self.make_groups()
         selecting = self.structures.selection.method != 'none'
         total = wanted if wanted is None or not selecting else wanted * self.structures.selection.oversampling
         slots = [
@@ -396,6 +402,18 @@ class _Maker:
             raise GenerationError('', 'every operation has number 0', 'give rattle or pristine a number')
         shares = _shares([math.sqrt(len(group.parents)) for group in self.groups], total)
         return _carried({name: weight for name, weight in weights.items() if weight}, shares)
+
+    def find_rest(self, room: int) -> int | None:
+        """Return how many variants there are to be in the room that a limit leaves; None if all fit into it.
+
+        One is asked of each phase at least.
+        """
+        wanted = sum(sum(numbers.values()) for numbers in self.plan(None))
+        if wanted <= room:
+            return None
+        least = max(room, len(self.groups))
+        self.result.notes.append(f'{least} of {wanted} variants are made: the limit of the initial set allows no more')
+        return least
 
     def fill(self, slots: list[Slot]) -> None:
         """Make a structure for each slot; what is refused is replaced by another, from other parents if need be."""

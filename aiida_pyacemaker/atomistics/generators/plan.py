@@ -31,7 +31,7 @@ class _Structures(Section):
 
     number: Count | None = parameter(
         'Structures altogether, shared among the operations in proportion to their `number`; null: as many as the '
-        'operations say, for each phase.',
+        'operations say, for each phase, but not more than half of `budget.max_labels`.',
         default=None,
         ge=1,
     )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from ..core.parameters import Count, Positive, Section, parameter
 from ..fitting.parameters import Fit
+
+#: Share of the labels of a run that its initial structures take at most where their number is left open: the other half
+#: is for what the potential does not know, which nobody knows before it has been tried.
+INITIAL_SHARE = 0.5
 
 
 class Production(Section):
@@ -40,3 +45,7 @@ class Budget(Section):
 
     max_iterations: Count = parameter('Iterations of the loop.', ge=1)
     max_labels: Count = parameter('DFT calculations altogether.', ge=1)
+
+    def initial_labels(self) -> int:
+        """Return the most initial structures where `structures.number` is null."""
+        return math.ceil(INITIAL_SHARE * self.max_labels)

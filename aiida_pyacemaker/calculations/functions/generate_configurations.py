@@ -16,7 +16,8 @@ def generate_configurations(parameters: orm.Dict, **own: orm.Data) -> Configurat
     What was refused, and why, is in the extras of the node that is returned.
 
     :param parameters: ``elements`` (list of symbols), ``structures`` (the section of the run file, see
-        :class:`aiida_pyacemaker.atomistics.generators.plan.Structures`), ``seed`` and, optionally, ``cutoff`` in Å.
+        :class:`aiida_pyacemaker.atomistics.generators.plan.Structures`), ``seed`` and, optionally, ``cutoff`` in Å and
+        ``limit``, the most structures where their number is open.
     :param own: the user's own structures, under any names: StructureData, TrajectoryData or ConfigurationsData.
     """
     from aiida_pyacemaker.atomistics.generators.generate import generate
@@ -29,6 +30,7 @@ def generate_configurations(parameters: orm.Dict, **own: orm.Data) -> Configurat
         values['seed'],
         own=get_frames(own),
         cutoff=values.get('cutoff'),
+        limit=values.get('limit'),
     )
     configurations = ConfigurationsData(generation.frames)
     configurations.base.extras.set('generation', {'table': generation.table(), 'notes': generation.notes})

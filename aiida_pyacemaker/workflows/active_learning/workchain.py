@@ -11,6 +11,7 @@ from aiida.plugins import DataFactory
 from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.explorers.walker import WalkerResult
 from aiida_pyacemaker.atomistics.labelling.settings import check_consistent
+from aiida_pyacemaker.atomistics.loop.parameters import Budget
 from aiida_pyacemaker.atomistics.loop.progress import LoopSettings, Progress
 from aiida_pyacemaker.atomistics.metrics.errors import surprise
 from aiida_pyacemaker.calculations.functions.choose_crystals import choose_crystals
@@ -393,8 +394,12 @@ class ActiveLearningWorkChain(WorkChain):
 
     def run_generate(self):
         """Generate the initial structures, the user's own among them."""
+        limits = {
+            'cutoff': self.ctx.parameters['train']['cutoff'],
+            'limit': Budget(**self.ctx.parameters['budget']).initial_labels(),
+        }
         self.ctx.to_label = generate_configurations(
-            orm.Dict({**self.get_structure_parameters(), 'cutoff': self.ctx.parameters['train']['cutoff']}),
+            orm.Dict({**self.get_structure_parameters(), **limits}),
             **self.inputs.get('structures', {}),
             metadata={'call_link_label': 'generate'},
         )
