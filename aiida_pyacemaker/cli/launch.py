@@ -12,6 +12,7 @@ from .utils import attempt, echo_error, load_profile, profile_option
 
 if TYPE_CHECKING:
     from aiida.orm import WorkChainNode
+    from ase import Atoms
 
     from aiida_pyacemaker.runfile import RunFile
 
@@ -105,6 +106,8 @@ def print_preparation(runfile: RunFile, builder: Any, profile: str) -> None:
     """Print the complete run file and what would be submitted."""
     import yaml
 
+    from aiida_pyacemaker.cli.preflight import check_structures
+
     parameters = builder.parameters.get_dict()
     click.echo('# The complete run file, with the values of the protocol:')
     click.echo(runfile.to_yaml())
@@ -115,23 +118,34 @@ def print_preparation(runfile: RunFile, builder: Any, profile: str) -> None:
         'codes': {name: f'{code.full_label} <{code.pk}>' for name, code in builder.codes.items()},
     }
     if 'pw' in builder.codes:
-        summary['pseudopotentials'] = parameters['label']['pseudo_family']
+        label = parameters['label']
+        summary['pseudopotentials'] = label['pseudo_family']
+        origin = 'recommended for them' if runfile.label.ecutwfc is None else 'as given'
+        summary['cutoffs'] = f'{label["ecutwfc"]:g} Ry, density {label["ecutrho"]:g} Ry ({origin})'
     if builder.dataset:
         summary['labels to start from'] = sum(len(batch) for batch in builder.dataset.values())
     else:
-        summary['initial structures'] = count_structures(runfile)
+        frames = check_structures(runfile).frames
+        sizes = [len(frame) for frame in frames]
+        summary['initial structures'] = f'{len(sizes)} with {min(sizes)} to {max(sizes)} atoms'
+        if 'pw' in builder.codes:
+            summary['their labels'] = estimate_cost(frames, parameters)
     if builder.potential is not None:
         summary['continued from'] = f'potential <{builder.potential.pk}>'
     for line in yaml.safe_dump(summary, sort_keys=False, allow_unicode=True).splitlines():
         click.echo(f'#   {line}')
 
 
-def count_structures(runfile: RunFile) -> str:
-    """Say how many initial structures there will be, the user's own included."""
-    from aiida_pyacemaker.cli.preflight import check_structures
+def estimate_cost(frames: list[Atoms], parameters: dict[str, Any]) -> str:
+    """Say what the labels of configurations will cost by Quantum ESPRESSO, by the cutoffs, cells and k-points alone."""
+    from aiida_pyacemaker.atomistics.core.cost import UNCERTAINTY
+    from aiida_pyacemaker.data.pseudos import get_cost_model
+    from aiida_pyacemaker.runfile.sections import read_label
 
-    sizes = [len(frame) for frame in check_structures(runfile).frames]
-    return f'{len(sizes)} with {min(sizes)} to {max(sizes)} atoms'
+    model = get_cost_model(read_label(parameters['label']), parameters['system']['elements'])
+    hours = sum(model.core_seconds(atoms) for atoms in frames) / 3600
+    number = f'{hours:.0f}' if hours >= 10 else f'{hours:.2g}'
+    return f'about {number} core-hours (estimate from typical timings, within a factor of {UNCERTAINTY:g})'
 
 
 def submit(builder: Any, runfile: RunFile) -> WorkChainNode:
