@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 #: Where a run file names a family.
 KEY = 'label.pseudo_family'
-#: 1/Å, what a cost is estimated with where the distance of k-points is not decided yet.
-KPOINTS_DISTANCE = 0.2
 #: The families that :func:`default_pseudo_family` looks for, best first. All have recommended cutoffs.
 KNOWN_FAMILIES: tuple[str, ...] = (
     'SSSP/1.3/PBE/efficiency',
@@ -101,7 +99,7 @@ def check_family(label: str, elements: Iterable[str]) -> PseudoPotentialFamily:
 def get_cost_model(label: Any, elements: Iterable[str]) -> CostModel:
     """Return what a label by pw.x is expected to cost, with the valence electrons of a family.
 
-    Cutoffs that are null are those that the family recommends; a distance of k-points that is null is 0.2 1/Å.
+    Cutoffs that are null are those that the family recommends.
 
     :param label: the section ``label`` of a run file.
     :param elements: chemical symbols of the system.
@@ -112,7 +110,7 @@ def get_cost_model(label: Any, elements: Iterable[str]) -> CostModel:
     family = check_family(name, symbols)
     return CostModel(
         ecutwfc=label.ecutwfc or get_cutoffs(name, symbols)[0],
-        kpoints_distance=label.kpoints_distance or KPOINTS_DISTANCE,
+        kpoints_distance=label.kpoints_distance,
         valences={symbol: float(family.get_pseudo(element=symbol).z_valence) for symbol in symbols},
         magnetic=frozenset(START_MOMENTS).intersection(symbols) if label.spin == 'auto' else frozenset(),
     )
