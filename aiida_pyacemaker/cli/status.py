@@ -266,7 +266,8 @@ def format_generations(status: RunStatus) -> list[str]:
     rows = status.generations
     more = [f'  ... {len(rows) - MAX_ROWS} earlier iterations, see --json'] if len(rows) > MAX_ROWS else []
     table = format_table(list(COLUMNS), [format_row(row) for row in rows[-MAX_ROWS:]])
-    return [f'Errors on held-out configurations{limits}', *more, *(f'  {line}' for line in table.splitlines())]
+    noise = [] if status.label_noise is None else [f'Labels: {status.label_noise["message"]}']
+    return [*noise, f'Errors on held-out configurations{limits}', *more, *(f'  {line}' for line in table.splitlines())]
 
 
 #: Column of the table of the errors -> attribute of a row, form and factor to the unit of people. The surprise is the

@@ -132,3 +132,16 @@ def get_cutoffs(label: str, elements: Iterable[str]) -> tuple[float, float]:
             f'`{label}` recommends no cutoffs ({exception})',
             'give label.ecutwfc and label.ecutrho, or set them with `aiida-pseudo family cutoffs set`',
         ) from None
+
+
+def get_high_cutoff(label: str, elements: Iterable[str]) -> float:
+    """Return the tightest cutoff (Ry) of wave functions that a family knows for the hardest of some elements.
+
+    :param label: label of a family that recommends cutoffs.
+    :param elements: chemical symbols.
+    """
+    family, symbols = check_family(label, elements), tuple(sorted(set(elements)))
+    return max(
+        family.get_recommended_cutoffs(elements=symbols, stringency=stringency, unit='Ry')[0]
+        for stringency in family.get_cutoff_stringencies()
+    )

@@ -148,6 +148,8 @@ def summarise(status: RunStatus) -> list[str]:
     dft, atoms = status.dft, sum(row.atoms_labelled or 0 for row in status.generations)
     cost = f', {dft.core_hours:.3g} core-hours' if dft.core_hours else ''
     lines.append(f'Labels: {dft.done} configurations, {atoms} atoms{cost}; {dft.failed} failed')
+    if status.label_noise is not None:
+        lines.append(f'Settings of the labels: {status.label_noise["message"]}')
     halts = sum(len(trajectory.halts) for trajectory in status.trajectories)
     time = sum(trajectory.time for trajectory in status.trajectories)
     lines.append(f'Simulated: {time:.1f} ps in {len(status.trajectories)} trajectories, {halts} halts')

@@ -328,6 +328,7 @@ class RunStatus:
     :param waits: what it waits for, in its own words.
     :param running: what runs now.
     :param criteria: the section `validate` of the run file.
+    :param label_noise: settings of the labels and their noise, where they were measured.
     :param verdict: the newest one.
     :param calibration: force errors where gamma halted and where not, once the run has ended.
     :param generations: one row per iteration.
@@ -353,6 +354,7 @@ class RunStatus:
     running: list[RunningProcess]
     dft: LabelCounts
     criteria: Json
+    label_noise: Json | None
     verdict: Verdict | None
     calibration: Json | None
     generations: list[IterationRow]

@@ -75,6 +75,7 @@ def get_status(run: orm.WorkChainNode, live: bool | None = False) -> RunStatus:
         running=[] if run.is_terminated else get_running_tree(run),
         dft=LabelCounts.total_of([labelled, budget]),
         criteria=parameters.get('validate', {}),
+        label_noise=get_noise(run),
         verdict=get_verdict(steps),
         calibration=run.outputs.report.get_dict().get('calibration') if 'report' in run.outputs else None,
         generations=generations,
@@ -161,6 +162,15 @@ def describe_iteration(
         seconds=sum(duration(node) for node in children.values()),
         ends=ends,
     )
+
+
+def get_noise(run: orm.WorkChainNode) -> Json | None:
+    """Return the settings and the noise of the labels of a run, None where they were not measured."""
+    from aiida_pyacemaker.workflows.active_learning.restart import find_noise
+    from aiida_pyacemaker.workflows.active_learning.restart import get_steps as get_called
+
+    node = find_noise(run, get_called(run))
+    return None if node is None else node.get_dict()
 
 
 def describe_labels(label: orm.WorkChainNode | None) -> Json:

@@ -173,6 +173,14 @@ class InitialStructures(Structures):
         return paths
 
 
+class Noise(Section):
+    """The noise wanted of the labels: what is left of their errors by DFT settings after one energy per element."""
+
+    energy: Positive = parameter('Noise of an energy.', unit='eV/atom')
+    force: Positive = parameter('Noise of a component of a force.', unit='eV/Å')
+    stress: Positive = parameter('Noise of a component of a stress.', unit='GPa')
+
+
 class SharedLabel(Section):
     """The keys that all oracles share."""
 
@@ -185,18 +193,35 @@ class SharedLabel(Section):
         min_length=1,
         default=None,
     )
-    kpoints_distance: float = parameter('Distance of k-points.', unit='1/Å', gt=0, le=2, default=0.2)
+    noise: Noise | None = parameter(
+        'Noise wanted of the labels: settings that are null are chosen by measurement such that there is no more, and '
+        'that of the given ones is measured; null: nothing is measured.',
+        default=None,
+    )
+    kpoints_distance: float | None = parameter(
+        'Distance of k-points; null: by `noise`, or 0.2 where nothing is measured.',
+        unit='1/Å',
+        gt=0,
+        le=2,
+        default=None,
+    )
     ecutwfc: Positive | None = parameter(
-        'Cutoff of the wave functions; null: what the family recommends.', unit='Ry', default=None
+        'Cutoff of the wave functions; null: by `noise`, or what the family recommends where nothing is measured.',
+        unit='Ry',
+        default=None,
     )
     ecutrho: Positive | None = parameter(
-        'Cutoff of the density; null: what the family recommends.', unit='Ry', default=None
+        'Cutoff of the density; null: by `noise`, or what the family recommends where nothing is measured.',
+        unit='Ry',
+        default=None,
     )
     # Marzari-Vanderbilt: right for metals, harmless for insulators, and nobody knows which of them a cell will be.
     smearing: Literal['cold', 'gaussian', 'methfessel-paxton', 'fermi-dirac'] = parameter(
         'Kind of smearing.', default='cold'
     )
-    degauss: Positive = parameter('Width of the smearing.', unit='Ry', default=0.02)
+    degauss: Positive | None = parameter(
+        'Width of the smearing; null: by `noise`, or 0.02 where nothing is measured.', unit='Ry', default=None
+    )
     spin: Literal['auto', 'none'] = parameter(
         'Spin polarisation where an element is magnetic, with a ferromagnetic start, or none at all.', default='auto'
     )

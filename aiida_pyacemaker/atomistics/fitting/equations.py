@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
+from ase.units import GPa
 from scipy.linalg import cho_solve, eigh, lapack
 
 from ..ace.rows import FrameRows
@@ -173,7 +174,7 @@ def solve(
     store: RowStore,
     frames: Sequence[Atoms],
     targets: Sequence[Target],
-    options: Mapping[str, float | None],
+    options: Mapping[str, Any],
     processes: int = 2,
     report: Callable[[str], None] = print,
     core: Sequence[tuple[FrameRows, float]] = (),
@@ -182,7 +183,8 @@ def solve(
 
     :param store: gives the rows of every frame, see :class:`~..ace.store.RowStore`.
     :param options: energy_weight, stress_weight, ridge, smoothness (numbers are taken as they are, None is chosen by
-        grouped cross-validation), see :class:`~.weights.Hyperparameters`; hull_scale, see :func:`accumulate`.
+        grouped cross-validation), see :class:`~.weights.Hyperparameters`; hull_scale, see :func:`accumulate`; noise of
+        the labels, `energy` (eV/atom), `force` (eV/Å), `stress` (GPa), below which no error is taken to be.
     :param core: rows whose energy and forces are driven to zero, with their weights: a prior, no data.
     :raises ValueError: if an option is out of range, or no label counts.
     """
@@ -401,7 +403,7 @@ def _unpack(moments: Moments) -> Moments:
 def solve_sums(
     sums: Sums,
     degree: np.ndarray,
-    options: Mapping[str, float | None],
+    options: Mapping[str, Any],
     processes: int = 2,
     report: Callable[[str], None] = print,
 ) -> Solution:
@@ -413,7 +415,7 @@ def solve_sums(
     """
     start = perf_counter()
     hyper, free = given_hyperparameters(options)
-    problem = Problem(sums, degree, processes)
+    problem = Problem(sums, degree, processes, options.get('noise'))
     tried = 0
     if free:
         balance = functools.partial(problem.balance, free=free)
@@ -430,7 +432,14 @@ def solve_sums(
 class Problem:
     """The equations, ready to be solved with many hyperparameters."""
 
-    def __init__(self, sums: Sums, degree: np.ndarray, processes: int):
+    def __init__(self, sums: Sums, degree: np.ndarray, processes: int, label_noise: Mapping[str, float] | None = None):
+        given = label_noise or {}
+        #: standard deviations that no label is taken to be below, eV/atom, eV/Å and eV/Å³
+        self.floor = {
+            'energy': given.get('energy', 0.0),
+            'forces': given.get('force', 0.0),
+            'stress': given.get('stress', 0.0) * GPa,
+        }
         self.sums, self.degree, self.processes = sums, degree, max(1, processes)
         self.totals = {name: sums.total(name) for name in QUANTITIES}
         self.names = [name for name in QUANTITIES if self.totals[name].count]
@@ -496,7 +505,8 @@ class Problem:
         total = self.totals[name]
         spent = hyper.row_weights()[name] ** 2 * factor.trace(total.matrix)
         left = max(1 - spent / total.count, MIN_LEFT)
-        return self._rmse(name, total.squares(coefficients)) / left, total.count
+        # what is left out has the noise of the labels in it, so that it is a floor and nothing to be added
+        return max(self._rmse(name, total.squares(coefficients)) / left, self.floor[name]), total.count
 
     def validate(self, hyper: Hyperparameters) -> float:
         """Return the error of what is left out, see :func:`~.weights.objective`."""

@@ -47,6 +47,11 @@ class Fit(Section):
     smoothness: float | None = parameter(
         'How much more oscillating functions are regularised; null: by validation, 0: all alike.', ge=0, default=None
     )
+    noise: dict[Literal['energy', 'force', 'stress'], float] | None = parameter(
+        'Noise of the labels in eV/atom, eV/Å and GPa, below which no weight takes an error to be; null: what was '
+        'measured at the start of the run.',
+        default=None,
+    )
     refine_seconds: Positive = parameter('Longest time of a nonlinear refinement.', unit='s', default=1800.0)
 
 

@@ -229,7 +229,7 @@ class _Fit:
     def solve(self, store: RowStore) -> tuple[Solution, list[LabelErrors]]:
         """Fit the coefficients, with the parent's weights and regularisation while they are good enough; return the
         learning curve too."""
-        options = self.job.model_dump(include=set(HYPERPARAMETERS))
+        options = self.job.model_dump(include={*HYPERPARAMETERS, 'noise'})
         former = self.held.get('hyperparameters', {})
         options = {key: former.get(key) if value is None else value for key, value in options.items()}
         core = [(store.design.rows(dimer), weight) for dimer, weight in self.core]

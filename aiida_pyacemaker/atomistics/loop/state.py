@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, NotRequired, Self, TypedDict
 
 from ..core.plain import Json
+from ..labelling.convergence import widen_criteria
 from .parameters import Production
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class LoopSettings:
 
         :param content: at least the sections `system`, `explore`, `train`, `validate` and `budget`, and `seed`.
         """
-        explore, train, validate = content['explore'], content['train'], content['validate']
+        explore, train, validate = content['explore'], content['train'], widen_criteria(content['validate'])
         production = train.get('production')
         return cls(
             seed=content['seed'],

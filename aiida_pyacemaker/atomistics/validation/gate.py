@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 from ase import units
 
 from ..checks.fingerprint import reduced_counts
+from ..labelling.convergence import widen
 from .parameters import Gate
 from .property import Case, Criterion, Finding, Property, Request, Result, judge_value, load_properties
 
@@ -213,7 +214,21 @@ def complete_criteria(parameters: Content) -> dict[str, dict[str, Any]]:
     for name in ('energy_rmse', 'force_rmse'):
         if criteria[name].get('limit') is None:
             criteria[name]['limit'] = parameters[name]
+    for name, quantity in (('energy_rmse', 'energy'), ('force_rmse', 'force'), ('stress_rmse', 'stress')):
+        noise = (parameters.get('noise') or {}).get(quantity)
+        if noise:
+            criteria[name] = widen_criterion(criteria[name], noise, UNITS[name])
     return criteria
+
+
+def widen_criterion(criterion: Limits, noise: float, unit: str) -> dict[str, Any]:
+    """Return a criterion of an error whose limits are widened by the noise of the labels, and that says so.
+
+    Errors are measured against labels: where the noise is independent of them, a perfect potential has this one.
+    """
+    limits = {key: widen(criterion[key], noise) for key in ('limit', 'fail') if criterion.get(key) is not None}
+    reason = criterion.get('reason') or 'errors are those against the labels'
+    return {**criterion, **limits, 'reason': f'{reason}; widened by the noise of the labels, {noise:.2g} {unit}'}
 
 
 def summarise(verdict: str, checks: Sequence[Check]) -> str:

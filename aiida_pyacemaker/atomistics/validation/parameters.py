@@ -60,6 +60,11 @@ class Common(Section):
 
     energy_rmse: Positive = parameter('Largest energy error on the held-out set.', unit='eV/atom')
     force_rmse: Positive = parameter('Largest force error on the held-out set.', unit='eV/Å')
+    noise: dict[Literal['energy', 'force', 'stress'], float] | None = parameter(
+        'Noise of the labels in eV/atom, eV/Å and GPa, by which the limits of the errors are widened; null: what was '
+        'measured at the start of the run.',
+        default=None,
+    )
     test_per_round: Count = parameter(
         'Frames of every round of the last stage without a halt that go to the held-out set.', ge=0
     )

@@ -14,6 +14,7 @@ from plumpy.ports import UNSPECIFIED
 
 from aiida_pyacemaker.atomistics.core.plugins import ORACLES, load_plugin
 from aiida_pyacemaker.atomistics.fitting.parameters import Fit
+from aiida_pyacemaker.atomistics.labelling.convergence import widen_criteria
 from aiida_pyacemaker.runfile.sections import Explore
 
 from ...runfile.sections import read_label
@@ -22,6 +23,7 @@ from ..oracles import load_oracle
 
 AcePotentialData = DataFactory('pyacemaker.potential')
 ConfigurationsData = DataFactory('pyacemaker.configurations')
+ConvergeWorkChain = WorkflowFactory('pyacemaker.converge')
 LabelWorkChain = WorkflowFactory('pyacemaker.label')
 TieredLabelWorkChain = WorkflowFactory('pyacemaker.label_tiered')
 TrainWorkChain = WorkflowFactory('pyacemaker.train')
@@ -29,6 +31,9 @@ ExploreWorkChain = WorkflowFactory('pyacemaker.explore')
 EmbedWorkChain = WorkflowFactory('pyacemaker.embed')
 EvaluateWorkChain = WorkflowFactory('pyacemaker.evaluate')
 ValidateWorkChain = WorkflowFactory('pyacemaker.validate')
+
+#: Part of `budget.core_hours` that the choice of the settings of the labels may take.
+CONVERGE_SHARE = 0.1
 
 #: The resolved run file as plain content.
 Parameters = Mapping[str, Any]
@@ -118,6 +123,25 @@ def build_label(codes: Codes, parameters: Parameters, configurations: Configurat
     return load_oracle(parameters['label']).get_batch_builder(dict(codes), configurations, parameters['options'])
 
 
+def build_converge(codes: Codes, parameters: Parameters, configurations: ConfigurationsData) -> ProcessBuilder:
+    """Return the builder of the choice of the settings of the labels.
+
+    :param configurations: the initial structures.
+    """
+    total = parameters['budget'].get('core_hours')
+    oracle = load_oracle(parameters['label'])
+    needed = {key for engine in read_label(oracle.get_reference()).get_engines().values() for key in engine.codes}
+    return ConvergeWorkChain.get_builder_from_protocol(
+        {key: code for key, code in codes.items() if key in needed},
+        configurations,
+        parameters['system']['elements'],
+        parameters['label'],
+        parameters['options'],
+        parameters['seed'],
+        None if total is None else CONVERGE_SHARE * total,
+    )
+
+
 def find_overrides(builder: ProcessBuilder) -> str:
     """Return the namespace with which the user may override the inputs of a step, empty where there is none."""
     found = (name for name, (process_class, _) in OVERRIDABLE.items() if process_class is builder.process_class)
@@ -164,7 +188,11 @@ def build_evaluate(
 ) -> ProcessBuilder:
     """Return the builder of the errors of a potential on the held-out set."""
     return EvaluateWorkChain.get_builder_from_protocol(
-        codes['worker'], potential, test_set, parameters['validate'], options=parameters['options']['worker']
+        codes['worker'],
+        potential,
+        test_set,
+        widen_criteria(parameters['validate']),
+        options=parameters['options']['worker'],
     )
 
 

@@ -12,6 +12,7 @@ from aiida.plugins import DataFactory
 from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.core.plugins import ORACLES, load_plugin
 from aiida_pyacemaker.atomistics.explorers.walker import EndReason
+from aiida_pyacemaker.atomistics.labelling.convergence import TUNABLE
 from aiida_pyacemaker.atomistics.loop.progress import forget_failures
 
 from ..links import IterationLink, WalkerLink
@@ -86,14 +87,17 @@ def get_restart_inputs(restart_from: str | int | orm.Node) -> dict:
         raise InputError('restart_from', problem)
 
     steps = get_steps(node)
+    noise = find_noise(node, steps)
+    known = {} if noise is None else {'label_noise': noise}
     fits = {iteration: fit for iteration, fit in steps['train'].items() if fit.is_finished_ok}
     sound = [iteration for iteration in sorted(fits) if is_sound(fits[iteration].outputs.potential)]
     if not sound:
-        return {name: node.inputs[name] for name in ('dataset', 'test_set', 'potential') if name in node.inputs}
+        given = {name: node.inputs[name] for name in ('dataset', 'test_set', 'potential') if name in node.inputs}
+        return {**given, **known}
 
     iteration = sound[-1]
     last = fits[iteration]
-    inputs = {'potential': last.outputs.potential, 'first_iteration': orm.Int(iteration)}
+    inputs = {'potential': last.outputs.potential, 'first_iteration': orm.Int(iteration), **known}
     checkpoint = node.base.extras.get(CHECKPOINTS, {}).get(checkpoint_name(iteration))
     if checkpoint is not None:
         stalled = node.exit_status == node.process_class.exit_codes.ERROR_STALLED.status
@@ -112,6 +116,25 @@ def get_restart_inputs(restart_from: str | int | orm.Node) -> dict:
         names = [WalkerLink(index).name for index in halted]
         inputs['restarts'] = {name: explore.outputs.restarts[name] for name in names}
     return inputs
+
+
+def find_noise(run: orm.WorkChainNode, steps: dict[str, dict[int, orm.WorkChainNode]]) -> orm.Dict | None:
+    """Return what a run knows of the settings and the noise of its labels: measured by itself or by one before it."""
+    for step in steps['converge'].values():
+        if step.is_finished_ok:
+            return step.outputs.results
+    return run.inputs['label_noise'] if 'label_noise' in run.inputs else None
+
+
+def take_settings(restart_from: str | int | orm.Node, noise: orm.Dict | None, label: dict) -> dict:
+    """Return the section ``label`` with the settings of a former run where it has none: labels must go together.
+
+    :param noise: what the former run has measured. :param label: of the run file, settings that are open null.
+    """
+    node = restart_from if isinstance(restart_from, orm.Node) else orm.load_node(restart_from)
+    former = node.inputs.parameters.get_dict()['label']
+    settings = {**{key: former.get(key) for key in TUNABLE}, **(noise.get_dict()['settings'] if noise else {})}
+    return {**label, **{key: value for key, value in settings.items() if label.get(key) is None}}
 
 
 def get_steps(run: orm.WorkChainNode) -> dict[str, dict[int, orm.WorkChainNode]]:

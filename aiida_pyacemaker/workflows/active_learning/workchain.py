@@ -33,6 +33,7 @@ from .restart import (
     get_batches,
     get_restart_inputs,
     load_labels,
+    take_settings,
 )
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
         batches: dict[str, dict[str, ConfigurationsData]]
         dataset: ConfigurationsData | None
         test_set: ConfigurationsData | None
+        #: The settings of the labels and their noise, if they were measured.
+        label_noise: orm.Dict | None
         #: What is labelled next.
         to_label: ConfigurationsData | None
         #: Restart files of the walkers that resume, by `walker_NN`; cells in which walkers start, by their sizes.
@@ -74,6 +77,7 @@ if TYPE_CHECKING:
         entry: dict[str, Any]
         history: list[dict[str, Any]]
         #: The process of the last step of each kind.
+        converge: orm.WorkChainNode
         label: orm.WorkChainNode
         train: orm.WorkChainNode
         evaluate: orm.WorkChainNode
@@ -147,6 +151,12 @@ class ActiveLearningWorkChain(WorkChain):
             required=False,
             help='How far the former run had come after its last fit.',
         )
+        spec.input(
+            'label_noise',
+            valid_type=orm.Dict,
+            required=False,
+            help='The settings of the labels and their noise, as a former run has measured them.',
+        )
         builders.expose_overrides(spec)
         spec.inputs.validator = builders.validate_inputs
         # What is done with a result. It stands in the outline twice: in the loop, as what the gate asks for has the
@@ -169,6 +179,10 @@ class ActiveLearningWorkChain(WorkChain):
             cls.setup,
             if_(cls.should_generate)(
                 cls.run_generate,
+                if_(cls.should_converge)(
+                    cls.run_converge,
+                    cls.inspect_converge,
+                ),
                 cls.run_label,
                 cls.inspect_label,
             ),
@@ -219,6 +233,13 @@ class ActiveLearningWorkChain(WorkChain):
         )
         spec.output('dataset', valid_type=ConfigurationsData, required=False, help='Everything it was trained on.')
         spec.output('test_set', valid_type=ConfigurationsData, required=False, help='Everything it was measured on.')
+        spec.output(
+            'label_noise',
+            valid_type=orm.Dict,
+            required=False,
+            help='The settings of the labels and their noise, as measured at the start: `results` of '
+            '`ConvergeWorkChain`.',
+        )
         spec.output('report', valid_type=orm.Dict, required=False, help='End state and the story of each iteration.')
         spec.output(
             'validation', valid_type=orm.Dict, required=False, help='The verdict of the gate on the best potential.'
@@ -251,6 +272,9 @@ class ActiveLearningWorkChain(WorkChain):
         )
         spec.exit_code(
             406, 'ERROR_EVALUATE_FAILED', message='The errors could not be measured in iteration {iteration}: {message}'
+        )
+        spec.exit_code(
+            407, 'ERROR_CONVERGE_FAILED', message='The settings of the labels, iteration {iteration}: {message}'
         )
         spec.exit_code(
             500,
@@ -292,7 +316,7 @@ class ActiveLearningWorkChain(WorkChain):
         :raises InputError: if something of these is not there, or of no use.
         """
         parameters, codes = runfile.to_dict(), runfile.needed_codes()
-        parameters['label'] = load_oracle(runfile.label).complete(runfile.system.elements).model_dump()
+        parameters['label'] = load_oracle(runfile.label).prepare(runfile.system.elements).model_dump()
 
         builder = cls.get_builder()
         builder.codes = {name: orm.load_code(label) for name, label in codes.items()}
@@ -305,6 +329,8 @@ class ActiveLearningWorkChain(WorkChain):
         if restart_from is not None:
             for name, value in get_restart_inputs(restart_from).items():
                 builder[name] = value
+            label = take_settings(restart_from, builder.label_noise, parameters['label'])
+            builder.parameters = orm.Dict({**parameters, 'label': label})
         if restart_from is not None and labels and builder.potential is None:
             raise InputError(
                 'labels',
@@ -321,6 +347,9 @@ class ActiveLearningWorkChain(WorkChain):
     def setup(self):
         """Initialise what the iterations carry on."""
         self.ctx.parameters = self.inputs.parameters.get_dict()
+        self.ctx.label_noise = None
+        if 'label_noise' in self.inputs:
+            self.take_noise(self.inputs.label_noise)
         self.ctx.potential = self.inputs.get('potential', None)
         # Every batch of labels is kept under its name, and a data set is made of all of them at once: merging one onto
         # the other would lengthen the path from a potential to its DFT calculations with every iteration.
@@ -337,7 +366,34 @@ class ActiveLearningWorkChain(WorkChain):
         progress = self.get_first_progress()
         self.ctx.entry = {'iteration': progress.iteration}
         self.keep(progress)
-        return self.merge_batches()
+        mixture = self.merge_batches()
+        if self.ctx.label_noise is None and self.ctx.dataset is not None:
+            self.take_settings_of_labels()
+        return mixture
+
+    def take_settings_of_labels(self):
+        """Take the settings that are null from the labels that the run starts from: others would not go with them."""
+        label = self.ctx.parameters['label']
+        told = self.ctx.dataset.get_frames()[0].info.get('settings') or {}
+        oracle = load_oracle(label)
+        complete = oracle.complete(self.ctx.parameters['system']['elements']).model_dump()
+        for key in oracle.get_tunable():
+            if label[key] is None:
+                label[key] = told.get(key, complete[key])
+
+    def take_noise(self, node: orm.Dict):
+        """Go on with the settings that were chosen; their noise goes into weights of fits and limits of errors.
+
+        :param node: what `ConvergeWorkChain` has found.
+        """
+        found, parameters = node.get_dict(), self.ctx.parameters
+        self.ctx.label_noise = node
+        for key, value in found['settings'].items():
+            if parameters['label'].get(key) is None:
+                parameters['label'][key] = value
+        for section in ('train', 'validate'):
+            if parameters[section].get('noise') is None:
+                parameters[section]['noise'] = found['noise']
 
     def get_first_progress(self) -> Progress:
         """Return how far the loop has come before it begins: where a former run was after its last fit, or nowhere."""
@@ -415,6 +471,27 @@ class ActiveLearningWorkChain(WorkChain):
             'seed': self.ctx.parameters['seed'],
             'structures': structures,
         }
+
+    def should_converge(self) -> bool:
+        """Return whether the noise of the labels is to be measured."""
+        return self.ctx.label_noise is None and load_oracle(self.ctx.parameters['label']).is_measured
+
+    def run_converge(self):
+        """Choose the settings of the labels that are null, and measure the noise of all."""
+        builder = builders.build_converge(self.inputs.codes, self.ctx.parameters, self.ctx.to_label)
+        return ToContext(converge=self.submit_step('converge', builder, 'the settings of the labels'))
+
+    def inspect_converge(self):
+        """Take the settings, and say before the labels start if they are noisier than wanted."""
+        node = self.ctx.converge
+        if not node.is_finished_ok:
+            return self.abort(self.exit_codes.ERROR_CONVERGE_FAILED, node)
+        found = node.outputs.results.get_dict()
+        self.take_noise(node.outputs.results)
+        self.ctx.entry['label_noise'] = {key: found[key] for key in ('settings', 'noise', 'reached', 'message')}
+        self.keep(self.progress)
+        self.report(found['message'])
+        return None
 
     def run_label(self):
         """Label the configurations at hand."""
@@ -848,6 +925,7 @@ class ActiveLearningWorkChain(WorkChain):
             'exploring_potential': self.ctx.potential if progress.production_holds else None,
             'dataset': self.ctx.dataset,
             'test_set': self.ctx.test_set,
+            'label_noise': self.ctx.label_noise,
             'validation': judged['results'] if 'results' in judged else None,
             'validation_content': judged['content'] if 'content' in judged else None,
             'validation_report': judged['report'] if 'report' in judged else None,

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from aiida_pyacemaker.runfile.sections import Label
 
 
+#: What holds where the run file has no value and nothing is measured: 1/Å and Ry, enough for most metals.
+UNMEASURED = {'kpoints_distance': 0.2, 'degauss': 0.02}
+
+
 class JobFailure(TypedDict):
     """A configuration that a job did not label, by its index, and why."""
 
@@ -63,8 +67,37 @@ class Oracle(ABC):
     #: Whether its labels have different settings and may stand in one data set all the same.
     mixes_settings: ClassVar[bool] = False
 
+    #: The keys of the section that can be chosen by measurement, see :mod:`~aiida_pyacemaker.workflows.converge`.
+    tunable: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, label: Label):
-        self.label = label
+        #: The section as it was given, and with the settings that hold where nothing is measured.
+        self.given = label
+        unset = {key: value for key, value in UNMEASURED.items() if getattr(label, key) is None}
+        self.label = label.model_copy(update=unset)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the noise of its labels is measured at the start of a run."""
+        return bool(self.get_tunable()) and self.given.noise is not None
+
+    def get_tunable(self) -> tuple[str, ...]:
+        """Return the keys that can be chosen by measurement; none where there is nothing to tighten."""
+        return self.tunable
+
+    def prepare(self, elements: list[str]) -> Label:
+        """Return the section as :meth:`complete` does, without what is to be measured at the start of the run."""
+        complete = self.complete(elements)
+        if not self.is_measured:
+            return complete
+        return complete.model_copy(update={key: getattr(self.given, key) for key in self.get_tunable()})
+
+    def get_hints(self, elements: list[str]) -> dict[str, float]:
+        """Return where a measurement starts: `ecutwfc`, `ecutrho` and `high`, the cutoff of a reference at least (Ry).
+
+        :raises InputError: if nothing is recommended.
+        """
+        raise NotImplementedError(f'{self.label.oracle} has no settings that can be measured')
 
     @classmethod
     def get_engines(cls, label: Label) -> tuple[str, ...]:

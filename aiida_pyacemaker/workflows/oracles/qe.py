@@ -12,6 +12,7 @@ from ase import Atoms
 
 from aiida_pyacemaker.atomistics.core.cost import number_of_bands
 from aiida_pyacemaker.atomistics.core.plugins import CodePort
+from aiida_pyacemaker.atomistics.labelling.convergence import TUNABLE
 from aiida_pyacemaker.atomistics.labelling.dipole import isolation_parameters
 from aiida_pyacemaker.atomistics.labelling.kpoints import Mesh, is_gamma_only, kpoints_mesh
 from aiida_pyacemaker.atomistics.labelling.magnetism import Spin, get_spin
@@ -60,6 +61,7 @@ class QuantumEspressoOracle(EngineOracle):
     process_types = ('aiida.calculations:quantumespresso.pw',)
     outputs = {'parameters': 'output_parameters', 'trajectory': 'output_trajectory', 'healing': 'healing'}
     optional_outputs = frozenset({'healing'})
+    tunable = TUNABLE
 
     def __init__(self, label: Label):
         super().__init__(label)
@@ -76,11 +78,21 @@ class QuantumEspressoOracle(EngineOracle):
             wave, density = get_cutoffs(family, elements)
         return self.label.model_copy(update={'pseudo_family': family, 'ecutwfc': wave, 'ecutrho': density})
 
+    def get_hints(self, elements: list[str]) -> dict[str, float]:
+        """Return the cutoffs that the family recommends for the hardest element."""
+        from aiida_pyacemaker.data.pseudos import get_cutoffs, get_high_cutoff
+
+        family = self.complete(elements).pseudo_family
+        wave, density = get_cutoffs(family, elements)
+        return {'ecutwfc': wave, 'ecutrho': density, 'high': get_high_cutoff(family, elements)}
+
     def check(self, elements: list[str]) -> None:
         """Check that the family covers the elements, and has cutoffs where the run file has none."""
         from aiida_pyacemaker.data.pseudos import check_family
 
         check_family(self.complete(elements).pseudo_family, elements)
+        if self.is_measured:
+            self.get_hints(elements)
 
     @staticmethod
     def read_labels(frames, index, nodes) -> dict[int, Atoms]:

@@ -69,6 +69,14 @@ class TieredOracle(Oracle):
         expensive = load_oracle(self.label.model_copy(update={'oracle': self.tiers.expensive}))
         return expensive.complete(elements).model_copy(update={'oracle': self.label.oracle})
 
+    def get_tunable(self) -> tuple[str, ...]:
+        """Return the keys of the expensive oracle that can be chosen by measurement."""
+        return self.parts[EXPENSIVE].get_tunable()
+
+    def get_hints(self, elements: list[str]) -> dict[str, float]:
+        """Return where a measurement of the expensive oracle starts."""
+        return self.parts[EXPENSIVE].get_hints(elements)
+
     def check(self, elements: list[str]) -> None:
         """Check what the oracles need that it combines."""
         for oracle in self.parts.values():
