@@ -25,6 +25,7 @@ from aiida_pyacemaker.runfile import resolve_runfile
 RUN_FILE = {
     'protocol': 'fast',
     'system': {'elements': ['Al']},
+    'label': {'noise': None},
     'validate': {'energy_rmse': 0.005, 'force_rmse': 0.05},
     'budget': {'max_iterations': 8, 'max_labels': 80},
 }

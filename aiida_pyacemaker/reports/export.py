@@ -100,7 +100,7 @@ def write_run(run: orm.WorkChainNode, steps: Steps, folder: Path) -> None:
     for iteration, children in steps.items():
         write_iteration(children, folder / 'active_learning' / f'iter_{iteration:03d}')
     report = {**status.to_json(), 'report': run.outputs.report.get_dict() if 'report' in run.outputs else None}
-    noise = get_noise(run)
+    noise = status.label_noise
     if noise is not None:
         (folder / 'label_noise.json').write_text(json.dumps(noise, indent=2) + '\n', encoding='utf-8')
     (folder / 'report.json').write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')

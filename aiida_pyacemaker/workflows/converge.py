@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from aiida import orm
@@ -139,7 +140,7 @@ class ConvergeWorkChain(WorkChain):
 
     def should_label(self) -> bool:
         """Return whether labels are missing for the next decision."""
-        convergence = Convergence(self.get_problem(), self.get_done())
+        convergence = Convergence(self.problem, self.get_done())
         try:
             self.ctx.found = convergence.conclude()
         except NeedsLabels as missing:
@@ -193,7 +194,8 @@ class ConvergeWorkChain(WorkChain):
 
     # Helpers ----------------------------------------------------------------------------------------------------------
 
-    def get_problem(self) -> Problem:
+    @functools.cached_property
+    def problem(self) -> Problem:
         """Return what is asked for."""
         oracle = load_oracle(self.inputs.parameters.get_dict())
         hints = oracle.get_hints(self.inputs.elements.get_list())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+#: Cheap settings of labels whose noise is not measured.
+LABEL = {'kpoints_distance': 0.6, 'ecutwfc': 16.0, 'ecutrho': 64.0, 'degauss': 0.05, 'noise': None}
+
 
 @pytest.fixture
 def tiny_runfile(pw_code, lammps_code, worker_code, pseudo_family):
@@ -24,7 +27,7 @@ def tiny_runfile(pw_code, lammps_code, worker_code, pseudo_family):
                 'vacancy': {'number': 0},
                 'test': {'number': 2},
             },
-            'label': {'pseudo_family': pseudo_family, 'kpoints_distance': 0.6},
+            'label': {'pseudo_family': pseudo_family, **LABEL},
             'train': {'cutoff': 5.0, 'number_of_functions': 20},
             'explore': {
                 'walkers': 1,

@@ -31,7 +31,7 @@ from ase.units import GPa
 from ..core.errors import InputError
 from ..core.frame import labels
 from ..core.symmetry import call_spglib
-from .kpoints import endless_vectors, kpoints_mesh
+from .kpoints import Mesh, endless_vectors, kpoints_mesh
 
 #: The keys of the section `label` that can be chosen by measurement.
 TUNABLE = ('ecutwfc', 'ecutrho', 'kpoints_distance', 'degauss')
@@ -43,14 +43,15 @@ CUTOFF_REFERENCE = 1.3
 #: The reference is above the rung that it judges by this factor at least.
 CUTOFF_MARGIN = 1.2
 #: 1/Å; the mesh of the cutoffs, and the range of the rungs of the k-points.
-COARSE_DISTANCE = 0.5
+COARSE_DISTANCE = 1.0
 DISTANCES = (0.6, 0.06)
 #: Factor between distances that are looked at; those are rungs of which the meshes differ.
 DISTANCE_STEP = 0.94
 #: Ry, the widest first.
 SMEARINGS = (0.05, 0.02, 0.01)
-#: Three independent parts of this size make up the whole.
-SHARE = 1 / np.sqrt(3)
+#: Parts of the noise wanted, whose squares add up to one. Most is left to the k-points: their number goes with the third
+#: power of the inverse distance and errors of metals fall slowly with it, while cutoffs soon have no error left.
+SHARES = {'cutoff': 0.45, 'kpoints': 0.8, 'smearing': 0.39}
 #: Volumes of the cells relative to that of their parent, and sizes of strains and displacements (Å).
 VOLUMES = (1.0, 0.92, 1.13, 0.97, 1.06, 0.9)
 STRAIN, RATTLE = 0.03, 0.08
@@ -257,6 +258,13 @@ class Problem:
     given: dict[str, float] = field(default_factory=dict)
     high: float = 0.0
     max_core_seconds: float = float('inf')
+    _meshes: dict[tuple[int, float], Mesh] = field(default_factory=dict, repr=False)
+
+    def get_mesh(self, index: int, distance: float) -> Mesh:
+        """Return the mesh of a cell; kept, as finding it takes 10 ms and every decision asks again."""
+        if (index, distance) not in self._meshes:
+            self._meshes[index, distance] = kpoints_mesh(self.cells[index], distance)
+        return self._meshes[index, distance]
 
 
 class Convergence:
@@ -268,7 +276,6 @@ class Convergence:
 
     def __init__(self, problem: Problem, done: Mapping[tuple, Labelled]):
         self.problem, self.done = problem, done
-        self.wanted = {name: SHARE * value for name, value in problem.wanted.items()}
         self.all = tuple(range(len(problem.cells)))
         self.notes: list[str] = []
 
@@ -320,7 +327,7 @@ class Convergence:
             middle = (low + high) // 2
             first, second = self.need(self.at(rungs[middle], ratio, COARSE_DISTANCE, width), at)
             measured[middle] = compare(first, second)
-            if excess(measured[middle], self.wanted) <= 1:
+            if self.is_quiet('cutoff', measured[middle]):
                 high = middle
             else:
                 low = middle + 1
@@ -348,7 +355,7 @@ class Convergence:
                 return setting, noise, dict.fromkeys(QUANTITIES), finer, width
             first, second = self.need(fine, half)
             change = compare(first, second)
-            if excess(change, self.wanted) <= 1 or width == widths[-1]:
+            if self.is_quiet('smearing', change) or width == widths[-1]:
                 break
             start = index
         return setting, noise, change, finer, width / 2
@@ -367,7 +374,7 @@ class Convergence:
                 return index, noise, here.kpoints_distance  # what this rung has changed against the one before
             first, second = self.need(here, following)
             noise = compare(first, second)
-            if 'kpoints_distance' in self.problem.given or excess(noise, self.wanted) <= 1:
+            if 'kpoints_distance' in self.problem.given or self.is_quiet('kpoints', noise):
                 return index, noise, following.kpoints_distance
         return len(rungs) - 1, noise, rungs[-1]
 
@@ -395,6 +402,10 @@ class Convergence:
         """Return a setting with the ratio of the cutoffs."""
         return Setting(float(wave), float(np.ceil(ratio * wave - 1e-9)), distance, width)
 
+    def is_quiet(self, part: str, noise: Mapping[str, float | None]) -> bool:
+        """Return whether a part of the noise is within its share of what is wanted."""
+        return excess(noise, self.problem.wanted) <= SHARES[part]
+
     def get_rungs(self) -> list[float]:
         """Return distances of k-points from coarse to fine of which the meshes of all cells differ (1/Å)."""
         given = self.problem.given.get('kpoints_distance')
@@ -409,9 +420,9 @@ class Convergence:
                 meshes = new
         return rungs
 
-    def get_meshes(self, distance: float) -> list[tuple[int, int, int]]:
+    def get_meshes(self, distance: float) -> list[Mesh]:
         """Return the mesh of each cell."""
-        return [kpoints_mesh(atoms, distance) for atoms in self.problem.cells]
+        return [self.problem.get_mesh(index, distance) for index in self.all]
 
     def need(self, *settings: Setting) -> list[dict[int, Atoms]]:
         """Return the labels of all cells with these settings.
@@ -443,7 +454,7 @@ class Convergence:
 
     def work(self, setting: Setting, cells: tuple[int, ...]) -> float:
         """Return plane waves times k-points of cells with a setting, in no unit."""
-        points = [max(1.0, np.prod(kpoints_mesh(self.problem.cells[k], setting.kpoints_distance)) / 2) for k in cells]
+        points = [max(1.0, np.prod(self.problem.get_mesh(k, setting.kpoints_distance)) / 2) for k in cells]
         sizes = [self.problem.cells[k].get_volume() * len(self.problem.cells[k]) for k in cells]
         return float(setting.ecutwfc**1.5 * np.dot(points, sizes))
 
