@@ -49,8 +49,8 @@ DISTANCES = (0.6, 0.06)
 DISTANCE_STEP = 0.94
 #: Ry, the widest first.
 SMEARINGS = (0.05, 0.02, 0.01)
-#: Parts of the noise wanted, whose squares add up to one. Most is left to the k-points: their number goes with the third
-#: power of the inverse distance and errors of metals fall slowly with it, while cutoffs soon have no error left.
+#: Parts of the noise wanted, whose squares add up to one. Most is left to the k-points: their number goes with the cube
+#: of the inverse distance, and errors of metals fall slowly with it, while cutoffs soon have no error left.
 SHARES = {'cutoff': 0.45, 'kpoints': 0.8, 'smearing': 0.39}
 #: Volumes of the cells relative to that of their parent, and sizes of strains and displacements (Å).
 VOLUMES = (1.0, 0.92, 1.13, 0.97, 1.06, 0.9)
