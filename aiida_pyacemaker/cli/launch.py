@@ -120,8 +120,7 @@ def print_preparation(runfile: RunFile, builder: Any, profile: str) -> None:
     if 'pw' in builder.codes:
         label = parameters['label']
         summary['pseudopotentials'] = label['pseudo_family']
-        origin = 'recommended for them' if runfile.label.ecutwfc is None else 'as given'
-        summary['cutoffs'] = f'{label["ecutwfc"]:g} Ry, density {label["ecutrho"]:g} Ry ({origin})'
+        summary |= describe_settings(label, runfile.label.ecutwfc is not None)
     if builder.dataset:
         summary['labels to start from'] = sum(len(batch) for batch in builder.dataset.values())
     else:
@@ -134,6 +133,29 @@ def print_preparation(runfile: RunFile, builder: Any, profile: str) -> None:
         summary['continued from'] = f'potential <{builder.potential.pk}>'
     for line in yaml.safe_dump(summary, sort_keys=False, allow_unicode=True).splitlines():
         click.echo(f'#   {line}')
+
+
+def describe_settings(label: dict[str, Any], given: bool) -> dict[str, str]:
+    """Say which settings of DFT labels are given, and which are chosen by measurement, for what noise.
+
+    :param label: the section `label` of what would be submitted. :param given: whether the run file gives the cutoffs.
+    """
+    from aiida_pyacemaker.atomistics.labelling.convergence import describe
+
+    measured = 'chosen at the start of the run'
+    waves, distance, width = label['ecutwfc'], label['kpoints_distance'], label['degauss']
+    cutoffs = None if waves is None else f'{waves:g} Ry, density {label["ecutrho"]:g} Ry'
+    lines = {
+        'cutoffs': measured if cutoffs is None else f'{cutoffs} ({"as given" if given else "recommended for them"})',
+        'k-points': measured if distance is None else f'{distance:g} 1/Å apart',
+        'smearing': measured if width is None else f'{width:g} Ry',
+    }
+    if label['noise'] is not None:
+        chosen = measured in lines.values()
+        lines['noise wanted of the labels'] = describe(label['noise']) + (
+            '' if chosen else '; what the given settings leave is measured at the start of the run'
+        )
+    return lines
 
 
 def estimate_cost(frames: list[Atoms], parameters: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiida_pyacemaker.atomistics.core.cost import CostModel
 from aiida_pyacemaker.atomistics.core.errors import InputError
+from aiida_pyacemaker.atomistics.labelling.convergence import expected_distance
 from aiida_pyacemaker.atomistics.labelling.magnetism import START_MOMENTS
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def check_family(label: str, elements: Iterable[str]) -> PseudoPotentialFamily:
 def get_cost_model(label: Any, elements: Iterable[str]) -> CostModel:
     """Return what a label by pw.x is expected to cost, with the valence electrons of a family.
 
-    Cutoffs that are null are those that the family recommends.
+    Cutoffs that are null are taken to be those that the family recommends, k-points that are null to be as dense as the
+    noise wanted of the labels makes expect.
 
     :param label: the section ``label`` of a run file.
     :param elements: chemical symbols of the system.
@@ -110,7 +112,7 @@ def get_cost_model(label: Any, elements: Iterable[str]) -> CostModel:
     family = check_family(name, symbols)
     return CostModel(
         ecutwfc=label.ecutwfc or get_cutoffs(name, symbols)[0],
-        kpoints_distance=label.kpoints_distance,
+        kpoints_distance=label.kpoints_distance or expected_distance(label.noise and label.noise.energy),
         valences={symbol: float(family.get_pseudo(element=symbol).z_valence) for symbol in symbols},
         magnetic=frozenset(START_MOMENTS).intersection(symbols) if label.spin == 'auto' else frozenset(),
     )

@@ -7,16 +7,19 @@ from aiida.engine import run_get_node
 from aiida.plugins import DataFactory, WorkflowFactory
 from ase.build import bulk
 
+from aiida_pyacemaker.atomistics.labelling import convergence
 from aiida_pyacemaker.atomistics.labelling.convergence import QUANTITIES, TUNABLE, excess
 
 ConvergeWorkChain = WorkflowFactory('pyacemaker.converge')
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 
 
-def test_aluminium(pw_code, pseudo_family):
-    """The settings of aluminium are chosen such that the labels are as quiet as wanted, and cheaper than the hints."""
-    wanted = {'energy': 0.004, 'force': 0.04, 'stress': 0.5}
-    label = {'pseudo_family': pseudo_family, 'noise': wanted, 'max_concurrent': 2}
+def test_aluminium(pw_code, pseudo_family, monkeypatch):
+    """k-points and smearing of aluminium are chosen such that labels are as quiet as wanted, the cutoff is measured."""
+    monkeypatch.setattr(convergence, 'CELLS', (2, 2))
+    wanted = {'energy': 0.02, 'force': 0.1, 'stress': 3.0}
+    given = {'ecutwfc': 20.0, 'ecutrho': 80.0}
+    label = {'pseudo_family': pseudo_family, 'noise': wanted, 'max_concurrent': 2, **given}
     builder = ConvergeWorkChain.get_builder_from_protocol(
         {'pw': pw_code}, ConfigurationsData([bulk('Al', a=4.05)]), ['Al'], label
     )
@@ -26,7 +29,8 @@ def test_aluminium(pw_code, pseudo_family):
     results = outputs['results'].get_dict()
     assert results['reached'] and excess(results['noise'], wanted) <= 1
     assert set(results['settings']) == set(TUNABLE)
-    assert results['settings']['ecutwfc'] < 40
+    assert {key: results['settings'][key] for key in given} == given
+    assert results['cutoff']['energy'] > 0 and results['settings']['kpoints_distance'] < 1
     assert all(results['noise'][name] >= (results['kpoints'][name] or 0) for name in QUANTITIES)
     assert results['character'] == {'gap': False, 'magnetic': False}
     assert results['core_hours'] > 0
@@ -38,8 +42,7 @@ def test_aluminium(pw_code, pseudo_family):
 def test_nothing_to_measure(pw_code, change, problem):
     """Without a noise that is wanted, or with an oracle that has nothing to tighten, nothing is submitted."""
     noise = {'energy': 0.001, 'force': 0.01, 'stress': 0.1}
-    builder = ConvergeWorkChain.get_builder_from_protocol(
-        {'pw': pw_code}, ConfigurationsData([bulk('Al')]), ['Al'], {'noise': noise, **change}
-    )
     with pytest.raises(ValueError, match=problem):
-        run_get_node(builder)
+        ConvergeWorkChain.get_builder_from_protocol(
+            {'pw': pw_code}, ConfigurationsData([bulk('Al')]), ['Al'], {'noise': noise, **change}
+        )

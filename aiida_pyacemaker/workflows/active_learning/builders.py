@@ -15,6 +15,7 @@ from plumpy.ports import UNSPECIFIED
 from aiida_pyacemaker.atomistics.core.plugins import ORACLES, load_plugin
 from aiida_pyacemaker.atomistics.fitting.parameters import Fit
 from aiida_pyacemaker.atomistics.labelling.convergence import widen_criteria
+from aiida_pyacemaker.data.pseudos import get_cost_model
 from aiida_pyacemaker.runfile.sections import Explore
 
 from ...runfile.sections import read_label
@@ -32,8 +33,10 @@ EmbedWorkChain = WorkflowFactory('pyacemaker.embed')
 EvaluateWorkChain = WorkflowFactory('pyacemaker.evaluate')
 ValidateWorkChain = WorkflowFactory('pyacemaker.validate')
 
-#: Part of `budget.core_hours` that the choice of the settings of the labels may take.
-CONVERGE_SHARE = 0.1
+#: What the choice of the settings of the labels may take: part of `budget.core_hours`, and of what the initial labels
+#: are expected to cost, whichever is less; but a quarter of a core-hour at least for the latter: it is a guess.
+CONVERGE_SHARE, CONVERGE_SHARE_OF_LABELS = 0.1, 0.3
+LEAST_CORE_HOURS = 0.25
 
 #: The resolved run file as plain content.
 Parameters = Mapping[str, Any]
@@ -129,16 +132,21 @@ def build_converge(codes: Codes, parameters: Parameters, configurations: Configu
     :param configurations: the initial structures.
     """
     total = parameters['budget'].get('core_hours')
-    oracle = load_oracle(parameters['label'])
+    oracle, elements = load_oracle(parameters['label']), parameters['system']['elements']
+    model = get_cost_model(oracle.given, elements)
+    labels = sum(model.core_seconds(atoms) for atoms in configurations.get_frames()) / 3600
+    limit = max(LEAST_CORE_HOURS, CONVERGE_SHARE_OF_LABELS * labels)
+    if total is not None:
+        limit = min(limit, CONVERGE_SHARE * total)
     needed = {key for engine in read_label(oracle.get_reference()).get_engines().values() for key in engine.codes}
     return ConvergeWorkChain.get_builder_from_protocol(
         {key: code for key, code in codes.items() if key in needed},
         configurations,
-        parameters['system']['elements'],
+        elements,
         parameters['label'],
         parameters['options'],
         parameters['seed'],
-        None if total is None else CONVERGE_SHARE * total,
+        limit,
     )
 
 

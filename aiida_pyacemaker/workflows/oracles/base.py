@@ -15,16 +15,13 @@ from ase import Atoms
 
 from aiida_pyacemaker.atomistics.core.parameters import Section
 from aiida_pyacemaker.atomistics.core.plugins import ORACLES, CodePort, load_plugin
+from aiida_pyacemaker.atomistics.labelling.convergence import UNMEASURED
 
 if TYPE_CHECKING:
     from aiida import orm
     from aiida.engine import ProcessBuilder
 
     from aiida_pyacemaker.runfile.sections import Label
-
-
-#: What holds where the run file has no value and nothing is measured: 1/Å and Ry, enough for most metals.
-UNMEASURED = {'kpoints_distance': 0.2, 'degauss': 0.02}
 
 
 class JobFailure(TypedDict):
