@@ -562,7 +562,10 @@ class Convergence:
     def refuse(self, setting: Setting, what: str) -> None:
         """Note that a setting would cost too much."""
         minutes, limit = self.predict(setting) / 60, self.problem.max_core_seconds / 60
-        self.notes.append(f'{what} would cost {minutes:.0f} core-minutes, more than the {limit:.0f} in all')
+        self.notes.append(
+            f'{what} would cost {minutes:.0f} core-minutes more, of at most {limit:.0f} for the measurement '
+            f'{self.spent / 60:.0f} are spent'
+        )
 
     def get_character(self, setting: Setting, smearing: Mapping[str, float | None]) -> dict[str, bool]:
         """Return what the cells are: whether their smearing changes something, and whether they have moments."""
