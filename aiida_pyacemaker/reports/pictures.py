@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
+    from matplotlib.text import Text
 
     from .rows import IterationRow, Json, RunStatus, Trajectory
 
@@ -30,6 +32,11 @@ MAX_POINTS = 5000
 MAX_PANELS = 6
 #: Points of a series of a trajectory: more are finer than the picture.
 MAX_SERIES = 4000
+#: The axis of gamma ends at this many times the threshold of a halt: what is above (the proof that a potential breaks
+#: down reaches billions) is an arrow at the edge with the number beside it.
+GAMMA_HEADROOM = 10.0
+#: Rows in which the names of stages stand, and the height of one in points.
+NAME_ROWS, NAME_HEIGHT = 2, 8
 
 
 def draw_dynamics(trajectories: list[Trajectory], series: list[Series], folder: Path) -> list[str]:
@@ -55,6 +62,9 @@ def draw_dynamics(trajectories: list[Trajectory], series: list[Series], folder: 
             axes.set_title(f'walker {number}', loc='left', fontsize='medium')
         panels[-1].set_xlabel('Simulated time, all starts of a walker one after the other (ps)')
         figure.legend(handles=handles, loc='outside upper right', ncols=6, fontsize='small')
+        figure.draw_without_rendering()  # now it is known how wide a name is
+        for axes in panels:
+            _spread_names(axes.texts)
         names.append(f'dynamics{f"_{first // MAX_PANELS + 1}" if first else ""}.png')
         figure.savefig(folder / names[-1], dpi=150)
     return names
@@ -62,12 +72,18 @@ def draw_dynamics(trajectories: list[Trajectory], series: list[Series], folder: 
 
 def _draw_walker(axes: Axes, walker: list[tuple[Trajectory, Series]]) -> list[Line2D]:
     """Draw the trajectories of a walker one after the other; return what the legend shows."""
-    warmth, begin, limits = axes.twinx(), 0.0, {}
+    warmth, begin, limits, former = axes.twinx(), 0.0, {}, None
+    highest = _find_highest(walker)
     axes.set_zorder(warmth.get_zorder() + 1)
     axes.patch.set_visible(False)
     for number, (trajectory, series) in enumerate(walker):
         time, gamma = _thin(series['watch_time'], np.maximum(series['gamma'], 1e-2))
-        axes.semilogy(begin + time, gamma, color='C0', linewidth=0.8)
+        axes.semilogy(begin + time, np.minimum(gamma, highest), color='C0', linewidth=0.8)
+        if len(gamma) and gamma.max() > highest:
+            peak = int(np.argmax(gamma))
+            axes.plot(begin + time[peak], highest, 'C0^', markersize=7, clip_on=False)
+            axes.annotate(f'{gamma[peak]:.0e}', (begin + time[peak], highest), (-4, -9), textcoords='offset points',
+                          ha='right', fontsize='x-small', color='C0')  # fmt: skip
         warmth.plot(begin + series['time'], series['temperature'], color='C1', linewidth=0.8, alpha=0.7)
         end = begin + max((float(times[-1]) for times in (time, series['time']) if len(times)), default=0.0)
         if number % 2:
@@ -75,19 +91,50 @@ def _draw_walker(axes: Axes, walker: list[tuple[Trajectory, Series]]) -> list[Li
         for halt in trajectory.halts:
             axes.axvline(begin + halt.time, color='C3' if EndReason(halt.reason).is_resumable else 'C4', alpha=0.7)
         text = ' '.join(filter(None, (trajectory.stage, trajectory.program)))
-        axes.annotate(text, (begin, 1), (2, -2), xycoords=('data', 'axes fraction'), textcoords='offset points',
-                      va='top', fontsize='x-small')  # fmt: skip
+        if text != former:  # a stage that goes on after a halt has its name once
+            axes.text(begin, 1, text, transform=axes.get_xaxis_transform(), va='top', fontsize='x-small', gid='stage')
+        former = text
         limits |= {key: trajectory.simulations[-1].parameters.get(key) for key in ('gamma_select', 'gamma_halt')}
         begin = end
     for limit, style in zip(limits.values(), (':', '--'), strict=True):
         if limit:
             axes.axhline(limit, color='gray', linestyle=style, linewidth=0.8)
+    if highest < np.inf:  # the names of stages have room above
+        lowest = axes.get_ylim()[0]
+        axes.set_ylim(lowest, highest * (highest / lowest) ** 0.15)
     _plain_ticks(axes)
     axes.set_xlim(0, 1.005 * begin or 1.0)  # a halt at the very end is to be seen
     axes.set_ylabel('largest gamma')
     warmth.set_ylabel('temperature (K)')
     warmth.set_ylim(bottom=0)
     return _dynamics_legend()
+
+
+def _find_highest(walker: list[tuple[Trajectory, Series]]) -> float:
+    """Return the gamma at which the axis of a walker ends, infinite where no threshold is known."""
+    halts = [trajectory.simulations[-1].parameters.get('gamma_halt') for trajectory, _ in walker]
+    return GAMMA_HEADROOM * max((limit for limit in halts if limit), default=np.inf)
+
+
+def _spread_names(texts: Sequence[Text]) -> None:
+    """Put names of stages that would stand over each other into rows below, and leave out those that find no place.
+
+    :param texts: of one panel, from left to right, drawn once.
+    """
+    from matplotlib.transforms import ScaledTranslation
+
+    ends = [-np.inf] * NAME_ROWS
+    for text in texts:
+        if text.get_gid() != 'stage':
+            continue
+        box = text.get_window_extent()
+        row = next((row for row, end in enumerate(ends) if box.x0 > end), None)
+        if row is None:
+            text.set_visible(False)
+            continue
+        ends[row] = box.x1 + 0.3 * box.height
+        down = ScaledTranslation(2 / 72, -(2 + row * NAME_HEIGHT) / 72, text.figure.dpi_scale_trans)
+        text.set_transform(text.get_transform() + down)
 
 
 def _dynamics_legend() -> list[Line2D]:
@@ -125,7 +172,7 @@ def draw_learning(status: RunStatus, target: str | os.PathLike) -> None:
     from matplotlib.figure import Figure
 
     rows = status.generations
-    figure = Figure(figsize=(7, 8), layout='constrained')
+    figure = Figure(figsize=(9, 8), layout='constrained')
     energy, force, labels, cost = figure.subplots(4, 1, sharex=True)
     _draw_errors(energy, rows, 'energy_rmse', 'energy (meV/atom)', status.criteria)
     _draw_errors(force, rows, 'force_rmse', 'force (meV/Å)', status.criteria)
@@ -133,7 +180,7 @@ def draw_learning(status: RunStatus, target: str | os.PathLike) -> None:
     for key, name in (('labels_train', 'trained on'), ('labels_test', 'held out')):
         counts = np.cumsum([getattr(row, key) or 0 for row in rows])
         labels.step([row.iteration for row in rows], counts, 'o-', where='post', label=name)
-    labels.legend(loc='center right')
+    _legend_outside(labels)
     labels.set_ylabel('labels')
     _draw_cost(cost, rows)
     cost.set_xlabel('iteration')
@@ -157,9 +204,14 @@ def _draw_errors(axes: Axes, rows: list[IterationRow], key: str, name: str, crit
             axes.semilogy(*zip(*found, strict=True), 'C3x', label='on new labels, before learning them')
     if criteria.get(key):
         axes.axhline(criteria[key] * 1e3, color='gray', linestyle='--', label='wanted')
-    axes.legend(loc='upper right', fontsize='small')
+    _legend_outside(axes)
     axes.set_ylabel(name)
     _plain_ticks(axes)
+
+
+def _legend_outside(axes: Axes) -> None:
+    """Put the legend beside the axes: inside it would hide points of some run."""
+    axes.legend(loc='upper left', bbox_to_anchor=(1.01, 1.0), fontsize='small')
 
 
 def _plain_ticks(axes: Axes) -> None:

@@ -12,7 +12,8 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from matplotlib.figure import Figure
 
-from aiida_pyacemaker.reports.pictures import draw_fit, draw_parity, draw_uncertainty
+from aiida_pyacemaker.reports.pictures import draw_dynamics, draw_fit, draw_learning, draw_parity, draw_uncertainty
+from aiida_pyacemaker.reports.rows import IterationRow
 
 
 @pytest.fixture
@@ -88,3 +89,50 @@ def fit_node(results, test=None, predictions=None):
     outputs = AttributeDict({'results': orm.Dict(results), **{k: v for k, v in nodes.items() if k == 'predictions'}})
     job = AttributeDict({k: v for k, v in nodes.items() if k == 'test'})
     return SimpleNamespace(outputs=outputs, inputs=SimpleNamespace(job=job))
+
+
+def trajectory(stage, gammas, halted):
+    """Return a trajectory of a picosecond with some values of gamma, and what was recorded of it."""
+    times = np.linspace(0, 1, len(gammas))
+    simulation = SimpleNamespace(parameters={'gamma_select': 2.0, 'gamma_halt': 5.0})
+    halts = [SimpleNamespace(time=1.0, reason='gamma')] if halted else []
+    shown = SimpleNamespace(walker=0, stage=stage, program=None, halts=halts, simulations=[simulation])
+    recorded = {'watch_time': times, 'gamma': np.array(gammas), 'time': times, 'temperature': 300 + 0 * times}
+    return shown, recorded
+
+
+@pytest.mark.parametrize('number', [1, 4, 30])
+def test_dynamics_can_be_read(figures, tmp_path, number):
+    """Names of stages do not stand over each other, and a proof with a gamma of a billion leaves the rest visible."""
+    stages = ['smoke', 'warm', 'production run', 'proof'] * number
+    gammas = [[0.5, 2, 6], [0.4, 1.5, 3], [0.5, 0.7, 0.9], [1, 100, 3e9]] * number
+    pairs = [trajectory(stage, values, values[-1] > 5) for stage, values in zip(stages, gammas, strict=True)]
+    draw_dynamics(*map(list, zip(*pairs[:number], strict=True)), tmp_path)
+    (figure,) = figures
+    panel = figure.axes[0]
+    figure.draw_without_rendering()
+    names = [text for text in panel.texts if text.get_gid() == 'stage' and text.get_visible()]
+    boxes = [name.get_window_extent() for name in names]
+    assert names and names[0].get_text() == 'smoke'
+    assert not any(one.overlaps(other) for index, one in enumerate(boxes) for other in boxes[:index])
+    assert panel.get_ylim()[1] < 1000
+    assert any('3e+09' in text.get_text() for text in panel.texts) == (number >= 4)
+
+
+@pytest.mark.parametrize('number', [1, 12])
+def test_learning_hides_no_points(figures, number):
+    """No legend stands on the data."""
+    rows = [
+        IterationRow(iteration=k, energy_rmse=5e-3 / (k + 1), force_rmse=0.1 / (k + 1), train_energy_rmse=1e-3,
+                     train_force_rmse=0.02, labels_train=10, labels_test=2, atoms_labelled=90, core_hours=0.1,
+                     surprise={'forces': {'rmse': 0.5}})
+        for k in range(number)
+    ]  # fmt: skip
+    draw_learning(SimpleNamespace(generations=rows, criteria={'energy_rmse': 2e-3, 'force_rmse': 0.05}), 'l.png')
+    (figure,) = figures
+    figure.draw_without_rendering()
+    legends = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    assert len(legends) == 3
+    for legend in legends:
+        assert not legend.get_window_extent().overlaps(legend.axes.get_window_extent())
+        assert figure.bbox.x1 >= legend.get_window_extent().x1

@@ -37,7 +37,8 @@ def test_aluminium(pw_code, pseudo_family, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'change, problem', [({'noise': None}, 'label.noise'), ({'oracle': 'teacher', 'teacher': {'calculator': 'emt'}}, 'no settings')]
+    'change, problem',
+    [({'noise': None}, 'label.noise'), ({'oracle': 'teacher', 'teacher': {'calculator': 'emt'}}, 'no settings')],
 )
 def test_nothing_to_measure(pw_code, change, problem):
     """Without a noise that is wanted, or with an oracle that has nothing to tighten, nothing is submitted."""
