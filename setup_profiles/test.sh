@@ -41,7 +41,7 @@ start imports lint-imports
 start types mypy
 start docs sphinx-build -W --keep-going -q -b html docs "$scratch/docs"
 tests() {
-    python -m pytest -n "$(getconf _NPROCESSORS_ONLN)" --dist worksteal "$@" 2>&1 | tee "$scratch/tests.log"
+    python -m pytest -n "$(getconf _NPROCESSORS_ONLN)" --dist worksteal --durations=25 "$@" 2>&1 | tee "$scratch/tests.log"
 }
 check tests tests "$@"
 finish imports
