@@ -95,7 +95,7 @@ class ReferenceWorkChain(WorkChain):
         builder.label = orm.Dict(label)
         asked = parameters or {}
         builder.sections = orm.Dict({key: asked[key] for key in REFERENCES if asked.get(key)})
-        builder.properties = orm.List(asked.get('references') or list(REFERENCES))
+        builder.properties = orm.List([name for name in asked.get('references') or REFERENCES if name in REFERENCES])
         if (options or {}).get(name):
             builder.options = orm.Dict(options[name])
         return builder
