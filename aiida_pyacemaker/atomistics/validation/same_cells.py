@@ -4,15 +4,15 @@ The potential relaxes small cells, the oracle labels them as they are, and both 
 functions. So like is compared with like: the same cell, the same places of the atoms, the same formula. Nothing is
 relaxed by the oracle; the forces that it finds where the potential has none say how far it is from its own places.
 
-The cells are as large as an allowance of core-hours permits: each property has a list of sizes, of which the best
-that fits is taken. What does not fit even in the smallest is left out, and said, with what it would cost.
+The cells are as large as an allowance of core-hours permits: each property has a list of sizes. What does not fit
+even in the smallest is left out, and said, with what it would cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, TypedDict, cast
 
 import numpy as np
 from ase import Atoms
@@ -85,11 +85,11 @@ class Comparison(Result, total=False):
 
 
 class Candidate(TypedDict):
-    """Cells of one size."""
+    """Cells of one size, and the core-seconds that their labels are expected to cost."""
 
     parameters: Mapping[str, Any]
     frames: list[Atoms]
-    seconds: NotRequired[float]
+    seconds: float
 
 
 #: Of a crystal what is known of each property, by its name.
@@ -106,7 +106,7 @@ def make_cells(
     :returns: info `crystal` is the index of the crystal, `operation` the property, `number` that of the cell among
         those of both, `kpoints_mesh` the k-points that are the same for all of them.
     """
-    model = CostModel(**asked.cost) if asked.cost else None
+    model = read_cost(asked.cost)
     crystals = [
         atoms if found['equilibrium']['status'] == 'ok' else None
         for atoms, found in zip(crystals_of(content), content['crystals'], strict=True)
@@ -122,7 +122,7 @@ def make_cells(
                 known[index][name] = cast(Comparison, reason)
     made: list[Atoms] = []
     with Evaluator(description, processes) as evaluator:
-        for (index, name), found in choose_sizes(crystals, open_keys, asked.core_hours, model):
+        for (index, name), found in choose_sizes(crystals, open_keys, asked.core_hours, model).items():
             if 'frames' in found:
                 found = relax_candidate(evaluator, cast(Atoms, crystals[index]), index, name, cast(Candidate, found))
                 made += found.pop('frames', [])
@@ -134,41 +134,49 @@ def make_cells(
 
 def choose_sizes(
     crystals: Sequence[Atoms | None], keys: Sequence[tuple[int, str]], core_hours: float | None, model: CostModel | None
-) -> Iterator[tuple[tuple[int, str], Any]]:
-    """Yield for each crystal and property the best cells that the allowance permits, or why there are none.
+) -> dict[tuple[int, str], Any]:
+    """Return for each crystal and property the cells that the allowance permits, or why there are none.
 
-    Each has an equal share of what the ones before it have left; those that do not fit come again at the end.
+    All get their smallest cells first, the cheapest before the others; what is left then makes cells larger, where
+    that costs least, step by step.
 
     :returns: a :class:`Candidate`, or a :class:`Comparison` without cells.
     """
+    planned = {key: plan_candidates(cast(Atoms, crystals[key[0]]), key[1], model) for key in keys}
+    chosen: dict[tuple[int, str], Any] = {key: found for key, found in planned.items() if isinstance(found, dict)}
+    sizes = {key: found for key, found in planned.items() if isinstance(found, list)}
     left = np.inf if core_hours is None else 3600 * core_hours
-    waiting = []
-    for number, key in enumerate(keys):
-        planned = plan_candidates(cast(Atoms, crystals[key[0]]), key[1], model)
-        if isinstance(planned, dict):
-            yield key, planned
+    level: dict[tuple[int, str], int] = {}
+    for key, candidates in sorted(sizes.items(), key=lambda item: item[1][-1]['seconds']):
+        smallest = candidates[-1]
+        if smallest['seconds'] > left:
+            chosen[key] = too_dear(smallest, cast(float, core_hours), left / 3600)
             continue
-        chosen = best_within(planned, left / (len(keys) - number))
-        if chosen is None:
-            waiting.append((key, planned))
-            continue
-        left -= chosen.get('seconds', 0.0)
-        yield key, chosen
-    waiting.sort(key=lambda item: item[1][-1]['seconds'])
-    for number, (key, planned) in enumerate(waiting):
-        chosen = best_within(planned, left / (len(waiting) - number))
-        if chosen is not None:
-            left -= chosen.get('seconds', 0.0)
-            yield key, chosen
-            continue
-        least = min(planned, key=lambda candidate: candidate['seconds'])
-        hours = least['seconds'] / 3600
-        text = (
-            f'not computed: it would cost about {hours:.2g} core-hours in its smallest cells, and '
-            f'{left / 3600:.2g} of the {core_hours:.2g} of `validate.reference_core_hours` are left'
-        )
-        atoms = [len(frame) for frame in least['frames']]
-        yield key, {'status': 'too_dear', 'message': text, 'core_hours': hours, 'atoms': atoms}
+        left -= smallest['seconds']
+        level[key] = len(candidates) - 1
+    while True:
+        steps = [
+            (sizes[key][number - 1]['seconds'] - sizes[key][number]['seconds'], keys.index(key))
+            for key, number in level.items()
+            if number
+        ]
+        cost, position = min(steps, default=(np.inf, 0))
+        if not steps or cost > left:
+            break
+        left -= cost
+        level[keys[position]] -= 1
+    return chosen | {key: sizes[key][number] for key, number in level.items()}
+
+
+def too_dear(smallest: Candidate, core_hours: float, left: float) -> Comparison:
+    """Return that the smallest cells of a property cost more core-hours than are left of an allowance."""
+    hours = smallest['seconds'] / 3600
+    text = (
+        f'not computed: its smallest cells would cost about {hours:.2g} core-hours, {left:.2g} are left of the '
+        f'{core_hours:.2g} that `validate.reference_core_hours` allows'
+    )
+    atoms = [len(frame) for frame in smallest['frames']]
+    return {'status': 'too_dear', 'message': text, 'core_hours': hours, 'atoms': atoms}
 
 
 def plan_candidates(crystal: Atoms, name: str, model: CostModel | None) -> list[Candidate] | Comparison:
@@ -194,17 +202,12 @@ def plan_candidates(crystal: Atoms, name: str, model: CostModel | None) -> list[
     return candidates or refused
 
 
-def best_within(candidates: Sequence[Candidate], seconds: float) -> Candidate | None:
-    """Return the first of the candidates that costs no more than the seconds."""
-    return next((candidate for candidate in candidates if candidate.get('seconds', 0.0) <= seconds), None)
-
-
 def relax_candidate(evaluator: Evaluator, crystal: Atoms, index: int, name: str, chosen: Candidate) -> Any:
     """Return a :class:`Comparison` with the `frames`, as the potential wants them, or with the reason why not."""
     kind = make_kind(name, chosen['parameters'])
     with evaluator.purpose(name):
         result = attempt(lambda: {'frames': kind.relax_cells(evaluator, crystal)})
-    seconds = chosen.get('seconds', 0.0)
+    seconds = chosen['seconds']
     known = {
         'parameters': dict(chosen['parameters']),
         'core_hours': seconds / 3600 if seconds else None,
@@ -325,6 +328,11 @@ def find_allowance(crystals: Sequence[Atoms], model: CostModel, labels: int, ato
     """
     seconds = max(model.core_seconds(supercell(atoms_of, atoms)) for atoms_of in crystals)
     return SHARE * labels * seconds / 3600
+
+
+def read_cost(arguments: Json) -> CostModel | None:
+    """Return the model of what :func:`describe_cost` has made."""
+    return CostModel(**{**arguments, 'magnetic': frozenset(arguments.get('magnetic', ()))}) if arguments else None
 
 
 def describe_cost(model: CostModel | None) -> Json:

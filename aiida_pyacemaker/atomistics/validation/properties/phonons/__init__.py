@@ -103,7 +103,7 @@ class PhononsProperty(Property):
     # a displacement as large as this is still harmonic, and its forces are large against the noise of an oracle
     same_cells = tuple(
         {'width': width, 'max_atoms': atoms, 'displacement': 0.03}
-        for width, atoms in ((12.0, 128), (10.0, 64), (8.0, 32), (6.0, 16))
+        for width, atoms in ((10.0, 64), (8.0, 32), (6.0, 16))
     )
 
     def plan(self, crystal: Atoms) -> list[Atoms]:

@@ -75,11 +75,7 @@ def plan(crystal: Atoms, parameters: PhononParameters) -> list[Atoms]:
     :param crystal: at its equilibrium, any cell and orientation.
     :raises ValueError: if it is periodic in no direction.
     """
-    phonon = _phonopy(crystal, parameters)
-    frames = [_atoms(cell) for cell in phonon.supercells_with_displacements]
-    for atoms in frames:
-        atoms.info['property'] = 'phonons'
-    return frames
+    return _displaced(_phonopy(crystal, parameters))
 
 
 def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters) -> PhononResult:
@@ -137,7 +133,7 @@ def plan_cells(crystal: Atoms, parameters: PhononParameters) -> list[Atoms]:
     what a displacement changes is their difference.
     """
     phonon = _phonopy(crystal, parameters)
-    frames = plan(crystal, parameters)
+    frames = _displaced(phonon)
     if _has_free_positions(_atoms(phonon.unitcell)):
         frames.append(_atoms(phonon.supercell))
     return frames
@@ -160,6 +156,13 @@ def frequency_rmse(ours: PhononResult, theirs: PhononResult) -> float:
     """Return the root mean square of the differences of the frequencies (THz) along the path, all bands alike."""
     first, second = (np.vstack([path['frequencies'] for path in found['paths']]) for found in (ours, theirs))
     return float(np.sqrt(np.mean((first - second) ** 2)))
+
+
+def _displaced(phonon: Phonopy) -> list[Atoms]:
+    frames = [_atoms(cell) for cell in phonon.supercells_with_displacements]
+    for atoms in frames:
+        atoms.info['property'] = 'phonons'
+    return frames
 
 
 def _has_free_positions(unit: Atoms) -> bool:
