@@ -18,7 +18,7 @@ from aiida_pyacemaker.calculations.functions.validation_report import validation
 
 from ..runfile.sections import read_label
 from .deploy import deploy
-from .oracles import EngineOracle, load_oracle
+from .oracles import Oracle, load_oracle
 from .reuse_children import submit_once
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -283,7 +283,7 @@ class ValidateWorkChain(WorkChain):
 
     # Helpers ----------------------------------------------------------------------------------------------------------
 
-    def get_reference_oracle(self) -> EngineOracle:
+    def get_reference_oracle(self) -> Oracle:
         """Return the oracle whose labels are believed."""
         return load_oracle(load_oracle(self.inputs.parameters['label']).get_reference())
 
@@ -296,8 +296,9 @@ class ValidateWorkChain(WorkChain):
         parameters = self.inputs.parameters.get_dict()
         try:
             oracle = self.get_reference_oracle()
-            if oracle.code not in self.inputs.codes:
-                raise InputError(f'codes.{oracle.code}', 'is missing', 'the cells are labelled by it')
+            missing = [key for key in oracle.codes if key not in self.inputs.codes]
+            if missing:
+                raise InputError(f'codes.{missing[0]}', 'is missing', 'the cells are labelled by it')
             model = oracle.get_cost_model(self.inputs.crystals.elements)
             allowed = self.validate.get('reference_core_hours')
             if allowed is None and model is not None:

@@ -120,9 +120,10 @@ def make_cells(
                 open_keys.append((index, name))
             else:
                 known[index][name] = cast(Comparison, reason)
+    planned = {key: plan_candidates(cast(Atoms, crystals[key[0]]), key[1], model) for key in open_keys}
     made: list[Atoms] = []
     with Evaluator(description, processes) as evaluator:
-        for (index, name), found in choose_sizes(crystals, open_keys, asked.core_hours, model).items():
+        for (index, name), found in choose_sizes(planned, asked.core_hours).items():
             if 'frames' in found:
                 found = relax_candidate(evaluator, cast(Atoms, crystals[index]), index, name, cast(Candidate, found))
                 made += found.pop('frames', [])
@@ -133,16 +134,18 @@ def make_cells(
 
 
 def choose_sizes(
-    crystals: Sequence[Atoms | None], keys: Sequence[tuple[int, str]], core_hours: float | None, model: CostModel | None
+    planned: Mapping[tuple[int, str], list[Candidate] | Comparison], core_hours: float | None
 ) -> dict[tuple[int, str], Any]:
     """Return for each crystal and property the cells that the allowance permits, or why there are none.
 
     All get their smallest cells first, the cheapest before the others; what is left then makes cells larger, where
     that costs least, step by step.
 
+    :param planned: what :func:`plan_candidates` returns.
+    :param core_hours: what all may cost together, None: no matter.
     :returns: a :class:`Candidate`, or a :class:`Comparison` without cells.
     """
-    planned = {key: plan_candidates(cast(Atoms, crystals[key[0]]), key[1], model) for key in keys}
+    keys = list(planned)
     chosen: dict[tuple[int, str], Any] = {key: found for key, found in planned.items() if isinstance(found, dict)}
     sizes = {key: found for key, found in planned.items() if isinstance(found, list)}
     left = np.inf if core_hours is None else 3600 * core_hours

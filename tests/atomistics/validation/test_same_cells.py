@@ -22,6 +22,7 @@ from aiida_pyacemaker.atomistics.validation.same_cells import (
     describe_cost,
     find_allowance,
     make_cells,
+    plan_candidates,
 )
 from aiida_pyacemaker.atomistics.validation.suite import Suite, run_suite
 
@@ -116,9 +117,10 @@ def test_sizes(name):
     atoms = CRYSTALS[name].copy()
     atoms.info |= {'name': name, 'dimension': 3}
     keys = [(0, kind) for kind in ('vacancy', 'surfaces')]
+    planned = {key: plan_candidates(atoms, key[1], MODEL) for key in keys}
     spent = []
     for hours in (0.0, find_allowance([atoms], MODEL, 100, 16), None):
-        found = choose_sizes([atoms], keys, hours, MODEL)
+        found = choose_sizes(planned, hours)
         chosen = [entry for entry in found.values() if 'frames' in entry]
         spent.append(sum(entry['seconds'] for entry in chosen) / 3600)
         assert hours is None or spent[-1] <= hours
@@ -136,8 +138,10 @@ def test_what_has_no_meaning_is_told():
     """Silicon has no stacking fault of a close-packed metal: that is said, and costs the others nothing."""
     atoms = CRYSTALS['Si'].copy()
     atoms.info |= {'name': 'Si', 'dimension': 3}
-    found = choose_sizes([atoms], [(0, 'stacking_fault')], None, MODEL)
+    planned = {(0, name): plan_candidates(atoms, name, MODEL) for name in ('stacking_fault', 'vacancy')}
+    found = choose_sizes(planned, 100.0)
     assert found[0, 'stacking_fault']['status'] == 'not_applicable'
+    assert found[0, 'vacancy'] is planned[0, 'vacancy'][0]
 
 
 def test_forces_without_a_displacement(copper):
