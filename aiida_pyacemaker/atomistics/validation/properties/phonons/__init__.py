@@ -134,7 +134,7 @@ class PhononsProperty(Property):
         """Return the root mean square of the differences of the frequencies."""
         from .compute import frequency_rmse
 
-        return {'frequency_rmse': (frequency_rmse(ours, theirs), Quantity('frequencies, RMSE', 'THz', 151))}
+        return {'frequency_rmse': (frequency_rmse(ours, theirs), Quantity('frequencies, RMS difference', 'THz', 151))}
 
     def findings(self, result: PhononResult, case: Case) -> Iterator[Finding]:
         """Yield the unstable modes of a crystal that has to be stable, which ask for themselves."""
