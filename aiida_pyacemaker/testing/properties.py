@@ -98,6 +98,11 @@ def check_declaration(kind: type[Property]) -> None:
         assert kind.plan_system is not Property.plan_system, 'what is found once needs `plan_system`'
         assert kind.analyse_system is not Property.analyse_system, 'what is found once needs `analyse_system`'
     assert kind.reference is None or kind.has_single_points(), 'an oracle needs `plan` and `analyse`'
+    for parameters in kind.same_cells:
+        kind.Parameters(**parameters)
+    if kind.same_cells and not kind.has_single_points():
+        for method in ('plan_cells', 'relax_cells', 'analyse_cells'):
+            assert getattr(kind, method) is not getattr(Property, method), f'the same cells need `{method}`'
 
 
 def find(made: Property, evaluator: Evaluator, atoms: Atoms) -> Mapping[str, Any]:

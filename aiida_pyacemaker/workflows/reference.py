@@ -95,7 +95,8 @@ class ReferenceWorkChain(WorkChain):
         builder.label = orm.Dict(label)
         asked = parameters or {}
         builder.sections = orm.Dict({key: asked[key] for key in REFERENCES if asked.get(key)})
-        builder.properties = orm.List(asked.get('references') or list(REFERENCES))
+        named = [name for name in asked.get('references') or [] if name in REFERENCES]
+        builder.properties = orm.List(named or list(REFERENCES))
         if (options or {}).get(name):
             builder.options = orm.Dict(options[name])
         return builder

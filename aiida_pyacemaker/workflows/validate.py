@@ -8,13 +8,17 @@ from aiida import orm
 from aiida.engine import ToContext, WorkChain, if_
 from aiida.plugins import DataFactory, WorkflowFactory
 
-from aiida_pyacemaker.atomistics.validation.parameters import SUITE
+from aiida_pyacemaker.atomistics.core.errors import InputError
+from aiida_pyacemaker.atomistics.validation.parameters import REFERENCES, SAME_CELLS, SUITE
+from aiida_pyacemaker.atomistics.validation.same_cells import describe_cost, find_allowance
+from aiida_pyacemaker.calculations.functions.compare_cells import compare_cells
 from aiida_pyacemaker.calculations.functions.judge import judge
 from aiida_pyacemaker.calculations.functions.make_requested import make_requested
 from aiida_pyacemaker.calculations.functions.validation_report import validation_report
 
 from ..runfile.sections import read_label
 from .deploy import deploy
+from .oracles import Oracle, load_oracle
 from .reuse_children import submit_once
 
 ConfigurationsData = DataFactory('pyacemaker.configurations')
@@ -68,9 +72,10 @@ class ValidateWorkChain(WorkChain):
         )
         spec.outline(
             cls.run_suite,
-            if_(cls.should_melt)(
-                cls.run_melting,
+            if_(cls.should_go_on)(
+                cls.run_others,
             ),
+            cls.inspect_cells,
             cls.judge,
             cls.write_report,
             cls.results,
@@ -138,15 +143,20 @@ class ValidateWorkChain(WorkChain):
             )
         properties = [name for name in self.validate['properties'] if name in SUITE]
         settings = {name: self.validate[name] for name in properties if name in self.validate}
-        if properties:
+        cells = self.get_cells_request()
+        if properties or cells:
             children['suite'] = SuiteWorkChain.get_builder_from_protocol(
                 self.inputs.codes.worker,
                 self.inputs.potential,
                 self.inputs.crystals,
-                {'properties': properties, **({'settings': settings} if settings else {})},
+                {
+                    'properties': properties,
+                    **({'settings': settings} if settings else {}),
+                    **({'same_cells': cells} if cells else {}),
+                },
                 options=options['worker'],
             )
-        if self.validate['references']:
+        if set(REFERENCES) & set(self.validate['references']):
             try:
                 children['references'] = WorkflowFactory('pyacemaker.reference').get_builder_from_protocol(
                     dict(self.inputs.codes),
@@ -163,16 +173,55 @@ class ValidateWorkChain(WorkChain):
         """Return whether the melting point is asked for."""
         return MELTING in self.validate['properties'] and 'lammps' in self.inputs.codes
 
-    def run_melting(self):
-        """Find the melting point of the first crystal."""
-        builder = WorkflowFactory('pyacemaker.melting').get_builder_from_protocol(
+    def should_label_cells(self) -> bool:
+        """Return whether there are cells that the oracle of the labels shall label."""
+        return 'suite' in self.ctx and self.ctx.suite.is_finished_ok and 'cells' in self.ctx.suite.outputs
+
+    def should_go_on(self) -> bool:
+        """Return whether there is more to find than the properties of the suite."""
+        return self.should_melt() or self.should_label_cells()
+
+    def run_others(self):
+        """Label the cells that the potential has relaxed, and find the melting point, side by side."""
+        builders = {}
+        if self.should_label_cells():
+            oracle, cells = self.get_reference_oracle(), self.ctx.suite.outputs.cells
+            builders['cells'] = oracle.get_batch_builder(
+                dict(self.inputs.codes), cells, self.inputs.parameters['options']
+            )
+            self.report(f'{len(cells)} cells of the potential are labelled')
+        if self.should_melt():
+            builders[MELTING] = self.get_melting_builder()
+        return ToContext(**{name: self.submit_step(builder, name) for name, builder in builders.items()})
+
+    def inspect_cells(self):
+        """Compare the potential with the oracle in the same cells."""
+        if 'cells' not in self.ctx:
+            return
+        node = self.ctx.cells
+        if not node.is_finished_ok:
+            reason = node.exit_message or node.process_state.value
+            self.report(f'not all cells have labels: {node.process_label}<{node.pk}> {reason}')
+        outputs = node.outputs
+        suspects = outputs.suspects if 'suspects' in outputs else {}
+        labelled = {split: outputs[split] for split in ('train', 'test') if split in outputs}
+        labelled |= {f'suspect_{split}': suspects[split] for split in suspects}
+        self.ctx.compared = compare_cells(
+            self.ctx.suite.outputs.results,
+            self.ctx.suite.outputs.cells,
+            **labelled,
+            metadata={'call_link_label': 'compare_cells'},
+        )
+
+    def get_melting_builder(self):
+        """Return the builder that finds the melting point of the first crystal."""
+        return WorkflowFactory('pyacemaker.melting').get_builder_from_protocol(
             self.inputs.codes.lammps,
             self.inputs.potential,
             self.ctx.suite.outputs.crystals if 'suite' in self.ctx else self.inputs.crystals,
             parameters={**self.validate[MELTING], 'seed': self.inputs.parameters['seed']},
             options=self.inputs.parameters['options']['lammps'],
         )
-        return ToContext(melting=self.submit_step(builder, MELTING))
 
     def judge(self):
         """Put everything together."""
@@ -184,6 +233,8 @@ class ValidateWorkChain(WorkChain):
             if node is not None and not node.is_finished_ok:
                 return exit_code.format(message=f'{node.process_label}<{node.pk}>: {node.exit_message}')
         measured = {name: self.get_results(name) for name in ('suite', 'errors', 'references', MELTING)}
+        if 'compared' in self.ctx:
+            measured['cells'] = self.ctx.compared
         judged = judge(
             orm.Dict(self.validate),
             crystals=self.inputs.crystals,
@@ -231,6 +282,33 @@ class ValidateWorkChain(WorkChain):
             self.report(f'deployed as {name}')
 
     # Helpers ----------------------------------------------------------------------------------------------------------
+
+    def get_reference_oracle(self) -> Oracle:
+        """Return the oracle whose labels are believed."""
+        return load_oracle(load_oracle(self.inputs.parameters['label']).get_reference())
+
+    def get_cells_request(self) -> dict[str, Any]:
+        """Return which cells are made for the oracle, nothing if none are asked for or they cannot be labelled."""
+        asked = [name for name in SAME_CELLS if name in self.validate['references']]
+        asked = [name for name in asked if name in self.validate['properties']]
+        if not asked:
+            return {}
+        parameters = self.inputs.parameters.get_dict()
+        try:
+            oracle = self.get_reference_oracle()
+            missing = [key for key in oracle.codes if key not in self.inputs.codes]
+            if missing:
+                raise InputError(f'codes.{missing[0]}', 'is missing', 'the cells are labelled by it')
+            model = oracle.get_cost_model(self.inputs.crystals.elements)
+            allowed = self.validate.get('reference_core_hours')
+            if allowed is None and model is not None:
+                crystals = self.inputs.crystals.get_frames()
+                labels, atoms = parameters['budget']['max_labels'], parameters['explore']['atoms']
+                allowed = find_allowance(crystals, model, labels, atoms)
+        except ValueError as exception:
+            self.report(f'{", ".join(asked)} are not compared with the oracle: {exception}')
+            return {}
+        return {'properties': asked, 'core_hours': allowed, 'cost': describe_cost(model)}
 
     def get_results(self, name: str):
         """Return the results of a step, None if it was not asked for or has failed, which is reported."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from aiida.plugins import DataFactory, WorkflowFactory
 from ase.build import bulk
+from ase.calculators.emt import EMT
 
+from aiida_pyacemaker.atomistics.labelling.teachers import Teacher
 from aiida_pyacemaker.runfile import resolve_runfile
 from aiida_pyacemaker.workflows.deploy import EXTRA_PRODUCTION, deploy
 
@@ -76,3 +79,33 @@ def test_versions(aiida_profile_clean, al_potential_directory, tmp_path):
     assert len(group.nodes) == 3
     assert other.label == 'Al-v2'
     assert other.base.extras.get('production')['verdict'] == 'CONDITIONAL'
+
+
+def test_same_cells(aiida_profile_clean, worker_code, al_potential, parameters):
+    """What the potential has relaxed is labelled by the oracle as it is, compared, told, and in no verdict."""
+    names = ['vacancy', 'stacking_fault']
+    parameters['validate'] |= {'properties': names, 'references': [*names, 'phonons']}
+    parameters['label'] |= {'oracle': 'teacher', 'teacher': Teacher(calculator='emt').model_dump()}
+    inputs = ({'worker': worker_code, 'teacher': worker_code}, al_potential, ConfigurationsData([bulk('Al')]))
+    builder = ValidateWorkChain.get_builder_from_protocol(*inputs, parameters)
+    outputs, node = run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    steps = {link.link_label: link.node for link in node.base.links.get_outgoing().all()}
+    assert {'suite', 'cells', 'compare_cells'} <= set(steps)
+    found = outputs['content'].get_dict()['crystals'][0]['same_cells']
+    assert sorted(found) == sorted(names), 'what is not looked at is not compared'
+    energies = {}
+    for atoms in steps['suite'].outputs.cells.get_frames():
+        own = atoms.get_potential_energy()
+        atoms.calc = EMT()
+        energies[atoms.info['operation'], atoms.info['number']] = own, atoms.get_potential_energy()
+        assert np.abs(atoms.get_forces()).max() < 1.0
+    number = found['vacancy']['atoms'][0]
+    perfect, vacancy = (energies['vacancy', k] for k in (0, 1))
+    (row,) = found['vacancy']['rows']
+    for key, whole, part in zip(('potential', 'dft'), perfect, vacancy, strict=True):
+        assert row[key] == pytest.approx(part - (number - 1) / number * whole, abs=1e-6)
+    assert abs(row['potential'] - row['dft']) > 1e-4, 'a fit to other frames is not its teacher'
+    assert 0 < found['stacking_fault']['forces']['rmse'] < 0.2
+    assert 'Beside DFT in the same cells' in outputs['report'].get_content()
+    assert not [check for check in outputs['results'].get_dict()['checks'] if 'dft' in check['name']]

@@ -20,6 +20,9 @@ SUITE: tuple[str, ...] = tuple(name for name, kind in load_properties().items() 
 #: What the oracle of the labels can be asked for, too.
 REFERENCES: tuple[str, ...] = tuple(name for name, kind in load_properties().items() if kind.reference is not None)
 
+#: What it can be asked for in the cells that the potential has relaxed, see :mod:`.same_cells`.
+SAME_CELLS: tuple[str, ...] = tuple(name for name, kind in load_properties().items() if kind.same_cells)
+
 
 class ErrorCriteria(Section):
     """The criteria of the errors on the held-out set."""
@@ -77,8 +80,17 @@ class Common(Section):
         'What of the crystals is looked at once the loop has converged; an empty list: only the errors.'
     )
     max_crystals: Count = parameter('How many phases are looked at.', ge=1)
-    references: list[Literal[REFERENCES]] = parameter(  # type: ignore[valid-type]
-        'What of it is also computed by the oracle of the labels, to be compared; each crystal takes 20 to 60 labels.'
+    references: list[Literal[(*REFERENCES, *SAME_CELLS)]] = parameter(  # type: ignore[valid-type]
+        'What of it is also computed by the oracle of the labels, to be compared: eos and elasticity take 20 to 60 '
+        'labels of each crystal; the others are single points where the potential has put the atoms, in cells that '
+        '`reference_core_hours` allows.'
+    )
+    reference_core_hours: float | None = parameter(
+        'What the single points of one validation may cost, of all crystals together; what does not fit is left out, '
+        'and said. null: a twentieth of what `budget.max_labels` cells of `explore.atoms` atoms would cost.',
+        unit='core-hours',
+        ge=0,
+        default=None,
     )
     max_requests: Count = parameter(
         'How often the loop labels what a failed judgement asks for, and goes on, before it gives up.', ge=0

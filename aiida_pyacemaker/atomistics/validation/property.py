@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from ase import Atoms
 
+    from ..labelling.kpoints import Mesh
     from .evaluator import Evaluator
 
 #: What a crystal is that is not endless in three directions.
@@ -174,6 +175,9 @@ class Property(ABC):
     #: None: it does not. And which part of the distance between k-points that takes.
     reference: ClassVar[Mapping[str, Any] | None] = None
     reference_kpoints: ClassVar[float] = 1.0
+    #: Parameters of small cells, the best first and the cheapest last, that the oracle of the labels may be asked for
+    #: where the potential has put the atoms, see :mod:`.same_cells`; empty: it is not asked.
+    same_cells: ClassVar[tuple[Mapping[str, Any], ...]] = ()
     #: Whether the suite finds it; what needs a program of its own is found by a WorkChain.
     in_suite: ClassVar[bool] = True
     #: Whether its parameters are keys of a run file, `validate.<name>`.
@@ -211,6 +215,36 @@ class Property(ABC):
     def analyse_system(self, labelled: list[Atoms]) -> Result:
         """Return what the labels of :meth:`plan_system` say."""
         raise NotImplementedError
+
+    # The same cells by the potential and by the oracle ----------------------------------------------------------------
+
+    def plan_cells(self, crystal: Atoms) -> list[Atoms]:
+        """Return the cells that both label, before anything relaxes: their sizes tell what they cost."""
+        return self.plan(crystal)
+
+    def relax_cells(self, evaluator: Evaluator, crystal: Atoms) -> list[Atoms]:
+        """Return the cells of :meth:`plan_cells` where the potential wants the atoms, with its labels."""
+        return evaluator.evaluate(self.plan_cells(crystal))
+
+    def analyse_cells(self, crystal: Atoms, labelled: list[Atoms]) -> Result:
+        """Return what the labels of one of both say of the cells of :meth:`relax_cells`.
+
+        The info `unrelaxed_energy` is not a number in what the oracle has labelled.
+        """
+        return self.analyse(crystal, labelled)
+
+    def meshes_of_cells(self, cells: list[Atoms], distance: float) -> list[Mesh]:
+        """Return the k-points of the cells: those of the first, for differences of energies are taken.
+
+        :param distance: largest distance of k-points in 1/Å.
+        """
+        from ..labelling.kpoints import kpoints_mesh
+
+        return [kpoints_mesh(cells[0], distance)] * len(cells)
+
+    def deviations_of_cells(self, ours: Any, theirs: Any) -> Mapping[str, tuple[float, Quantity]]:
+        """Return what tells the results of both apart besides :meth:`quantities`: a value, and what it is."""
+        return {}
 
     @classmethod
     def has_single_points(cls) -> bool:

@@ -186,6 +186,7 @@ def describe_crystals(content: Content, references: References, collect: Collect
                 'crystal': crystal,
                 'rows': compare(whole, columns),
                 'columns': list(columns),
+                'same_cells': describe_same_cells(crystal.get('same_cells') or {}),
                 'sections': [
                     describe_section(kind(), crystal, others, collect)
                     for name, kind in load_properties().items()
@@ -194,6 +195,23 @@ def describe_crystals(content: Content, references: References, collect: Collect
             }
         )
     return described
+
+
+def describe_same_cells(found: Mapping[str, Content]) -> View | None:
+    """Return what the page shows of a potential beside DFT in the same cells: what was compared, and what was not."""
+    titles = {name: kind.title for name, kind in load_properties().items()}
+    entries = [{'title': titles.get(name, name), **entry} for name, entry in found.items()]
+    compared = [entry for entry in entries if entry['status'] == 'ok']
+    for entry in compared:
+        entry['rows'] = [{**row, 'difference': _difference(row)} for row in entry['rows']]
+    others = [entry for entry in entries if entry['status'] not in ('ok', 'not_applicable')]
+    return {'compared': compared, 'others': others} if compared or others else None
+
+
+def _difference(row: Content) -> float | None:
+    """Return how far a potential is from DFT, relative; None where that means nothing."""
+    ours, theirs = row['potential'], row['dft']
+    return ours / theirs - 1 if ours is not None and theirs is not None and abs(theirs) > 1e-3 else None
 
 
 def describe_section(kind: Property, crystal: Content, others: Mapping[str, Content], collect: Collect) -> View:

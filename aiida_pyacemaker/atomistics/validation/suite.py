@@ -48,6 +48,9 @@ class Suite(Section):
     properties: list[PropertyName] = parameter('What of the crystals is looked at.', default=list(SUITE))
     settings: dict[PropertyName, dict[str, Any]] = parameter('Keys of single properties, by property.', default={})
     processes: Count = parameter('How many work side by side.', default=2, ge=1)
+    same_cells: dict[str, Any] = parameter(
+        'Cells that are made for the oracle of the labels, too: see `SameCells`; empty: none.', default={}
+    )
 
 
 class Plan(Result, total=False):

@@ -17,6 +17,7 @@ def judge(
     melting: orm.Dict | None = None,
     references: orm.Dict | None = None,
     dataset: ConfigurationsData | None = None,
+    cells: orm.Dict | None = None,
 ) -> dict:
     """Put everything that was found of a potential together, and judge it.
 
@@ -27,6 +28,7 @@ def judge(
     :param melting: results of ``pyacemaker.melting``.
     :param references: results of ``pyacemaker.reference``, with the list ``crystals``.
     :param dataset: what the potential was trained on; labels of unstable modes may say that these are no fault.
+    :param cells: results of ``compare_cells``: what the potential and the oracle of the labels say in the same cells.
     :returns: ``results``, the verdict; ``content``, all that was found; ``references``, what it was compared with.
     """
     from aiida_pyacemaker.atomistics.validation.gate import judge as find_verdict
@@ -37,6 +39,10 @@ def judge(
     frames = crystals.get_frames() if crystals is not None else []
     for crystal, atoms in zip(content['crystals'], frames, strict=False):
         crystal['must_be_stable'] = atoms.info.get('must_be_stable', True)
+    same_cells = cells.get_dict()['crystals'] if cells is not None else content.pop('same_cells', [])
+    for crystal, found in zip(content['crystals'], same_cells, strict=False):
+        crystal['same_cells'] = found
+    content.pop('same_cells', None)
     confirmed = find_confirmed(dataset.get_frames()) if dataset is not None else set()
     for crystal in content['crystals']:
         crystal['confirmed_unstable'] = crystal['name'] in confirmed

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from ase import Atoms
 
+from aiida_pyacemaker.atomistics.core.cost import CostModel
 from aiida_pyacemaker.atomistics.core.parameters import Section
 from aiida_pyacemaker.atomistics.core.plugins import ORACLES, CodePort, load_plugin
 from aiida_pyacemaker.atomistics.labelling.convergence import UNMEASURED
@@ -127,6 +128,14 @@ class Oracle(ABC):
     def get_reference(self) -> dict[str, Any]:
         """Return the section ``label`` of the oracle whose labels are believed, which references are computed with."""
         return self.label.model_dump()
+
+    def get_cost_model(self, elements: list[str]) -> CostModel | None:
+        """Return what a label is expected to cost, None if that is nothing worth counting.
+
+        :param elements: all elements of the system.
+        :raises ValueError: naming the key and the remedy.
+        """
+        return None
 
     @abstractmethod
     def get_batch_builder(

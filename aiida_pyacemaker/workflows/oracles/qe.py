@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase import Atoms
 
-from aiida_pyacemaker.atomistics.core.cost import number_of_bands
+from aiida_pyacemaker.atomistics.core.cost import CostModel, number_of_bands
 from aiida_pyacemaker.atomistics.core.plugins import CodePort
 from aiida_pyacemaker.atomistics.labelling.convergence import TUNABLE
 from aiida_pyacemaker.atomistics.labelling.dipole import isolation_parameters
@@ -93,6 +93,12 @@ class QuantumEspressoOracle(EngineOracle):
         check_family(self.complete(elements).pseudo_family, elements)
         if self.is_measured:
             self.get_hints(elements)
+
+    def get_cost_model(self, elements: list[str]) -> CostModel:
+        """Return what a static calculation is expected to cost."""
+        from aiida_pyacemaker.data.pseudos import get_cost_model
+
+        return get_cost_model(self.label, elements)
 
     @staticmethod
     def read_labels(frames, index, nodes) -> dict[int, Atoms]:

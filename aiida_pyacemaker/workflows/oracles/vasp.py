@@ -10,11 +10,14 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
+from ase.units import Rydberg
 
+from aiida_pyacemaker.atomistics.core.cost import CostModel
 from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.core.plugins import CodePort
 from aiida_pyacemaker.atomistics.labelling.incar import ENCUT_FACTOR, Vasp, get_incar
 from aiida_pyacemaker.atomistics.labelling.kpoints import kpoints_mesh
+from aiida_pyacemaker.atomistics.labelling.magnetism import START_MOMENTS
 
 from .base import EngineOracle, JobCost
 from .qe import number_of_processes
@@ -46,6 +49,14 @@ class VaspOracle(EngineOracle):
         """Return the section with the cutoff of the hardest element."""
         encut = self.get_settings(self.get_potentials(set(elements)))['encut']
         return self.label.model_copy(update={'vasp': self.section.model_copy(update={'encut': encut})})
+
+    def get_cost_model(self, elements: list[str]) -> CostModel:
+        """Return what a static calculation is expected to cost: that of a plane-wave code with the same cutoff."""
+        return CostModel(
+            ecutwfc=self.complete(elements).vasp.encut / Rydberg,
+            kpoints_distance=self.label.kpoints_distance,
+            magnetic=frozenset(START_MOMENTS).intersection(elements) if self.label.spin == 'auto' else frozenset(),
+        )
 
     def get_builder(self, code, configurations, indices, structure, options) -> ProcessBuilder:
         """Return the builder of one static calculation with forces and stress."""

@@ -100,6 +100,11 @@ class PhononsProperty(Property):
     concerns_stability = True
     remedy = 'rattle'
     in_run_file = False
+    # a displacement as large as this is still harmonic, and its forces are large against the noise of an oracle
+    same_cells = tuple(
+        {'width': width, 'max_atoms': atoms, 'displacement': 0.03}
+        for width, atoms in ((10.0, 64), (8.0, 32), (6.0, 16))
+    )
 
     def plan(self, crystal: Atoms) -> list[Atoms]:
         """Return the displaced supercells."""
@@ -112,6 +117,24 @@ class PhononsProperty(Property):
         from .compute import analyse
 
         return analyse(crystal, labelled, self.parameters)
+
+    def plan_cells(self, crystal: Atoms) -> list[Atoms]:
+        """Return the displaced supercells, then that without displacements if symmetry leaves forces in it."""
+        from .compute import plan_cells
+
+        return plan_cells(crystal, self.parameters)
+
+    def analyse_cells(self, crystal: Atoms, labelled: list[Atoms]) -> PhononResult:
+        """Return what follows from the forces that the displacements cause."""
+        from .compute import analyse_cells
+
+        return analyse_cells(crystal, labelled, self.parameters)
+
+    def deviations_of_cells(self, ours: PhononResult, theirs: PhononResult) -> Mapping[str, tuple[float, Quantity]]:
+        """Return the root mean square of the differences of the frequencies."""
+        from .compute import frequency_rmse
+
+        return {'frequency_rmse': (frequency_rmse(ours, theirs), Quantity('frequencies, RMS difference', 'THz', 151))}
 
     def findings(self, result: PhononResult, case: Case) -> Iterator[Finding]:
         """Yield the unstable modes of a crystal that has to be stable, which ask for themselves."""

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import seekpath
+import spglib
 from ase import Atoms, units
 from ase.build import make_supercell
 from ase.dft.kpoints import parse_path_string
@@ -38,7 +39,7 @@ from phonopy.structure.atoms import PhonopyAtoms
 
 from ....checks.supercell import perpendicular_widths
 from ....checks.vacuum import vacuum_axes
-from ....core.frame import labels
+from ....core.frame import labels, set_labels
 from . import Cell, Mode, Path, PhononParameters, PhononResult
 
 #: Å; positions of a relaxed crystal obey its symmetry to this.
@@ -74,11 +75,7 @@ def plan(crystal: Atoms, parameters: PhononParameters) -> list[Atoms]:
     :param crystal: at its equilibrium, any cell and orientation.
     :raises ValueError: if it is periodic in no direction.
     """
-    phonon = _phonopy(crystal, parameters)
-    frames = [_atoms(cell) for cell in phonon.supercells_with_displacements]
-    for atoms in frames:
-        atoms.info['property'] = 'phonons'
-    return frames
+    return _displaced(_phonopy(crystal, parameters))
 
 
 def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters) -> PhononResult:
@@ -127,6 +124,59 @@ def analyse(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters)
         'border': errors['border'],
         'stable': bool(stable),
     }
+
+
+def plan_cells(crystal: Atoms, parameters: PhononParameters) -> list[Atoms]:
+    """Return the frames of :func:`plan`, then the supercell without displacements if symmetry leaves forces in it.
+
+    Where the potential has relaxed the positions of the atoms another one has forces, unless symmetry forbids them, and
+    what a displacement changes is their difference.
+    """
+    phonon = _phonopy(crystal, parameters)
+    frames = _displaced(phonon)
+    if _has_free_positions(_atoms(phonon.unitcell)):
+        frames.append(_atoms(phonon.supercell))
+    return frames
+
+
+def analyse_cells(crystal: Atoms, labelled: list[Atoms], parameters: PhononParameters) -> PhononResult:
+    """Return what :func:`analyse` says of the frames of :func:`plan_cells`, less the forces without a displacement."""
+    number = len(_phonopy(crystal, parameters).supercells_with_displacements)
+    displaced, rest = labelled[:number], labelled[number:]
+    if rest:
+        at_rest = labels(rest[0])['forces']
+        displaced = [
+            set_labels(atoms.copy(), **{**labels(atoms), 'forces': labels(atoms)['forces'] - at_rest})
+            for atoms in displaced
+        ]
+    return analyse(crystal, displaced, parameters)
+
+
+def frequency_rmse(ours: PhononResult, theirs: PhononResult) -> float:
+    """Return the root mean square of the differences of the frequencies (THz) along the path, all bands alike."""
+    first, second = (np.vstack([path['frequencies'] for path in found['paths']]) for found in (ours, theirs))
+    return float(np.sqrt(np.mean((first - second) ** 2)))
+
+
+def _displaced(phonon: Phonopy) -> list[Atoms]:
+    frames = [_atoms(cell) for cell in phonon.supercells_with_displacements]
+    for atoms in frames:
+        atoms.info['property'] = 'phonons'
+    return frames
+
+
+def _has_free_positions(unit: Atoms) -> bool:
+    """Return whether symmetry lets a force be on any of the atoms: a vector that all operations of its site keep."""
+    found = spglib.get_symmetry_dataset((unit.cell.array, unit.get_scaled_positions(), unit.numbers), symprec=SYMPREC)
+    if found is None:
+        return True
+    scaled = unit.get_scaled_positions()
+    for position in scaled:
+        images = found.rotations @ position + found.translations - position
+        site = found.rotations[(np.abs((images - np.rint(images)) @ unit.cell.array) < SYMPREC).all(axis=1)]
+        if np.abs(site.mean(axis=0)).max() > 1e-6:
+            return True
+    return False
 
 
 def _phonopy(crystal: Atoms, parameters: PhononParameters) -> Phonopy:

@@ -20,6 +20,7 @@ class StackingFault(Section):
 
     layers: Count = parameter('Close-packed planes of the slab; the fault is in its middle.', default=12, ge=4)
     vacuum: Positive = parameter('Vacuum between slabs.', unit='Å', default=12.0)
+    path: bool = parameter('Whether the way to the fault is looked at, too, for its barrier.', default=True)
 
 
 class StackingFaultCriteria(Section):
@@ -61,12 +62,35 @@ class StackingFaultProperty(Property):
     concerns_stability = True
     remedy = 'rattle'
     in_run_file = False
+    same_cells = (
+        {'layers': 8, 'vacuum': 10.0},
+        {'layers': 8, 'vacuum': 10.0, 'path': False},
+        {'layers': 6, 'vacuum': 8.0, 'path': False},
+    )
 
     def run(self, evaluator: Evaluator, crystal: Atoms) -> StackingFaultResult:
         """Relax slabs of which one half has slipped over the other."""
         from .compute import run
 
         return run(crystal, evaluator, self.parameters)
+
+    def plan_cells(self, crystal: Atoms) -> list[Atoms]:
+        """Return a slab, and the same slipped."""
+        from .compute import plan
+
+        return plan(crystal, self.parameters)
+
+    def relax_cells(self, evaluator: Evaluator, crystal: Atoms) -> list[Atoms]:
+        """Return the same, relaxed along the normal."""
+        from .compute import relax
+
+        return relax(crystal, evaluator, self.parameters)
+
+    def analyse_cells(self, crystal: Atoms, labelled: list[Atoms]) -> StackingFaultResult:
+        """Return the energies of the faults."""
+        from .compute import analyse
+
+        return analyse(crystal, labelled, self.parameters)
 
     def findings(self, result: StackingFaultResult, case: Case) -> Iterator[Finding]:
         """Yield the energy of the intrinsic fault of a crystal that has to be stable."""

@@ -39,7 +39,7 @@ CLOSE_PACKED_RATIOS = (1.4, 2.0)
 
 
 def plan(crystal: Atoms, parameters: StackingFault) -> list[Atoms]:
-    """Return the slab slipped by the parts `PATH` of the way, to be relaxed along z, the constraint set.
+    """Return the slab slipped by the parts `PATH` of the way, or its ends, to be relaxed along z, the constraint set.
 
     Their info has `kind`, `plane`, `slip` (part of the way) and `area` (Å²).
 
@@ -56,7 +56,7 @@ def plan(crystal: Atoms, parameters: StackingFault) -> list[Atoms]:
     half = len(slab) // 2
     shift = _shortest(slab.positions[half, :2] - slab.positions[half - 1, :2], stack.vectors)
     frames = []
-    for slip in PATH:
+    for slip in PATH if parameters.path else (PATH[0], PATH[-1]):
         frame = slab.copy()
         frame.positions[half:, :2] += slip * shift
         frame.set_constraint(FixCartesian(range(len(frame)), mask=(True, True, False)))
@@ -74,20 +74,26 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: StackingFault) -> 
     _, after = energies(relaxed, 'stacking_fault')
     info = relaxed[0].info
     curve = (after - after[0]) / info['area'] * MILLIJOULE
+    slips = [frame.info['slip'] for frame in relaxed]
     found = {
         'kind': info['kind'],
         'plane': info['plane'],
         'intrinsic': float(curve[-1]),
-        'unstable': _maximum(np.array(PATH), curve),
+        'unstable': _maximum(np.array(slips), curve),
         'n_atoms': len(relaxed[0]),
-        'path': {'slips': list(PATH), 'energies': curve.tolist()},
+        'path': {'slips': slips, 'energies': curve.tolist()},
     }
     return outcome(found)
 
 
 def run(crystal: Atoms, evaluator: Evaluator, parameters: StackingFault) -> StackingFaultResult:
-    """Relax and analyse: see :func:`plan` and :func:`analyse`."""
-    return analyse(crystal, evaluator.relax(plan(crystal, parameters), force=MAX_FORCE, steps=MAX_STEPS), parameters)
+    """Relax and analyse: see :func:`relax` and :func:`analyse`."""
+    return analyse(crystal, relax(crystal, evaluator, parameters), parameters)
+
+
+def relax(crystal: Atoms, evaluator: Evaluator, parameters: StackingFault) -> list[Atoms]:
+    """Return the frames of :func:`plan` relaxed."""
+    return evaluator.relax(plan(crystal, parameters), force=MAX_FORCE, steps=MAX_STEPS)
 
 
 def _close_packed(bulk: Crystal) -> tuple[str, tuple[int, int, int], str]:

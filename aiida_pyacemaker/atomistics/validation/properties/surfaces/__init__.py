@@ -13,6 +13,7 @@ from ...rendering import render
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from ....labelling.kpoints import Mesh
     from ...evaluator import Evaluator
 
 
@@ -64,12 +65,42 @@ class SurfacesProperty(Property):
     labels = {'surface_lowest': Quantity('surface, the lowest face', 'J/m²', 180)}
     remedy = 'surface'
     in_run_file = False
+    same_cells = (
+        {'thickness': 10.0, 'vacuum': 10.0, 'max_atoms': 60},
+        {'number': 2, 'thickness': 8.0, 'vacuum': 8.0, 'max_atoms': 40},
+        {'number': 1, 'thickness': 8.0, 'vacuum': 8.0, 'max_atoms': 30},
+        {'number': 1, 'thickness': 5.0, 'vacuum': 7.0, 'max_atoms': 20},
+    )
 
     def run(self, evaluator: Evaluator, crystal: Atoms) -> SurfacesResult:
         """Relax slabs."""
         from .compute import run
 
         return run(crystal, evaluator, self.parameters)
+
+    def plan_cells(self, crystal: Atoms) -> list[Atoms]:
+        """Return of each face a slab, and the crystal in a cell of the same plane."""
+        from .compute import plan_cells
+
+        return plan_cells(crystal, self.parameters)
+
+    def relax_cells(self, evaluator: Evaluator, crystal: Atoms) -> list[Atoms]:
+        """Return the same, the slabs relaxed."""
+        from .compute import relax_cells
+
+        return relax_cells(crystal, evaluator, self.parameters)
+
+    def analyse_cells(self, crystal: Atoms, labelled: list[Atoms]) -> SurfacesResult:
+        """Return the energies of the faces."""
+        from .compute import analyse_cells
+
+        return analyse_cells(labelled, self.parameters)
+
+    def meshes_of_cells(self, cells: list[Atoms], distance: float) -> list[Mesh]:
+        """Return the k-points of the slabs; the crystal has the same ones along their plane."""
+        from .compute import meshes_of_cells
+
+        return meshes_of_cells(cells, distance)
 
     def findings(self, result: SurfacesResult, case: Case) -> Iterator[Finding]:
         """Yield the surface that costs least."""

@@ -18,6 +18,7 @@ import numpy as np
 from ase import Atoms, units
 
 from ....core.frame import labels
+from ....core.meshes import mesh_numbers
 from ....crystals.slabs import (
     Crystal,
     Miller,
@@ -31,6 +32,7 @@ from ....crystals.slabs import (
     terminations,
     with_vacuum,
 )
+from ....labelling.kpoints import Mesh, kpoints_mesh
 from ....variants import NotApplicableError
 from ...defects import MAX_FORCE, MAX_STEPS, energies, outcome, require_crystal
 from ...evaluator import Evaluator
@@ -44,9 +46,10 @@ FIRST_CUBIC_GROUP = 195
 RANKING_PLANES = 4
 
 
-def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
+def plan(crystal: Atoms, parameters: Surfaces, within: list[Atoms] | None = None) -> list[Atoms]:
     """Return slabs, to be relaxed. Their info has `miller` (hkl; hkil of hexagonal ones), `termination`, `area` (Å²).
 
+    :param within: gets for each slab the crystal in a cell of the same plane, see :func:`plan_cells`.
     :raises NotApplicableError: for molecules and layers, and where no plane has a slab without a dipole.
     """
     space = require_crystal(crystal, 'surfaces')
@@ -63,6 +66,8 @@ def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
             continue
         stack, termination = cut
         slab = with_vacuum(make_slab(stack, termination), parameters.vacuum)
+        if within is not None:
+            within.append(_period(stack))
         slab.info |= {
             'property': 'surfaces',
             'miller': _usual(stack.miller, bulk),
@@ -72,6 +77,8 @@ def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
         slab.arrays.pop('oxidation_states', None)
         if len(slab) > parameters.max_atoms:
             too_large.append(slab.info['miller'])
+            if within is not None:
+                within.pop()
         else:
             slabs.append(slab)
     if not slabs:
@@ -83,16 +90,17 @@ def plan(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
     return slabs
 
 
-def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Surfaces) -> SurfacesResult:
+def analyse(crystal: Atoms | list[Atoms], relaxed: list[Atoms], parameters: Surfaces) -> SurfacesResult:
     """Return `surfaces`: miller (list), energy and unrelaxed (J/m²), n_atoms, termination, thickness (Å).
 
-    :param crystal: labelled.
+    :param crystal: labelled; or of each slab the crystal that it is cut from.
     :param relaxed: the slabs of :func:`plan`, relaxed.
     :raises ValueError: if one did not relax.
     """
-    reference = labels(crystal)['energy'] / len(crystal)
+    crystals = [crystal] * len(relaxed) if isinstance(crystal, Atoms) else crystal
     surfaces = []
-    for slab, before, after in zip(relaxed, *energies(relaxed, 'surfaces'), strict=True):
+    for whole, slab, before, after in zip(crystals, relaxed, *energies(relaxed, 'surfaces'), strict=True):
+        reference = labels(whole)['energy'] / len(whole)
         unrelaxed, energy = (
             (total - len(slab) * reference) / (2 * slab.info['area']) * JOULE for total in (before, after)
         )
@@ -114,6 +122,51 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Surfaces) -> Surfa
 def run(crystal: Atoms, evaluator: Evaluator, parameters: Surfaces) -> SurfacesResult:
     """Relax and analyse: see :func:`plan` and :func:`analyse`."""
     return analyse(crystal, evaluator.relax(plan(crystal, parameters), force=MAX_FORCE, steps=MAX_STEPS), parameters)
+
+
+def plan_cells(crystal: Atoms, parameters: Surfaces) -> list[Atoms]:
+    """Return the slabs of :func:`plan`, each followed by the crystal in a cell with the same lattice in the plane.
+
+    With the same k-points along the plane the errors of these cancel, those of a primitive cell would not.
+    """
+    crystals: list[Atoms] = []
+    slabs = plan(crystal, parameters, crystals)
+    return [frame for pair in zip(slabs, crystals, strict=True) for frame in pair]
+
+
+def relax_cells(crystal: Atoms, evaluator: Evaluator, parameters: Surfaces) -> list[Atoms]:
+    """Return the frames of :func:`plan_cells`, the slabs relaxed; the crystal is where the potential has it."""
+    planned = plan_cells(crystal, parameters)
+    slabs = evaluator.relax(planned[::2], force=MAX_FORCE, steps=MAX_STEPS)
+    return [frame for pair in zip(slabs, evaluator.evaluate(planned[1::2]), strict=True) for frame in pair]
+
+
+def analyse_cells(labelled: list[Atoms], parameters: Surfaces) -> SurfacesResult:
+    """Return what :func:`analyse` says of the frames of :func:`relax_cells`."""
+    return analyse(labelled[1::2], labelled[::2], parameters)
+
+
+def meshes_of_cells(cells: list[Atoms], distance: float) -> list[Mesh]:
+    """Return the k-points of the frames of :func:`plan_cells`: along the plane the same for slab and crystal."""
+    meshes: list[Mesh] = []
+    for slab, whole in zip(cells[::2], cells[1::2], strict=True):
+        first, second, _ = kpoints_mesh(slab, distance)
+        third = mesh_numbers(2 * np.pi * np.linalg.inv(whole.cell.array).T, distance)[2]
+        meshes += [(first, second, 1), (first, second, third)]
+    return meshes
+
+
+def _period(stack: Stack) -> Atoms:
+    """Return the crystal of a stack in a cell of three lattice vectors, two of which are those of the stack."""
+    number = len(stack.atoms) * stack.period // len(stack.planes)
+    positions = stack.atoms.positions
+    # the stack is made of equal periods, one after the other
+    found = Atoms(
+        stack.atoms.numbers[:number], positions[:number], pbc=True,
+        cell=[*stack.atoms.cell.array[:2], positions[number] - positions[0]],
+    )  # fmt: skip
+    found.info['property'] = 'surfaces'
+    return found
 
 
 def _usual(miller: Miller, bulk: Crystal) -> list[int]:

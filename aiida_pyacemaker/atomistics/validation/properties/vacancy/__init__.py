@@ -62,12 +62,37 @@ class VacancyProperty(Property):
     concerns_stability = True
     remedy = 'vacancy'
     in_run_file = False
+    same_cells = (
+        {'atoms': 48},
+        {'atoms': 24},
+        {'atoms': 24, 'max_sites': 1},
+        {'atoms': 12, 'max_sites': 1},
+        {'atoms': 6, 'max_sites': 1},
+    )
 
     def run(self, evaluator: Evaluator, crystal: Atoms) -> VacancyResult:
         """Relax a cell with a vacancy for each inequivalent site."""
         from .compute import run
 
         return run(crystal, evaluator, self.parameters)
+
+    def plan_cells(self, crystal: Atoms) -> list[Atoms]:
+        """Return a perfect supercell, and one with a vacancy for each inequivalent site."""
+        from .compute import plan
+
+        return plan(crystal, self.parameters)
+
+    def relax_cells(self, evaluator: Evaluator, crystal: Atoms) -> list[Atoms]:
+        """Return the same, relaxed."""
+        from .compute import relax
+
+        return relax(crystal, evaluator, self.parameters)
+
+    def analyse_cells(self, crystal: Atoms, labelled: list[Atoms]) -> VacancyResult:
+        """Return the formation energies."""
+        from .compute import analyse
+
+        return analyse(crystal, labelled, self.parameters)
 
     def findings(self, result: VacancyResult, case: Case) -> Iterator[Finding]:
         """Yield the formation energies in a crystal that has to be stable."""

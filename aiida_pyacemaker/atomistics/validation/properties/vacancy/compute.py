@@ -105,7 +105,12 @@ def analyse(crystal: Atoms, relaxed: list[Atoms], parameters: Vacancy) -> Vacanc
 
 
 def run(crystal: Atoms, evaluator: Evaluator, parameters: Vacancy) -> VacancyResult:
-    """Relax, from several starts, and analyse: see :func:`plan` and :func:`analyse`."""
+    """Relax, from several starts, and analyse: see :func:`relax` and :func:`analyse`."""
+    return analyse(crystal, relax(crystal, evaluator, parameters), parameters)
+
+
+def relax(crystal: Atoms, evaluator: Evaluator, parameters: Vacancy) -> list[Atoms]:
+    """Return the frames of :func:`plan` relaxed, each from several starts: the lowest end of each."""
     frames = plan(crystal, parameters)
     perfect, *vacancies = frames
     starts = [perfect] + [_shaken(frame, inward) for frame in vacancies for inward in INWARD_SHIFTS]
@@ -116,7 +121,7 @@ def run(crystal: Atoms, evaluator: Evaluator, parameters: Vacancy) -> VacancyRes
     ]
     for end, frame in zip(lowest, evaluator.evaluate(vacancies), strict=True):
         end.info['unrelaxed_energy'] = float(labels(frame)['energy'])
-    return analyse(crystal, [perfect, *lowest], parameters)
+    return [perfect, *lowest]
 
 
 def _conventional(crystal: Atoms) -> Atoms:
