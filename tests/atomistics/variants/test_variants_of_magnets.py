@@ -66,3 +66,14 @@ def test_moments_of_foreign_atoms():
         assert np.abs(made.arrays['magnetic_moments']) == pytest.approx(np.where(made.numbers == 26, 2.2, 0.1))
     added = interstitial(atoms, Interstitial(atoms=16, element='Fe'), rng, 0, 1)
     assert (len(added), added.arrays['magnetic_moments'][-1]) == (17, pytest.approx(2.2))
+
+
+def test_the_order_of_the_user_stands():
+    """A family does not propose the crystal, of whatever volume, whose order the user knows."""
+    structures = Structures(subsystems=False, ionic={'formulas': ['MnO'], 'prototypes': ['rocksalt', 'CsCl']})
+    known, unknown = manganese_oxide(), manganese_oxide()
+    del unknown.arrays['magnetic_moments']
+    for own, expected in ((known, {'CsCl'}), (unknown, {'rocksalt', 'CsCl'})):
+        cells = starting_cells(['Mn', 'O'], structures, 0, 1, 20, own=[own])
+        phases = {atoms.info['phase'] for atoms in cells if atoms.info['family'] == 'ionic'}
+        assert phases - {'random'} == expected
