@@ -190,11 +190,12 @@ def test_antiferromagnet_is_labelled(pw_code, label_parameters):
     assert node.is_finished_ok, outputs['results'].get_dict()['failures']
     kinds = [{kind.name for kind in calculation.inputs.structure.kinds} for calculation in calculations(node)]
     assert kinds == [{'Fe1', 'Fe2'}, {'Fe'}]
-    (stable,), (suspect,) = outputs['train'].get_frames(), outputs['suspects']['train'].get_frames()
-    assert stable.get_potential_energy() < suspect.get_potential_energy()
-    assert stable.get_chemical_symbols() == suspect.get_chemical_symbols() == ['Fe', 'Fe']
-    assert 'the same structure with' in suspect.info['flags'][0]
-    up_and_down, up = sorted((stable, suspect), key=lambda atoms: abs(atoms.info['total_magnetization']))
+    # at this cutoff the stress of both is beyond all reason, too
+    up_and_down, up = outputs['suspects']['train'].get_frames()
+    assert up.get_chemical_symbols() == up_and_down.get_chemical_symbols() == ['Fe', 'Fe']
     assert abs(up_and_down.info['total_magnetization']) < 0.05 and up_and_down.info['absolute_magnetization'] > 1.0
     assert up_and_down.arrays['magnetic_moments'].sum() == pytest.approx(0.0, abs=0.05)
     assert up.info['total_magnetization'] > 3.0
+    assert up.get_potential_energy() < up_and_down.get_potential_energy()
+    assert not any('spin state' in reason for reason in up.info['flags'])
+    assert any('the same structure with' in reason for reason in up_and_down.info['flags'])
