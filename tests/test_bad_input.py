@@ -15,6 +15,7 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from ase import Atoms
+from ase.build import bulk
 from click.testing import CliRunner
 
 from aiida_pyacemaker.atomistics.core.frame import labels, set_labels
@@ -114,6 +115,19 @@ def test_structure_files(launch, tmp_path, name, content, message):
     output = launch(ALUMINIUM, f'structures.files=[{tmp_path / name}]', '--no-probe')
     assert f'structures.files: structure file {tmp_path / name}' in output
     assert message in output
+
+
+def test_moments_for_atoms_that_are_not_there(launch):
+    """Moments for kinds of atoms that no structure node has; and a magnetic element in kinds without moments."""
+    cell = bulk('Fe', a=2.87, cubic=True)
+    node = orm.StructureData(ase=Atoms(cell.symbols, cell.positions, cell=cell.cell, pbc=True, tags=[1, 2])).store()
+    nodes = ('system.elements=[Fe]', f'structures.nodes=[{node.pk}]', '--no-probe')
+    output = launch(ALUMINIUM, 'structures.moments={Mn1: 5}', *nodes)
+    assert 'structures.moments: there are moments for Mn1, which no structure of structures.nodes has' in output
+    assert 'their kinds are Fe1, Fe2' in output
+    assert f'node {node.pk} has the kinds Fe1, Fe2, which may differ in their moments' in launch(ALUMINIUM, *nodes)
+    output = launch(ALUMINIUM, 'structures.moments={Al: 1}', '--no-probe')
+    assert 'there are moments for Al' in output and 'there is no StructureData among them' in output
 
 
 def test_impossible_structures(launch):

@@ -76,12 +76,14 @@ def run(runfile: RunFile) -> Generation:
     from aiida_pyacemaker.atomistics.generators.generate import generate
 
     own = runfile.read_structures()
-    if runfile.structures.nodes:
-        from aiida_pyacemaker.data.structures import find_structure_nodes, get_frames
+    moments = runfile.structures.moments
+    if runfile.structures.nodes or moments:
+        from aiida_pyacemaker.data.structures import check_moments, find_structure_nodes, get_frames
 
         load_profile()
         nodes = find_structure_nodes(runfile.structures.nodes)
-        own += get_frames({f'node_{node.pk}': node for node in nodes})
+        check_moments(nodes, moments)
+        own += get_frames({f'node_{node.pk}': node for node in nodes}, moments)
     with click.progressbar(length=1, label='structures', file=sys.stderr, show_pos=True) as bar:
 
         def progress(done: int, wanted: int) -> None:

@@ -61,11 +61,12 @@ def check_structures(runfile: RunFile) -> Generation:
     """
     from aiida_pyacemaker.atomistics.embedding.box import least_atoms
     from aiida_pyacemaker.atomistics.generators.generate import generate, starting_cells
-    from aiida_pyacemaker.data.structures import find_structure_nodes, get_frames
+    from aiida_pyacemaker.data.structures import check_moments, find_structure_nodes, get_frames
     from aiida_pyacemaker.workflows.explorers import load_explorer
 
-    nodes = find_structure_nodes(runfile.structures.nodes)
-    own = [*runfile.read_structures(), *get_frames({f'node_{node.pk}': node for node in nodes})]
+    nodes, moments = find_structure_nodes(runfile.structures.nodes), runfile.structures.moments
+    check_moments(nodes, moments)
+    own = [*runfile.read_structures(), *get_frames({f'node_{node.pk}': node for node in nodes}, moments)]
     generation = generate(
         runfile.system.elements,
         runfile.structures,

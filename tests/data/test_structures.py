@@ -8,12 +8,13 @@ from aiida import orm
 from ase import Atoms
 from ase.build import bulk, fcc111
 
+from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.generators.generate import generate
 from aiida_pyacemaker.atomistics.generators.plan import Structures
 from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
 from aiida_pyacemaker.data.configurations import ConfigurationsData
-from aiida_pyacemaker.data.structures import find_structure_nodes, get_frames
+from aiida_pyacemaker.data.structures import check_moments, find_structure_nodes, get_frames
 
 pytestmark = pytest.mark.usefixtures('aiida_profile')
 
@@ -77,6 +78,28 @@ def test_generate_from_nodes(nodes):
     assert {row['family']: row['structures'] for row in table} == {'isolated_atom': 1, 'user': len(frames) - 1}
     cells = starting_configurations(orm.Dict({**parameters, 'atoms': 16, 'number': 2}), bcc=nodes[0])
     assert [len(atoms) for atoms in cells.get_frames()] == [16]
+
+
+def test_moments_of_kinds():
+    """Kinds of atoms have the moments that were given for them, in the initial set and where simulations start."""
+    cell = bulk('Fe', a=2.87, cubic=True)
+    node = orm.StructureData(ase=Atoms(cell.symbols, cell.positions, cell=cell.cell, pbc=True, tags=[1, 2])).store()
+    moments = {'Fe1': 2.0, 'Fe2': -2.0}
+    (frame,) = get_frames({'iron': node}, moments)
+    assert frame.get_chemical_symbols() == ['Fe', 'Fe'] and frame.arrays['magnetic_moments'].tolist() == [2.0, -2.0]
+    check_moments([node], moments)
+    with pytest.raises(
+        InputError, match=r'structures\.moments: .* moments for Fe3, .*; their kinds are Fe1, Fe2; files'
+    ):
+        check_moments([node], {**moments, 'Fe3': 1.0})
+    with pytest.raises(InputError, match=r'has the kinds Fe1, Fe2, .*; give the moments, such as {Fe1: 3, Fe2: -3}'):
+        check_moments([node], {})
+    structures = {'automatic': False, 'rattle': {'number': 1, 'atoms': 4}, 'moments': moments}
+    parameters = {'elements': ['Fe'], 'seed': 1, 'structures': structures}
+    made = [atoms for atoms in generate_configurations(orm.Dict(parameters), iron=node).get_frames() if len(atoms) > 1]
+    made += starting_configurations(orm.Dict({**parameters, 'atoms': 16, 'number': 1}), iron=node).get_frames()
+    assert made and all(np.abs(atoms.arrays['magnetic_moments']).tolist() == [2.0] * len(atoms) for atoms in made)
+    assert all(atoms.arrays['magnetic_moments'].sum() == 0 for atoms in made if len(atoms) % 2 == 0)
 
 
 def test_oxidation_states_are_stored():

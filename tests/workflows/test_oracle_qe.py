@@ -15,6 +15,7 @@ from aiida_pyacemaker.atomistics.core.frame import labels
 from aiida_pyacemaker.atomistics.labelling.magnetism import kind_tags
 from aiida_pyacemaker.calculations.functions.get_structure import make_structure
 from aiida_pyacemaker.calculations.readers.qe import read
+from aiida_pyacemaker.data.structures import get_frames
 from aiida_pyacemaker.workflows.oracles import load_oracle
 
 LabelWorkChain = WorkflowFactory('pyacemaker.label')
@@ -165,5 +166,36 @@ def test_moments_are_read_and_remembered(pw_code, label_parameters, get_builder)
     cost = oracle.get_cost(node)
     assert (cost['electrons'], cost['atoms']) == (16.0, 1)
     assert cost['core_hours'] == pytest.approx(cost['wall_seconds'] / 3600)  # one process
+    assert 1.0 < labelled.info['total_magnetization'] <= labelled.info['absolute_magnetization'] < 3.5
     again = system(get_builder(labelled))['starting_magnetization']['Fe']
     assert again == pytest.approx(labelled.arrays['magnetic_moments'][0] / 16, abs=1e-3)
+
+
+def test_antiferromagnet_is_labelled(pw_code, label_parameters):
+    """Kinds of one element with opposite moments stay antiferromagnetic; a ferromagnetic start is another label.
+
+    Of the two, of expanded iron, that of higher energy is set apart, with the reason.
+    """
+    cell = bulk('Fe', a=3.0, cubic=True)
+    node = orm.StructureData(ase=Atoms(cell.symbols, cell.positions, cell=cell.cell, pbc=True, tags=[1, 2])).store()
+    (afm,) = get_frames({'iron': node}, {'Fe1': 3.0, 'Fe2': -3.0})
+    fm = afm.copy()
+    fm.arrays['magnetic_moments'] = np.array([3.0, 3.0])
+    coarse = {'ecutwfc': 30.0, 'ecutrho': 120.0, 'kpoints_distance': 0.8, 'max_concurrent': 1}
+    outputs, node = run_get_node(
+        LabelWorkChain.get_builder_from_protocol(
+            pw_code, ConfigurationsData([afm, fm]), {**label_parameters, **coarse, 'max_failed_fraction': 0.0}
+        )
+    )
+    assert node.is_finished_ok, outputs['results'].get_dict()['failures']
+    kinds = [{kind.name for kind in calculation.inputs.structure.kinds} for calculation in calculations(node)]
+    assert kinds == [{'Fe1', 'Fe2'}, {'Fe'}]
+    # at this cutoff the stress of both is beyond all reason, too
+    up_and_down, up = outputs['suspects']['train'].get_frames()
+    assert up.get_chemical_symbols() == up_and_down.get_chemical_symbols() == ['Fe', 'Fe']
+    assert abs(up_and_down.info['total_magnetization']) < 0.05 and up_and_down.info['absolute_magnetization'] > 1.0
+    assert up_and_down.arrays['magnetic_moments'].sum() == pytest.approx(0.0, abs=0.05)
+    assert up.info['total_magnetization'] > 3.0
+    assert up.get_potential_energy() < up_and_down.get_potential_energy()
+    assert not any('spin state' in reason for reason in up.info['flags'])
+    assert any('the same structure with' in reason for reason in up_and_down.info['flags'])

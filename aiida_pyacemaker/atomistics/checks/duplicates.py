@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from .fingerprint import fingerprints, reduced_composition
+from .moments import with_spins
 
 #: Largest difference of fingerprints of equal structures. Rounding of positions to 1e-5 Å stays below it; a random
 #: displacement of all atoms of a perfect crystal by more than about 0.003 Å exceeds it.
@@ -20,8 +21,9 @@ class Duplicates:
     """The different structures seen so far.
 
     Equal are structures that a rotation, reflection, translation, permutation of atoms, another choice of cell or a
-    supercell turns into each other; see `fingerprint` for how, and for its limits. Oxidation states and whatever else a
-    frame carries are not looked at.
+    supercell turns into each other; see `fingerprint` for how, and for its limits. Atoms whose magnetic moments point
+    up and down are different: an antiferromagnetic start is not the ferromagnetic one. Oxidation states and whatever
+    else a frame carries are not looked at.
 
     Structures are kept in a hash table by composition, volume and two numbers of the fingerprint, rounded: a look-up
     takes the same time however many there are.
@@ -45,6 +47,7 @@ class Duplicates:
         new = np.zeros(len(frames), dtype=bool)
         if not len(frames):
             return new
+        frames = [with_spins(atoms) for atoms in frames]
         prints = fingerprints(frames)
         low, high = (
             np.floor(self._scaled(prints) + side).astype(int) for side in (-1 / BUCKET_WIDTH, 1 / BUCKET_WIDTH)

@@ -65,6 +65,10 @@ class Info(TypedDict, total=False):
     settings: Annotated[dict[str, Any], Key('What its labels depend on: oracle, functional, cutoffs...', 'labelling')]
     calculation: Annotated[str, Key('Uuid of the calculation that labelled it.', 'calculations')]
     flags: Annotated[list[str], Key('What is suspicious about its labels, for people.', 'labelling')]
+    total_magnetization: Annotated[float, Key('Total magnetisation of its cell.', 'calculations', 'Bohr magneton')]
+    absolute_magnetization: Annotated[
+        float, Key('Absolute magnetisation of its cell: the integral of its size.', 'calculations', 'Bohr magneton')
+    ]
     energy_shift: Annotated[float, Key('What was added to its energy to move it to another scale.', 'labelling', 'eV')]
     # what a potential said of it
     gamma_max: Annotated[float, Key('Largest extrapolation grade of its atoms without a mask.', 'fitting, lammps')]
@@ -126,7 +130,7 @@ ARRAYS: dict[str, Key] = {
     'gamma': Key('Extrapolation grade.', 'fitting, lammps, selection'),
     'force_std': Key('Standard deviation of a component of the predicted force.', 'fitting', 'eV/Å'),
     'oxidation_states': Key('Oxidation states.', 'generators'),
-    'magnetic_moments': Key('Magnetic moments, of the oracle.', 'labelling', 'Bohr magneton'),
+    'magnetic_moments': Key('Magnetic moments, of the oracle or of the user.', 'labelling, io', 'Bohr magneton'),
     'predicted_forces': Key('Forces that the potential that chose the frame predicts.', 'selection', 'eV/Å'),
 }
 

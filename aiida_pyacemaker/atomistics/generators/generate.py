@@ -21,12 +21,14 @@ from ase import Atoms
 
 from ..checks.check import Checks, check_frames
 from ..checks.duplicates import Duplicates
+from ..checks.fingerprint import fingerprints, reduced_composition
 from ..checks.overlap import closest_ratios
 from ..core.errors import InputError
 from ..crystals.elements import check_elements
 from ..picking.pick import pick
 from ..variants import CLUSTERS, OPERATIONS, NotApplicableError
 from ..variants.clusters import isolated_atom
+from ..variants.common import label
 from ..variants.defects import hopping_cell
 from ..variants.supercell import Supercell, enlarge, supercell
 from .plan import FAMILIES, Structures
@@ -39,6 +41,9 @@ MAX_ATTEMPTS_WITHOUT_SUCCESS = 10_000
 FAILURES_BEFORE_CHANGE = 10
 #: Wide cells are this much wider than they have to be, so that strained ones are wide enough, too.
 WIDTH_MARGIN = 1.1
+#: Largest difference of the fingerprints of crystals that are the same up to a shear of 2 % (rocksalt and zincblende:
+#: 0.9, bcc and fcc: 0.14).
+SAME_CRYSTAL = 0.02
 #: Kind of rejection of what is there already.
 DUPLICATE = 'duplicate'
 #: Kind of rejection of what no operation can be applied to.
@@ -326,7 +331,7 @@ class _Maker:
                     name,
                     f'none of its {len(found)} ideal structures is left. {self.explain()}',
                 )
-            parents += kept
+            parents += self.without_known_orders(kept, own) if self.structures.vary else kept
         if not parents:
             raise GenerationError(
                 '',
@@ -336,6 +341,27 @@ class _Maker:
         if self.structures.subsystems and self.structures.automatic:
             parents += self.missing_subsystems(parents)
         return parents
+
+    def without_known_orders(self, parents: list[Atoms], own: list[Atoms]) -> list[Atoms]:
+        """Return the ideal structures without crystals whose magnetic order is known from a structure of the user's.
+
+        A family knows no order: its variants would start ferromagnetic, and the same crystal would have two energies.
+        """
+        ordered = [atoms for atoms in own if 'magnetic_moments' in atoms.arrays]
+        if not ordered or not parents:
+            return parents
+        known = [(reduced_composition(atoms), scaled) for atoms, scaled in zip(ordered, _scaled(ordered), strict=True)]
+        kept = []
+        for parent, scaled in zip(parents, _scaled(parents), strict=True):
+            composition = reduced_composition(parent)
+            if any(composition == other and np.abs(scaled - its).max() < SAME_CRYSTAL for other, its in known):
+                self.result.notes.append(
+                    f'{label(parent)} of the family {parent.info["family"]} is left out: a structure of your own is '
+                    'the same crystal, whose magnetic moments are known'
+                )
+            else:
+                kept.append(parent)
+        return kept
 
     def missing_subsystems(self, parents: list[Atoms]) -> list[Atoms]:
         """Return a structure for each element and pair of elements that no parent covers."""
@@ -546,6 +572,11 @@ class _Maker:
                 f'{math.floor(100 * best) / 100:g} or less, or lower the amplitudes'
             )
         return f'{reasons}. {remedy}'
+
+
+def _scaled(frames: list[Atoms]) -> np.ndarray:
+    """Return the fingerprints of frames apart from their volume."""
+    return fingerprints(frames)[:, 1:]
 
 
 def _carried(weights: dict[str, int], shares: list[int]) -> list[dict[str, int]]:

@@ -50,6 +50,12 @@ class _Structures(Section):
         'labels of groups of them.',
         default=[],
     )
+    moments: dict[str, float] = parameter(
+        'Magnetic moments that the kinds of atoms of your StructureData start from, such as {Mn1: 5, Mn2: -5}; kinds '
+        'that are not named have none. Files bring theirs with them.',
+        unit='Bohr magnetons',
+        default={},
+    )
     vary: bool = parameter('Whether variants of your own structures are made, too.', default=True)
     subsystems: bool = parameter(
         'Whether the elements and pairs of elements that no family covers get structures of their own.', default=True

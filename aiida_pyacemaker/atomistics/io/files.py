@@ -14,15 +14,18 @@ from ase import Atoms
 from ase.io import read
 from ase.io.formats import UnknownFileTypeError
 
+from ..checks.moments import MOMENTS
 from ..checks.overlap import overlapping
 from ..checks.vacuum import vacuum_axes
 from ..core.errors import InputError
+from .moments import check_formula, find_moments, is_magnetic_cif, read_magnetic_cif
 
 #: Å of vacuum between a molecule and its periodic images, if its file has no cell.
 VACUUM = 10.0
 #: Å³; a cell of less has no volume.
 SMALLEST_VOLUME = 1e-3
-#: Name of the arrays of a file that are kept; all others, labels among them, belong to where the file came from.
+#: Name of the arrays of a file that are kept, besides magnetic moments; all others, labels among them, belong to where
+#: the file came from.
 KEPT_ARRAYS = ('oxidation_states',)
 
 
@@ -35,7 +38,8 @@ def read_structures(
 ) -> list[Atoms]:
     """Read all structures of files, folders (all structure files directly in them) and globs (`**` for all depths).
 
-    Labels are left behind: they belong to another method than the one that will label the rest. A molecule without a
+    Labels are left behind: they belong to another method than the one that will label the rest. Magnetic moments are
+    kept, which the labels start from (see :mod:`.moments`). A molecule without a
     cell gets a box with vacuum around it; everything becomes periodic in all directions, as plane-wave codes are.
     Files come in the order of the paths, within a folder or glob in natural order (`a2` before `a10`), each once.
 
@@ -73,6 +77,10 @@ def read_file(path: Path, key: str = 'files') -> list[Atoms]:
         raise InputError(key, f'structure file {path} {what}')
     if not path.read_bytes().strip():
         raise InputError(key, f'structure file {path} is empty', 'put a structure in, or take it out of the list')
+    if is_magnetic_cif(path):
+        found = read_magnetic_cif(path, key)
+        check_formula(found, path, key)
+        return found
     try:
         # a name may have an @, which ASE takes for an index
         found = cast('list[Atoms]', read(path, index=':', do_not_split_by_at_sign=True))
@@ -88,6 +96,8 @@ def read_file(path: Path, key: str = 'files') -> list[Atoms]:
         raise InputError(key, f'structure file {path} has no structure in it')
     for index, atoms in enumerate(found):
         _refuse_partial_occupancy(atoms, key, f'structure file {path}, structure {index},')
+    if path.suffix.lower() == '.cif':
+        check_formula(found, path, key)
     return found
 
 
@@ -179,6 +189,9 @@ def _boxed(atoms: Atoms, key: str, name: str) -> Atoms:
     for array in KEPT_ARRAYS:
         if array in atoms.arrays:
             checked.arrays[array] = atoms.arrays[array].copy()
+    moments = find_moments(atoms, key, name)
+    if moments is not None:
+        checked.set_array(MOMENTS, moments)
     missing = [axis for axis in range(3) if not atoms.cell.array[axis].any()]
     if abs(np.linalg.det(atoms.cell.complete().array)) < SMALLEST_VOLUME:
         raise InputError(key, f'{name} has a cell without volume: its axes lie in one plane')

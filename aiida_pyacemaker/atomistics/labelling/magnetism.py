@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, ground_state_magnetic_moments
 
+from aiida_pyacemaker.atomistics.checks.moments import MOMENTS, NEGLIGIBLE
 from aiida_pyacemaker.atomistics.checks.vacuum import detect_vacuum
 
 from ..core.errors import InputError
@@ -29,8 +30,6 @@ SPIN_TREATMENTS = ('auto', 'none')
 KIND_WIDTH = 0.5
 #: The largest number of kinds of pw.x (`ntypx`).
 MAX_KINDS = 10
-#: Bohr magnetons; a remembered magnetisation below this is none.
-NEGLIGIBLE = 0.05
 
 
 @dataclass(frozen=True)
@@ -80,13 +79,18 @@ def start_moments(atoms: Atoms) -> np.ndarray | None:
 def remembered_moments(atoms: Atoms) -> np.ndarray | None:
     """Return the moments (n,) that a frame carries, or `None` where it carries none that can be started from.
 
-    A magnetic element whose moment has vanished starts ferromagnetic again: zero is a stationary point, from which no
-    calculation finds its way back.
+    A magnetic element whose moments have all vanished starts ferromagnetic again: zero is a stationary point, from
+    which no calculation finds its way back.
     """
-    moments = atoms.arrays.get('magnetic_moments')
-    if moments is None or not np.isfinite(moments).all() or np.abs(moments).max(initial=0) < NEGLIGIBLE:
+    found = atoms.arrays.get(MOMENTS)
+    if found is None or not np.isfinite(found).all() or np.abs(found).max(initial=0) < NEGLIGIBLE:
         return None
-    return np.asarray(moments, dtype=float)
+    moments = np.array(found, dtype=float)
+    for symbol in START_MOMENTS.keys() & set(atoms.get_chemical_symbols()):
+        mine = atoms.symbols == symbol
+        if np.abs(moments[mine]).max() < NEGLIGIBLE:
+            moments[mine] = START_MOMENTS[symbol]
+    return moments
 
 
 def kinds(atoms: Atoms) -> list[str]:

@@ -10,6 +10,7 @@ from scipy.sparse import bmat, csr_array, eye_array
 
 from ..core.frame import energy_counts, forces_count, labels, set_labels
 from ..core.parameters import Positive, Section, parameter
+from .spin_states import find_other_states
 
 #: Families that show the repulsive wall on purpose: their forces and energies have no limit.
 REPULSIVE_FAMILIES = frozenset({'isolated_atom', 'dimer', 'trimer'})
@@ -37,6 +38,8 @@ class Limits(Section):
 def find_suspects(frames: list[Atoms], limits: Limits | None = None) -> dict[int, list[str]]:
     """Return what is wrong with labels, by the index of the frame; sound ones are left out.
 
+    Labels in another spin state than their neighbours are among them, see :mod:`.spin_states`.
+
     Forces on masked atoms and energies of weight zero may be of any size, but finite: no file keeps them otherwise.
 
     :param frames: labelled frames of one batch: energies are compared within their family.
@@ -49,6 +52,8 @@ def find_suspects(frames: list[Atoms], limits: Limits | None = None) -> dict[int
             f'energy {abs(deviation):.3g} eV/atom {where} the family {frames[index].info.get("family", "unknown")} '
             f'(limit {limits.max_energy_deviation:g})'
         )
+    for index, reason in find_other_states(frames).items():
+        reasons[index].append(reason)
     return {index: found for index, found in enumerate(reasons) if found}
 
 

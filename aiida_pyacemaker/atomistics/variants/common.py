@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from ase import Atoms
 
+from ..checks.moments import MOMENTS
 from ..core.plugins import FAMILIES, load_plugins
 
 
@@ -77,6 +78,17 @@ def charges(parent: Atoms) -> np.ndarray | None:
     """Oxidation states, shape (n,), or None where none are set or all are zero (a metal)."""
     states = parent.arrays.get('oxidation_states')
     return None if states is None or not np.any(states) else np.asarray(states, dtype=float)
+
+
+def moments_of(parent: Atoms) -> np.ndarray | None:
+    """Magnetic moments (Bohr magnetons), shape (n,), or None where none are set: the array itself, not a copy."""
+    return parent.arrays.get(MOMENTS)
+
+
+def usual_moment(parent: Atoms, symbol: str) -> float:
+    """Mean size of the magnetic moments of an element in a frame that carries moments; 0 where it has none of it."""
+    moments, mine = moments_of(parent), parent.symbols == symbol
+    return 0.0 if moments is None or not mine.any() else float(np.abs(moments[mine]).mean())
 
 
 def label(parent: Atoms) -> str:

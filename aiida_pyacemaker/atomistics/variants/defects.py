@@ -18,7 +18,17 @@ from pydantic import Field, model_validator
 
 from ..core.errors import InputError
 from ..core.parameters import Count, Section, parameter
-from .common import NotApplicableError, charges, disturb, host_atoms, record, remembered, require_solid
+from .common import (
+    NotApplicableError,
+    charges,
+    disturb,
+    host_atoms,
+    moments_of,
+    record,
+    remembered,
+    require_solid,
+    usual_moment,
+)
 from .supercell import supercell
 from .voids import Void, find_voids
 
@@ -185,6 +195,7 @@ def antisite(parent: Atoms, parameters: Antisite, rng: np.random.Generator, inde
     for _ in range(count):
         first, second = _unlike(atoms, used, rng)
         pair = [atoms.symbols[first], atoms.symbols[second]]
+        _exchange_moments(atoms, first, second, both=parameters.kind == 'swap')
         atoms.symbols[first] = pair[1]
         if parameters.kind == 'swap':
             atoms.symbols[second] = pair[0]
@@ -300,8 +311,12 @@ def _sites(void: Void, parent: Atoms, repeated: np.ndarray, rng: np.random.Gener
 
 
 def _insert(atoms: Atoms, element: str, site: np.ndarray) -> int:
-    """Add an atom, in place; its per-atom arrays are zero where nothing else is known."""
+    """Add an atom, in place; its per-atom arrays are zero where nothing else is known, its moment is a usual one."""
+    usual = usual_moment(atoms, element)
     atoms.append(element)
+    moments = moments_of(atoms)
+    if moments is not None:
+        moments[-1] = usual
     atoms.positions[-1] = site
     _make_room(atoms, len(atoms) - 1)
     return len(atoms) - 1
@@ -331,6 +346,21 @@ def _unlike(atoms: Atoms, used: list[int], rng: np.random.Generator) -> tuple[in
         raise NotApplicableError(f'structures.antisite: {atoms.get_chemical_formula()} {reason}')
     pair = int(rng.integers(len(first)))
     return int(host[first[pair]]), int(host[second[pair]])
+
+
+def _exchange_moments(atoms: Atoms, first: int, second: int, both: bool) -> None:
+    """Give atoms that change places the moments they had, in place, before their symbols are changed.
+
+    :param both: False: the first becomes an atom of the element of the second, with the usual moment of that element in
+        the direction of its site.
+    """
+    moments = moments_of(atoms)
+    if moments is None:
+        return
+    if both:
+        moments[[first, second]] = moments[[second, first]]
+    else:
+        moments[first] = np.copysign(usual_moment(atoms, atoms.symbols[second]), moments[first])
 
 
 def _distances(atoms: Atoms, point: np.ndarray, sites: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.geometry import minkowski_reduce
 from pydantic import Field
 
+from ..checks.moments import MOMENTS
 from ..core.errors import InputError
 from ..core.parameters import Count, Positive, Section, parameter, require
 from .common import (
@@ -17,6 +18,7 @@ from .common import (
     disturb,
     family_of,
     label,
+    moments_of,
     record,
     remembered,
     require_solid,
@@ -100,16 +102,21 @@ def _name(plane: tuple[int, ...]) -> str:
 
 
 def _conventional(parent: Atoms) -> Any:
-    """The conventional cell as a pymatgen structure; ions carry their charges."""
+    """The conventional cell as a pymatgen structure; ions carry their charges, magnetic atoms their moments."""
     analyzer = require('pymatgen.symmetry.analyzer', 'structures.surface').SpacegroupAnalyzer
     return analyzer(_structure(parent), symprec=0.01).get_conventional_standard_structure()
 
 
 def _structure(parent: Atoms) -> Any:
     core = require('pymatgen.core', 'structures.surface')
-    states = charges(parent)
+    states, moments = charges(parent), moments_of(parent)
     symbols = list(parent.symbols)
-    species = symbols if states is None else [core.Species(s, float(q)) for s, q in zip(symbols, states, strict=True)]
+    species: list[Any] = symbols
+    if states is not None or moments is not None:
+        # atoms with moments in different directions are different species: the cell is that of the magnetic order
+        spins = [None] * len(parent) if moments is None else [float(m) for m in np.round(moments, 1)]
+        oxidation = [None] * len(parent) if states is None else [float(state) for state in states]
+        species = [core.Species(*what) for what in zip(symbols, oxidation, spins, strict=True)]
     return core.Structure(core.Lattice(parent.cell.array), species, parent.get_scaled_positions())
 
 
@@ -167,6 +174,8 @@ def _atoms(slab: Any, parent: Atoms, plane: tuple[int, ...], termination: int) -
     atoms = Atoms([site.specie.symbol for site in slab], positions, cell=lattice, pbc=True)
     if charges(parent) is not None:
         atoms.set_array('oxidation_states', np.array([float(site.specie.oxi_state) for site in slab]))
+    if moments_of(parent) is not None:
+        atoms.set_array(MOMENTS, np.array([float(site.specie.spin or 0.0) for site in slab]))
     # the library's own reduction gives cells that are multiples of the smallest
     atoms.set_cell(minkowski_reduce(atoms.cell, pbc=[True, True, False])[0])
     atoms.set_cell(atoms.cell.standard_form()[0], scale_atoms=True)

@@ -27,6 +27,7 @@ def choose_crystals(parameters: orm.Dict, dataset: ConfigurationsData, **own: or
     found = choose(dataset.get_frames(), number)
     if not found:
         structures = Structures(**values.get('structures', {}))
-        cells = starting_cells(values['elements'], structures, values['seed'], 1, number, own=get_frames(own))
+        frames = get_frames(own, structures.moments)
+        cells = starting_cells(values['elements'], structures, values['seed'], 1, number, own=frames)
         found = choose(cells, number) or cells
     return ConfigurationsData(found)

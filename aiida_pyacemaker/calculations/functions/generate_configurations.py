@@ -28,7 +28,7 @@ def generate_configurations(parameters: orm.Dict, **own: orm.Data) -> Configurat
         values['elements'],
         Structures(**values.get('structures', {})),
         values['seed'],
-        own=get_frames(own),
+        own=get_frames(own, values.get('structures', {}).get('moments')),
         cutoff=values.get('cutoff'),
         limit=values.get('limit'),
     )

@@ -28,7 +28,7 @@ def starting_configurations(parameters: orm.Dict, **own: orm.Data) -> Configurat
         values['seed'],
         values['atoms'],
         values['number'],
-        own=get_frames(own),
+        own=get_frames(own, values.get('structures', {}).get('moments')),
         max_atoms=values.get('max_atoms'),
         hop=values.get('hop', False),
     )

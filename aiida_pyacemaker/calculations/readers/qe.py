@@ -17,6 +17,8 @@ from aiida_pyacemaker.atomistics.core.frame import set_labels
 ASKED = 'asked'
 #: What of the input of pw.x the energies depend on.
 SYSTEM_SETTINGS = ('ecutwfc', 'ecutrho', 'smearing', 'degauss')
+#: What is told of the spins of the whole cell, in Bohr magnetons.
+MAGNETIZATIONS = ('total_magnetization', 'absolute_magnetization')
 #: How far (Å) an atom of the DFT calculation may be from the configuration: Quantum ESPRESSO works in bohr.
 POSITION_TOLERANCE = 1e-4
 
@@ -48,7 +50,8 @@ def label_atoms(atoms: Atoms, parameters: orm.Dict, trajectory: orm.ArrayData, n
     """Attach the labels of a PwCalculation to a configuration (in place) and return it.
 
     The energy is the total free energy of the smeared electrons, to which the forces belong. The stress is reported in
-    GPa with the opposite sign of ASE's.
+    GPa with the opposite sign of ASE's. Of spin-polarised calculations the moments of the atoms and the total and
+    absolute magnetisation of the cell are kept, too.
 
     :param atoms: the configuration.
     :param parameters: the ``output_parameters``.
@@ -77,6 +80,9 @@ def label_atoms(atoms: Atoms, parameters: orm.Dict, trajectory: orm.ArrayData, n
     if 'atomic_magnetic_moments' in arrays:
         moments = np.asarray(trajectory.get_array('atomic_magnetic_moments')[-1], dtype=float)
         atoms.set_array('magnetic_moments', moments, float, ())
+    if values.get('lsda'):
+        # without spins the parser says zero
+        atoms.info.update({key: float(values[key]) for key in MAGNETIZATIONS if values.get(key) is not None})
     return set_labels(atoms, **labels)
 
 

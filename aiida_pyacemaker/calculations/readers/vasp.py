@@ -46,6 +46,9 @@ def read(frames: list[Atoms], index: int, nodes: dict[str, orm.Data]) -> dict[in
     moments = get_magnetic_moments(misc, len(atoms))
     if moments is not None:
         atoms.set_array('magnetic_moments', moments, float, ())
+        total = misc.get('magnetization')
+        if total is not None:
+            atoms.info['total_magnetization'] = float(np.ravel(total)[-1])
     creator = nodes['misc'].creator
     if creator is not None:
         atoms.info['calculation'] = creator.uuid

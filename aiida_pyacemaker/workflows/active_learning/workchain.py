@@ -18,7 +18,7 @@ from aiida_pyacemaker.calculations.functions.choose_crystals import choose_cryst
 from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
-from aiida_pyacemaker.data.structures import STRUCTURE_TYPES, find_structure_nodes
+from aiida_pyacemaker.data.structures import STRUCTURE_TYPES, check_moments, find_structure_nodes
 from aiida_pyacemaker.runfile.sections import Explore
 
 from ..explorers import load_explorer
@@ -324,7 +324,9 @@ class ActiveLearningWorkChain(WorkChain):
         builder.metadata.label = f'{"-".join(parameters["system"]["elements"])} {parameters["protocol"]}'
         if parameters['structures']['files']:
             builder.structures['files'] = ConfigurationsData(runfile.read_structures())
-        for node in find_structure_nodes(parameters['structures']['nodes']):
+        nodes = find_structure_nodes(parameters['structures']['nodes'])
+        check_moments(nodes, parameters['structures']['moments'])
+        for node in nodes:
             builder.structures[f'node_{node.pk}'] = node
         if restart_from is not None:
             for name, value in get_restart_inputs(restart_from).items():

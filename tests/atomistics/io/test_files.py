@@ -45,7 +45,7 @@ def test_read_structures(tmp_path):
         read_structures([tmp_path / 'POSCAR'], ['Al'])
 
 
-def test_labels_stay_behind_and_oxidation_states_come_along(tmp_path):
+def test_labels_stay_behind_and_oxidation_states_and_moments_come_along(tmp_path):
     atoms = bulk('NaCl', 'rocksalt', a=5.64)
     atoms.set_array('oxidation_states', np.array([1.0, -1.0]))
     atoms.set_initial_magnetic_moments([1.0, 2.0])
@@ -53,7 +53,9 @@ def test_labels_stay_behind_and_oxidation_states_come_along(tmp_path):
     atoms.calc = SinglePointCalculator(atoms, energy=-7.0, forces=np.zeros((2, 3)), stress=np.zeros(6))
     write(tmp_path / 'labelled.extxyz', atoms)
     (read,) = read_structures([tmp_path / 'labelled.extxyz'])
-    assert read.calc is None and set(read.arrays) == {'numbers', 'positions', 'oxidation_states'}
+    assert read.calc is None
+    assert set(read.arrays) == {'numbers', 'positions', 'oxidation_states', 'magnetic_moments'}
+    assert read.arrays['magnetic_moments'].tolist() == [1.0, 2.0]
     assert read.arrays['oxidation_states'].tolist() == [1.0, -1.0] and 'energy_of_another_method' not in read.info
 
 
