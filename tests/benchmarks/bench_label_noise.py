@@ -10,8 +10,8 @@ of 1.5.
 
 Processes are noted in DIRECTORY/NAME/noise.json: where this was stopped, it goes on.
 
-Run as `python tests/benchmarks/bench_label_noise.py DIRECTORY [NAMES ...] [--cells 10]` in a profile as `aiida-pyacemaker setup
-all` makes it; `--help` tells the others.
+Run as `python tests/benchmarks/bench_label_noise.py DIRECTORY [NAMES ...] [--cells 10]` in a profile as
+`aiida-pyacemaker setup all` makes it; `--help` tells the other options.
 """
 
 from __future__ import annotations
