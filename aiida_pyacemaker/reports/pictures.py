@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
-    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
 
     from .rows import IterationRow, Json, RunStatus, Trajectory
 
@@ -35,8 +34,13 @@ MAX_SERIES = 4000
 #: The axis of gamma ends at this many times the threshold of a halt: what is above (the proof that a potential breaks
 #: down reaches billions) is an arrow at the edge with the number beside it.
 GAMMA_HEADROOM = 10.0
+#: With more iterations than these the points are small.
+MANY_ITERATIONS = 25
 #: Rows in which the names of stages stand, and the height of one in points.
 NAME_ROWS, NAME_HEIGHT = 2, 8
+#: Height of these rows relative to the rest of the axis, and what is behind a text that stands on curves.
+NAME_SHARE = 0.2
+BEHIND_TEXT = {'facecolor': 'white', 'edgecolor': 'none', 'alpha': 0.75, 'pad': 0.3}
 
 
 def draw_dynamics(trajectories: list[Trajectory], series: list[Series], folder: Path) -> list[str]:
@@ -61,10 +65,13 @@ def draw_dynamics(trajectories: list[Trajectory], series: list[Series], folder: 
             handles = _draw_walker(axes, walkers[number])
             axes.set_title(f'walker {number}', loc='left', fontsize='medium')
         panels[-1].set_xlabel('Simulated time, all starts of a walker one after the other (ps)')
-        figure.legend(handles=handles, loc='outside upper right', ncols=6, fontsize='small')
+        figure.legend(
+            handles=handles, loc='outside upper right', ncols=len(handles), fontsize='small', columnspacing=1.2
+        )
         figure.draw_without_rendering()  # now it is known how wide a name is
         for axes in panels:
-            _spread_names(axes.texts)
+            _spread_names(axes)
+            _thin_peaks(axes)
         names.append(f'dynamics{f"_{first // MAX_PANELS + 1}" if first else ""}.png')
         figure.savefig(folder / names[-1], dpi=150)
     return names
@@ -82,8 +89,8 @@ def _draw_walker(axes: Axes, walker: list[tuple[Trajectory, Series]]) -> list[Li
         if len(gamma) and gamma.max() > highest:
             peak = int(np.argmax(gamma))
             axes.plot(begin + time[peak], highest, 'C0^', markersize=7, clip_on=False)
-            axes.annotate(f'{gamma[peak]:.0e}', (begin + time[peak], highest), (-4, -9), textcoords='offset points',
-                          ha='right', fontsize='x-small', color='C0')  # fmt: skip
+            axes.annotate(f'{gamma[peak]:.0e}', (begin + time[peak], highest), (-5, -9), textcoords='offset points',
+                          ha='right', fontsize='x-small', color='C0', bbox=BEHIND_TEXT, gid='peak')  # fmt: skip
         warmth.plot(begin + series['time'], series['temperature'], color='C1', linewidth=0.8, alpha=0.7)
         end = begin + max((float(times[-1]) for times in (time, series['time']) if len(times)), default=0.0)
         if number % 2:
@@ -92,7 +99,8 @@ def _draw_walker(axes: Axes, walker: list[tuple[Trajectory, Series]]) -> list[Li
             axes.axvline(begin + halt.time, color='C3' if EndReason(halt.reason).is_resumable else 'C4', alpha=0.7)
         text = ' '.join(filter(None, (trajectory.stage, trajectory.program)))
         if text != former:  # a stage that goes on after a halt has its name once
-            axes.text(begin, 1, text, transform=axes.get_xaxis_transform(), va='top', fontsize='x-small', gid='stage')
+            axes.text(begin, 1, text, transform=axes.get_xaxis_transform(), va='top', fontsize='x-small',
+                      bbox=BEHIND_TEXT, gid='stage')  # fmt: skip
         former = text
         limits |= {key: trajectory.simulations[-1].parameters.get(key) for key in ('gamma_select', 'gamma_halt')}
         begin = end
@@ -101,12 +109,12 @@ def _draw_walker(axes: Axes, walker: list[tuple[Trajectory, Series]]) -> list[Li
             axes.axhline(limit, color='gray', linestyle=style, linewidth=0.8)
     if highest < np.inf:  # the names of stages have room above
         lowest = axes.get_ylim()[0]
-        axes.set_ylim(lowest, highest * (highest / lowest) ** 0.15)
+        axes.set_ylim(lowest, highest * (highest / lowest) ** NAME_SHARE)
     _plain_ticks(axes)
     axes.set_xlim(0, 1.005 * begin or 1.0)  # a halt at the very end is to be seen
     axes.set_ylabel('largest gamma')
     warmth.set_ylabel('temperature (K)')
-    warmth.set_ylim(bottom=0)
+    warmth.set_ylim(0, warmth.get_ylim()[1] * (1 + NAME_SHARE))
     return _dynamics_legend()
 
 
@@ -116,25 +124,43 @@ def _find_highest(walker: list[tuple[Trajectory, Series]]) -> float:
     return GAMMA_HEADROOM * max((limit for limit in halts if limit), default=np.inf)
 
 
-def _spread_names(texts: Sequence[Text]) -> None:
+def _spread_names(axes: Axes) -> None:
     """Put names of stages that would stand over each other into rows below, and leave out those that find no place.
 
-    :param texts: of one panel, from left to right, drawn once.
+    One that would end outside of the panel ends at its right edge.
+
+    :param axes: a panel that was drawn once.
     """
     from matplotlib.transforms import ScaledTranslation
 
-    ends = [-np.inf] * NAME_ROWS
-    for text in texts:
-        if text.get_gid() != 'stage':
-            continue
+    ends, edge = [-np.inf] * NAME_ROWS, axes.get_window_extent().x1
+    for text in (text for text in axes.texts if text.get_gid() == 'stage'):
         box = text.get_window_extent()
+        if box.x1 > edge:
+            text.set(x=axes.get_xlim()[1], horizontalalignment='right')
+            box = box.translated(edge - box.x1, 0)
         row = next((row for row, end in enumerate(ends) if box.x0 > end), None)
         if row is None:
             text.set_visible(False)
             continue
         ends[row] = box.x1 + 0.3 * box.height
-        down = ScaledTranslation(2 / 72, -(2 + row * NAME_HEIGHT) / 72, text.figure.dpi_scale_trans)
-        text.set_transform(text.get_transform() + down)
+        right = 2 if text.get_horizontalalignment() == 'left' else -2
+        shift = ScaledTranslation(right / 72, -(2 + row * NAME_HEIGHT) / 72, text.figure.dpi_scale_trans)
+        text.set_transform(text.get_transform() + shift)
+
+
+def _thin_peaks(axes: Axes) -> None:
+    """Leave out the numbers at arrows that would stand over a larger one.
+
+    :param axes: a panel that was drawn once.
+    """
+    peaks = sorted((text for text in axes.texts if text.get_gid() == 'peak'), key=lambda text: -float(text.get_text()))
+    kept: list[Bbox] = []
+    for text in peaks:
+        box = text.get_window_extent()
+        text.set_visible(not any(box.overlaps(other) for other in kept))
+        if text.get_visible():
+            kept.append(box)
 
 
 def _dynamics_legend() -> list[Line2D]:
@@ -149,7 +175,8 @@ def _dynamics_legend() -> list[Line2D]:
         ('gray', ':', 'learned above'),
         ('gray', '--', 'halts above'),
     )
-    return [Line2D([], [], color=color, linestyle=style, label=label) for color, style, label in entries]
+    lines = [Line2D([], [], color=color, linestyle=style, label=label) for color, style, label in entries]
+    return [*lines, Line2D([], [], color='C0', linestyle='', marker='^', label='gamma beyond the axis')]
 
 
 def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -185,7 +212,13 @@ def draw_learning(status: RunStatus, target: str | os.PathLike) -> None:
     _draw_cost(cost, rows)
     cost.set_xlabel('iteration')
     for axis in (cost.xaxis, labels.yaxis):
-        axis.get_major_locator().set_params(integer=True)
+        axis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    labels.set_ylim(bottom=0)
+    if rows:  # a single one would have an axis of hundredths
+        cost.set_xlim(rows[0].iteration - 0.5, rows[-1].iteration + 0.5)
+    if len(rows) > MANY_ITERATIONS:
+        for line in (line for axes in figure.axes for line in axes.lines):
+            line.set_markersize(line.get_markersize() / 2)
     figure.savefig(target, dpi=150)
 
 
@@ -234,7 +267,7 @@ def _draw_cost(axes: Axes, rows: list[IterationRow]) -> None:
         right = axes.twinx()
         right.step(iterations, hours, '.--', where='post', color='C1')
         right.set_ylabel('core-hours', color='C1')
-        right.set_ylim(bottom=0)
+        right.set_ylim(0, 1.3 * hours[-1])  # lower than the atoms, or the one would hide the other
 
 
 def draw_parity(reference: list[Atoms], predictions: list[Atoms], target: str | os.PathLike) -> None:

@@ -114,7 +114,11 @@ def test_dynamics_can_be_read(figures, tmp_path, number):
     names = [text for text in panel.texts if text.get_gid() == 'stage' and text.get_visible()]
     boxes = [name.get_window_extent() for name in names]
     assert names and names[0].get_text() == 'smoke'
+    peaks = [text.get_window_extent() for text in panel.texts if text.get_gid() == 'peak' and text.get_visible()]
+    boxes += peaks
     assert not any(one.overlaps(other) for index, one in enumerate(boxes) for other in boxes[:index])
+    assert all(box.x1 <= panel.get_window_extent().x1 for box in boxes)
+    assert len(peaks) == (number >= 4) or number > 4
     assert panel.get_ylim()[1] < 1000
     assert any('3e+09' in text.get_text() for text in panel.texts) == (number >= 4)
 
@@ -133,6 +137,11 @@ def test_learning_hides_no_points(figures, number):
     figure.draw_without_rendering()
     legends = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
     assert len(legends) == 3
+    cost, hours = figure.axes[3:]
+    assert all(tick == int(tick) for tick in cost.get_xticks())
+    (atoms,), (dashed,) = cost.lines, hours.lines
+    points = [axes.transData.transform(line.get_xydata()) for axes, line in ((cost, atoms), (hours, dashed))]
+    assert np.abs(points[0][:, 1] - points[1][:, 1]).max() > atoms.get_markersize() * figure.dpi / 72
     for legend in legends:
         assert not legend.get_window_extent().overlaps(legend.axes.get_window_extent())
         assert figure.bbox.x1 >= legend.get_window_extent().x1
