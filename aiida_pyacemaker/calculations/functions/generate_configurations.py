@@ -17,10 +17,11 @@ def generate_configurations(parameters: orm.Dict, **own: orm.Data) -> Configurat
 
     :param parameters: ``elements`` (list of symbols), ``structures`` (the section of the run file, see
         :class:`aiida_pyacemaker.atomistics.generators.plan.Structures`), ``seed`` and, optionally, ``cutoff`` in Å and
-        ``limit``, the most structures where their number is open.
+        ``limits`` (see :class:`aiida_pyacemaker.atomistics.generators.limits.Limits`).
     :param own: the user's own structures, under any names: StructureData, TrajectoryData or ConfigurationsData.
     """
     from aiida_pyacemaker.atomistics.generators.generate import generate
+    from aiida_pyacemaker.atomistics.generators.limits import Limits
     from aiida_pyacemaker.atomistics.generators.plan import Structures
 
     values = parameters.get_dict()
@@ -30,7 +31,7 @@ def generate_configurations(parameters: orm.Dict, **own: orm.Data) -> Configurat
         values['seed'],
         own=get_frames(own),
         cutoff=values.get('cutoff'),
-        limit=values.get('limit'),
+        limits=Limits.from_dict(values.get('limits')),
     )
     configurations = ConfigurationsData(generation.frames)
     configurations.base.extras.set('generation', {'table': generation.table(), 'notes': generation.notes})

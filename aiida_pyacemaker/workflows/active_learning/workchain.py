@@ -26,6 +26,7 @@ from ..links import IterationLink, WalkerLink, iteration_name
 from ..oracles import load_oracle
 from ..reuse_children import submit_once
 from . import builders
+from .planning import get_cost_model, get_own_structures, plan_run
 from .restart import (
     CHECKPOINTS,
     GIVEN_LABELS,
@@ -283,16 +284,20 @@ class ActiveLearningWorkChain(WorkChain):
         return cls.get_builder_from_runfile(resolve_runfile(content), restart_from=restart_from)
 
     @classmethod
-    def get_builder_from_runfile(cls, runfile, restart_from=None, labels=()):
+    def get_builder_from_runfile(cls, runfile, restart_from=None, labels=(), plan=None):
         """Return a builder for a run file.
 
         :param runfile: a run file as :func:`~aiida_pyacemaker.runfile.load_runfile` returns it.
         :param restart_from: pk, uuid or node of a former run to continue.
         :param labels: pks, uuids or nodes of further labelled configurations, which join the data set.
+        :param plan: what :func:`~.planning.plan_run` has told of it, if it was asked before.
         :raises InputError: if something of these is not there, or of no use.
         """
         parameters, codes = runfile.to_dict(), runfile.needed_codes()
         parameters['label'] = load_oracle(runfile.label).complete(runfile.system.elements).model_dump()
+        if plan is None:
+            plan = plan_run(runfile, get_own_structures(runfile), get_cost_model(runfile))
+        plan.complete(parameters)
 
         builder = cls.get_builder()
         builder.codes = {name: orm.load_code(label) for name, label in codes.items()}
@@ -394,9 +399,10 @@ class ActiveLearningWorkChain(WorkChain):
 
     def run_generate(self):
         """Generate the initial structures, the user's own among them."""
+        model = load_oracle(self.ctx.parameters['label']).get_cost_model(self.ctx.parameters['system']['elements'])
         limits = {
             'cutoff': self.ctx.parameters['train']['cutoff'],
-            'limit': Budget(**self.ctx.parameters['budget']).initial_labels(),
+            'limits': Budget(**self.ctx.parameters['budget']).initial_limits(model).to_dict(),
         }
         self.ctx.to_label = generate_configurations(
             orm.Dict({**self.get_structure_parameters(), **limits}),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from aiida import orm
     from aiida.engine import ProcessBuilder
 
+    from aiida_pyacemaker.atomistics.core.cost import CostModel
     from aiida_pyacemaker.runfile.sections import Label
 
 
@@ -85,6 +86,14 @@ class Oracle(ABC):
         :raises ValueError: naming the key and the remedy.
         """
         return self.label
+
+    def get_cost_model(self, elements: list[str]) -> CostModel | None:
+        """Return what a label is expected to cost; None where nobody knows.
+
+        :param elements: all elements of the system.
+        :raises InputError: if what tells it is not there, such as pseudopotentials.
+        """
+        return None
 
     def check(self, elements: list[str]) -> None:
         """Check, before anything is submitted, that what it needs is there: files, potentials, libraries.

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aiida import orm
     from aiida.engine import ProcessBuilder
 
+    from aiida_pyacemaker.atomistics.core.cost import CostModel
     from aiida_pyacemaker.runfile.sections import Label
 
 MIXING_BETA = 0.4
@@ -75,6 +76,12 @@ class QuantumEspressoOracle(EngineOracle):
         if wave is None:
             wave, density = get_cutoffs(family, elements)
         return self.label.model_copy(update={'pseudo_family': family, 'ecutwfc': wave, 'ecutrho': density})
+
+    def get_cost_model(self, elements: list[str]) -> CostModel:
+        """Return what a label is expected to cost by its cutoffs, electrons, and k-points."""
+        from aiida_pyacemaker.data.pseudos import get_cost_model
+
+        return get_cost_model(self.label, elements)
 
     def check(self, elements: list[str]) -> None:
         """Check that the family covers the elements, and has cutoffs where the run file has none."""
@@ -234,11 +241,9 @@ def wall_seconds(calculation: orm.CalcJobNode) -> float:
 
 def number_of_processes(calculation: orm.CalcJobNode) -> int:
     """Return how many cores a calculation occupied."""
-    resources = calculation.get_option('resources') or {}
-    processes = resources.get('tot_num_mpiprocs')
-    if processes is None:
-        processes = resources.get('num_machines', 1) * resources.get('num_mpiprocs_per_machine', 1)
-    return int(processes) * int(resources.get('num_cores_per_mpiproc') or 1)
+    from ..concurrency import cores_of_job
+
+    return cores_of_job({'resources': calculation.get_option('resources')})
 
 
 def make_kpoints(mesh: Mesh) -> orm.KpointsData:

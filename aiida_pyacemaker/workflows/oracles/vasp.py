@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aiida import orm
     from aiida.engine import ProcessBuilder
 
+    from aiida_pyacemaker.atomistics.core.cost import CostModel
     from aiida_pyacemaker.runfile.sections import Label
 
 
@@ -86,6 +87,20 @@ class VaspOracle(EngineOracle):
         builder.clean_workdir = orm.Bool(label.clean_workdir)
         builder.calc.metadata.options = get_options(options, max_wallclock_seconds=label.max_wallclock_seconds)
         return builder
+
+    def get_cost_model(self, elements: list[str]) -> CostModel:
+        """Return what a label is expected to cost: what pw.x would need with its cutoff, for there are no timings."""
+        from ase.units import Rydberg
+
+        from aiida_pyacemaker.atomistics.core.cost import CostModel
+        from aiida_pyacemaker.atomistics.labelling.magnetism import START_MOMENTS
+
+        label = self.complete(elements)
+        return CostModel(
+            ecutwfc=label.vasp.encut / Rydberg,
+            kpoints_distance=label.kpoints_distance,
+            magnetic=frozenset(START_MOMENTS).intersection(elements) if label.spin == 'auto' else frozenset(),
+        )
 
     @staticmethod
     def read_labels(frames, index, nodes) -> dict[int, Atoms]:
