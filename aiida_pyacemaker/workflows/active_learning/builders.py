@@ -14,6 +14,7 @@ from plumpy.ports import UNSPECIFIED
 
 from aiida_pyacemaker.atomistics.core.plugins import ORACLES, load_plugin
 from aiida_pyacemaker.atomistics.fitting.parameters import Fit
+from aiida_pyacemaker.atomistics.loop.parameters import Budget
 from aiida_pyacemaker.runfile.sections import Explore
 
 from ...runfile.sections import read_label
@@ -24,6 +25,7 @@ AcePotentialData = DataFactory('pyacemaker.potential')
 ConfigurationsData = DataFactory('pyacemaker.configurations')
 LabelWorkChain = WorkflowFactory('pyacemaker.label')
 TieredLabelWorkChain = WorkflowFactory('pyacemaker.label_tiered')
+GenerateWorkChain = WorkflowFactory('pyacemaker.generate')
 TrainWorkChain = WorkflowFactory('pyacemaker.train')
 ExploreWorkChain = WorkflowFactory('pyacemaker.explore')
 EmbedWorkChain = WorkflowFactory('pyacemaker.embed')
@@ -111,6 +113,29 @@ def validate_inputs(inputs: Mapping[str, Any], _) -> str | None:
 
 
 # Steps ----------------------------------------------------------------------------------------------------------------
+
+
+def build_generate(codes: Codes, parameters: Parameters, structures: Mapping[str, orm.Data]) -> ProcessBuilder:
+    """Return the builder of the initial structures.
+
+    :param structures: the user's own.
+    """
+    elements = parameters['system']['elements']
+    model = load_oracle(parameters['label']).get_cost_model(elements)
+    section = {
+        **get_structure_parameters(parameters),
+        'cutoff': parameters['train']['cutoff'],
+        'limits': Budget(**parameters['budget']).initial_limits(model).to_dict(),
+    }
+    return GenerateWorkChain.get_builder_from_protocol(
+        codes['worker'], section, structures, options=parameters['options']['worker']
+    )
+
+
+def get_structure_parameters(parameters: Parameters) -> dict[str, Any]:
+    """Return what decides the ideal structures, without the names of files and nodes: their content is an input."""
+    structures = {key: value for key, value in parameters['structures'].items() if key not in ('files', 'nodes')}
+    return {'elements': parameters['system']['elements'], 'seed': parameters['seed'], 'structures': structures}
 
 
 def build_label(codes: Codes, parameters: Parameters, configurations: ConfigurationsData) -> ProcessBuilder:

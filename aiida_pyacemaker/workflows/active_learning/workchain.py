@@ -11,11 +11,9 @@ from aiida.plugins import DataFactory
 from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.explorers.walker import WalkerResult
 from aiida_pyacemaker.atomistics.labelling.settings import check_consistent
-from aiida_pyacemaker.atomistics.loop.parameters import Budget
 from aiida_pyacemaker.atomistics.loop.progress import LoopSettings, Progress
 from aiida_pyacemaker.atomistics.metrics.errors import surprise
 from aiida_pyacemaker.calculations.functions.choose_crystals import choose_crystals
-from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
 from aiida_pyacemaker.data.structures import STRUCTURE_TYPES, find_structure_nodes
@@ -75,6 +73,7 @@ if TYPE_CHECKING:
         entry: dict[str, Any]
         history: list[dict[str, Any]]
         #: The process of the last step of each kind.
+        generate: orm.WorkChainNode
         label: orm.WorkChainNode
         train: orm.WorkChainNode
         evaluate: orm.WorkChainNode
@@ -170,6 +169,7 @@ class ActiveLearningWorkChain(WorkChain):
             cls.setup,
             if_(cls.should_generate)(
                 cls.run_generate,
+                cls.inspect_generate,
                 cls.run_label,
                 cls.inspect_label,
             ),
@@ -252,6 +252,9 @@ class ActiveLearningWorkChain(WorkChain):
         )
         spec.exit_code(
             406, 'ERROR_EVALUATE_FAILED', message='The errors could not be measured in iteration {iteration}: {message}'
+        )
+        spec.exit_code(
+            407, 'ERROR_GENERATE_FAILED', message='The initial structures failed in iteration {iteration}: {message}'
         )
         spec.exit_code(
             500,
@@ -399,28 +402,19 @@ class ActiveLearningWorkChain(WorkChain):
 
     def run_generate(self):
         """Generate the initial structures, the user's own among them."""
-        model = load_oracle(self.ctx.parameters['label']).get_cost_model(self.ctx.parameters['system']['elements'])
-        limits = {
-            'cutoff': self.ctx.parameters['train']['cutoff'],
-            'limits': Budget(**self.ctx.parameters['budget']).initial_limits(model).to_dict(),
-        }
-        self.ctx.to_label = generate_configurations(
-            orm.Dict({**self.get_structure_parameters(), **limits}),
-            **self.inputs.get('structures', {}),
-            metadata={'call_link_label': 'generate'},
-        )
-        self.report(f'{len(self.ctx.to_label)} initial configurations')
+        structures = self.inputs.get('structures', {})
+        builder = builders.build_generate(self.inputs.codes, self.ctx.parameters, structures)
+        return ToContext(generate=self.submit_step('generate', builder, 'the initial structures'))
 
-    def get_structure_parameters(self) -> dict:
-        """Return what decides the ideal structures, without the names of files and nodes: their content is an input."""
-        structures = {
-            key: value for key, value in self.ctx.parameters['structures'].items() if key not in ('files', 'nodes')
-        }
-        return {
-            'elements': self.ctx.parameters['system']['elements'],
-            'seed': self.ctx.parameters['seed'],
-            'structures': structures,
-        }
+    def inspect_generate(self):
+        """Take the initial structures over as what to label next."""
+        node = self.ctx.generate
+        if not node.is_finished_ok:
+            return self.abort(self.exit_codes.ERROR_GENERATE_FAILED, node)
+        self.ctx.to_label = node.outputs.configurations
+        notes = '; '.join(node.outputs.results['notes'])
+        self.report(f'{len(self.ctx.to_label)} initial configurations{": " if notes else ""}{notes}')
+        return None
 
     def run_label(self):
         """Label the configurations at hand."""
@@ -654,7 +648,7 @@ class ActiveLearningWorkChain(WorkChain):
         name = '_'.join(str(value) for value in sizes.values())
         if name not in self.ctx.starting:
             self.ctx.starting[name] = starting_configurations(
-                orm.Dict({**self.get_structure_parameters(), **sizes}),
+                orm.Dict({**builders.get_structure_parameters(self.ctx.parameters), **sizes}),
                 **self.inputs.get('structures', {}),
                 metadata={'call_link_label': f'starting_configurations_{len(self.ctx.starting)}'},
             )
@@ -793,7 +787,7 @@ class ActiveLearningWorkChain(WorkChain):
         if self.ctx.crystals is None:
             number = self.ctx.parameters['validate']['max_crystals']
             self.ctx.crystals = choose_crystals(
-                orm.Dict({**self.get_structure_parameters(), 'number': number}),
+                orm.Dict({**builders.get_structure_parameters(self.ctx.parameters), 'number': number}),
                 self.ctx.dataset,
                 **self.inputs.get('structures', {}),
                 metadata={'call_link_label': 'choose_crystals'},
