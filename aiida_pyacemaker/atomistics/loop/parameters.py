@@ -48,7 +48,10 @@ class Budget(Section):
     max_iterations: Count = parameter('Iterations of the loop.', ge=1)
     max_labels: Count = parameter('DFT calculations altogether.', ge=1)
     core_hours: Positive | None = parameter(
-        'Core-hours of the labels altogether, counted as they end; null: no limit.', unit='h', default=None
+        'Core-hours of the labels of a run, counted as they end: the initial set is planned for half of them, and the '
+        'loop ends when they are used up; null: no limit.',
+        unit='h',
+        default=None,
     )
     label_core_hours: Positive | None = parameter(
         'Core-hours that one label takes at most, as expected: cells are made smaller where it would take more, as far '

@@ -45,6 +45,7 @@ class LoopSettings:
     max_requests: int
     max_iterations: int
     max_labels: int
+    core_hours: float | None
 
     @classmethod
     def from_runfile(cls, content: Json) -> LoopSettings:
@@ -76,6 +77,7 @@ class LoopSettings:
             max_requests=validate.get('max_requests', 0),
             max_iterations=content['budget']['max_iterations'],
             max_labels=content['budget']['max_labels'],
+            core_hours=content['budget'].get('core_hours'),
         )
 
 

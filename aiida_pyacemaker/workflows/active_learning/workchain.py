@@ -556,7 +556,7 @@ class ActiveLearningWorkChain(WorkChain):
         """Decide what the iteration that ends here meant, and begin the next, unless the loop has ended."""
         progress = self.progress
         self.ctx.entry['clean_rounds'] = progress.clean_rounds
-        goes_on = progress.advance(self.number_of_labels())
+        goes_on = progress.advance(self.number_of_labels(), self.core_hours())
         if goes_on and progress.requested:
             self.ctx.to_label = self.ctx.judged.outputs.requested
         if goes_on:
@@ -579,6 +579,10 @@ class ActiveLearningWorkChain(WorkChain):
         """Return how many configurations were labelled for this run, not counting the labels that it was given."""
         batches = [item for batches in self.ctx.batches.values() for item in batches.items()]
         return sum(len(node) for name, node in batches if not name.startswith(GIVEN_LABELS))
+
+    def core_hours(self) -> float:
+        """Return what the labels of this run have taken, those of a former one and those that are found again not."""
+        return sum(entry.get('core_hours') or 0.0 for entry in [*self.ctx.history, self.ctx.entry])
 
     def check_potential(self):
         """Stop before a potential is used whose files the disk has lost or changed."""
