@@ -142,9 +142,8 @@ class WorkerCalculation(CalcJob):
             json.dump(self.get_task(), handle, indent=2)
 
         # Copied at upload and not kept once more in the repository of the calculation.
-        copies = [self._copy_configurations('configurations', self.FILENAME_CONFIGURATIONS)]
-        if 'test' in self.inputs:
-            copies.append(self._copy_configurations('test', self.FILENAME_TEST))
+        sets = {'configurations': self.FILENAME_CONFIGURATIONS, 'test': self.FILENAME_TEST}
+        copies = [self._copy_configurations(name, filename) for name, filename in sets.items() if name in self.inputs]
         if 'potential' in self.inputs:
             potential = self.inputs.potential
             copies += [(potential.uuid, name, f'{self.FOLDER_POTENTIAL}/{name}') for name in potential.filenames]

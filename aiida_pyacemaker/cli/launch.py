@@ -12,9 +12,9 @@ from .utils import attempt, echo_error, load_profile, profile_option
 
 if TYPE_CHECKING:
     from aiida.orm import WorkChainNode
-    from ase import Atoms
 
     from aiida_pyacemaker.runfile import RunFile
+    from aiida_pyacemaker.workflows.active_learning.planning import RunPlan
 
 #: Seconds between two looks at a run that is followed.
 POLL_SECONDS = 5.0
@@ -52,6 +52,7 @@ def cmd_launch(
     Values of the run file are overridden by KEY=VALUE, for example explore.temperature=[300,900].
     Everything is checked before anything is submitted.
     """
+    click.echo(f'Checking {runfile} ...', err=True)
     with attempt():
         from aiida_pyacemaker.runfile import load_runfile
 
@@ -59,10 +60,12 @@ def cmd_launch(
         profile_name = load_profile(profile)
         node = find_former(content) if once and restart_from is None and not labels else None
         if node is None:
-            builder = prepare(content, restart_from, labels, probe=not no_probe, need_daemon=not prepare_only)
+            builder, plan = prepare(content, restart_from, labels, probe=not no_probe, need_daemon=not prepare_only)
             if prepare_only:
-                print_preparation(content, builder, profile_name)
+                print_preparation(content, builder, plan, profile_name)
                 return
+            for key, value in describe_labels(builder, plan).items():
+                click.echo(f'{key}: {value}')
             node = submit(builder, content)
         else:
             state = 'finished' if node.is_terminated else 'started'
@@ -83,8 +86,10 @@ def find_former(runfile: RunFile) -> WorkChainNode | None:
     return find_same_run(runfile.content_hash())
 
 
-def prepare(runfile: RunFile, restart_from: str | None, labels: tuple[str, ...], probe: bool, need_daemon: bool) -> Any:
-    """Check everything and return the builder of the run.
+def prepare(
+    runfile: RunFile, restart_from: str | None, labels: tuple[str, ...], probe: bool, need_daemon: bool
+) -> tuple[Any, RunPlan]:
+    """Check everything and return the builder of the run, and what it is expected to be.
 
     All problems are printed at once; with any, the command ends here.
     """
@@ -94,19 +99,19 @@ def prepare(runfile: RunFile, restart_from: str | None, labels: tuple[str, ...],
     from aiida_pyacemaker.reports.queries import find_run
 
     former = find_run(restart_from) if restart_from is not None else None
-    problems = find_problems(runfile, probe_engines=probe, need_daemon=need_daemon)
+    told: dict[str, Any] = {}
+    problems = find_problems(runfile, probe_engines=probe, need_daemon=need_daemon, told=told)
     if problems:
         echo_error('nothing was submitted:\n' + '\n'.join(f'  {problem}' for problem in problems))
         sys.exit(1)
     process = WorkflowFactory('pyacemaker.active_learning')
-    return process.get_builder_from_runfile(runfile, restart_from=former, labels=labels)
+    plan = told['check_structures']
+    return process.get_builder_from_runfile(runfile, restart_from=former, labels=labels, plan=plan), plan
 
 
-def print_preparation(runfile: RunFile, builder: Any, profile: str) -> None:
+def print_preparation(runfile: RunFile, builder: Any, plan: RunPlan, profile: str) -> None:
     """Print the complete run file and what would be submitted."""
     import yaml
-
-    from aiida_pyacemaker.cli.preflight import check_structures
 
     parameters = builder.parameters.get_dict()
     click.echo('# The complete run file, with the values of the protocol:')
@@ -121,14 +126,7 @@ def print_preparation(runfile: RunFile, builder: Any, profile: str) -> None:
         label = parameters['label']
         summary['pseudopotentials'] = label['pseudo_family']
         summary |= describe_settings(label, runfile.label.ecutwfc is not None)
-    if builder.dataset:
-        summary['labels to start from'] = sum(len(batch) for batch in builder.dataset.values())
-    else:
-        frames = check_structures(runfile).frames
-        sizes = [len(frame) for frame in frames]
-        summary['initial structures'] = f'{len(sizes)} with {min(sizes)} to {max(sizes)} atoms'
-        if 'pw' in builder.codes:
-            summary['their labels'] = estimate_cost(frames, parameters)
+    summary |= describe_labels(builder, plan)
     if builder.potential is not None:
         summary['continued from'] = f'potential <{builder.potential.pk}>'
     for line in yaml.safe_dump(summary, sort_keys=False, allow_unicode=True).splitlines():
@@ -158,16 +156,45 @@ def describe_settings(label: dict[str, Any], given: bool) -> dict[str, str]:
     return lines
 
 
-def estimate_cost(frames: list[Atoms], parameters: dict[str, Any]) -> str:
-    """Say what the labels of configurations will cost by Quantum ESPRESSO, by the cutoffs, cells and k-points alone."""
-    from aiida_pyacemaker.atomistics.core.cost import UNCERTAINTY
-    from aiida_pyacemaker.data.pseudos import get_cost_model
-    from aiida_pyacemaker.runfile.sections import read_label
+def describe_labels(builder: Any, plan: RunPlan) -> dict[str, Any]:
+    """Return what is known of the labels before a run: how many, in which cells, and what they cost."""
+    sizes = plan.sizes
+    cells = f'{sizes.atoms} atoms, of which cells of at most {sizes.max_atoms} are labelled'
+    if builder.dataset:
+        labels = sum(len(batch) for batch in builder.dataset.values())
+        return {'labels to start from': labels, 'simulations': cells}
+    numbers = [len(frame) for frame in plan.initial.frames]
+    told: dict[str, Any] = {'initial structures': f'{len(numbers)} with {min(numbers)} to {max(numbers)} atoms'}
+    if plan.initial.seconds:
+        told['their labels'] = estimate_cost(plan.initial.seconds, builder)
+    told['simulations'] = cells
+    notes = [*plan.initial.notes, *sizes.notes]
+    if notes:
+        told['note'] = '; '.join(notes)
+    return told
 
-    model = get_cost_model(read_label(parameters['label']), parameters['system']['elements'])
-    hours = sum(model.core_seconds(atoms) for atoms in frames) / 3600
-    number = f'{hours:.0f}' if hours >= 10 else f'{hours:.2g}'
-    return f'about {number} core-hours (estimate from typical timings, within a factor of {UNCERTAINTY:g})'
+
+def estimate_cost(seconds: list[float], builder: Any) -> str:
+    """Say what labels will cost, by cutoffs, cells and k-points alone, and how long they take on this computer."""
+    from aiida_pyacemaker.atomistics.core.cost import UNCERTAINTY
+    from aiida_pyacemaker.workflows.concurrency import cores_of_job, count_local_cores, jobs_at_a_time
+
+    text = f'about {_hours(sum(seconds))} core-hours'
+    parameters, code = builder.parameters.get_dict(), builder.codes.get('pw')
+    cores = None if code is None else count_local_cores(code)
+    if cores is not None:
+        each = cores_of_job(parameters['options']['pw'])
+        side_by_side = jobs_at_a_time(parameters['label']['max_concurrent'], code, parameters['options']['pw'])
+        used = min(side_by_side * each, cores)
+        # the last to end is alone
+        wall = max(sum(seconds) / used, max(seconds) / min(each, cores))
+        text += f', {_hours(wall)} hours on {used} of the {cores} cores here'
+    return f'{text} (estimate from typical timings, within a factor of {UNCERTAINTY:g})'
+
+
+def _hours(seconds: float) -> str:
+    hours = seconds / 3600
+    return f'{hours:.0f}' if hours >= 10 else f'{hours:.2g}'
 
 
 def submit(builder: Any, runfile: RunFile) -> WorkChainNode:

@@ -19,17 +19,20 @@ from aiida_pyacemaker.atomistics.core.errors import InputError
 from ..runfile import RunFile
 
 if TYPE_CHECKING:
-    from aiida_pyacemaker.atomistics.generators.generate import Generation
+    from aiida_pyacemaker.workflows.active_learning.planning import RunPlan
 
 #: Seconds that an engine may take to say its version; a login node under load needs some.
 PROBE_TIMEOUT = 60
 
 
-def find_problems(runfile: RunFile, probe_engines: bool = True, need_daemon: bool = True) -> list[str]:
+def find_problems(
+    runfile: RunFile, probe_engines: bool = True, need_daemon: bool = True, told: dict[str, Any] | None = None
+) -> list[str]:
     """Check everything that a run needs.
 
     :param probe_engines: whether to run each engine once on its computer.
     :param need_daemon: whether a daemon and a broker have to be there, as they have for a submission.
+    :param told: takes what each check returns, by the name of its function.
     :returns: one message per problem; empty if the run can be submitted.
     """
     checks: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
@@ -45,7 +48,9 @@ def find_problems(runfile: RunFile, probe_engines: bool = True, need_daemon: boo
         checks.append((check_daemon, ()))
     for check, arguments in checks:
         try:
-            check(*arguments)
+            result = check(*arguments)
+            if told is not None:
+                told[check.__name__] = result
         except ValueError as exception:
             problems.append(str(exception))
     return problems
@@ -54,51 +59,40 @@ def find_problems(runfile: RunFile, probe_engines: bool = True, need_daemon: boo
 # Inputs ---------------------------------------------------------------------------------------------------------------
 
 
-def check_structures(runfile: RunFile) -> Generation:
-    """Make the initial structures and the starting cells once, from the user's own structures and the families.
+def check_structures(runfile: RunFile) -> RunPlan:
+    """Plan the initial structures and the starting cells, from the user's own structures and the families.
 
     :raises ValueError: if a file or node is of no use, if the structures cannot be made, or if there are too many.
     """
     from aiida_pyacemaker.atomistics.embedding.box import least_atoms
-    from aiida_pyacemaker.atomistics.generators.generate import generate, starting_cells
-    from aiida_pyacemaker.data.structures import check_moments, find_structure_nodes, get_frames
+    from aiida_pyacemaker.atomistics.generators.generate import starting_cells
+    from aiida_pyacemaker.workflows.active_learning.planning import get_cost_model, get_own_structures, plan_run
     from aiida_pyacemaker.workflows.explorers import load_explorer
 
-    nodes, moments = find_structure_nodes(runfile.structures.nodes), runfile.structures.moments
-    check_moments(nodes, moments)
-    own = [*runfile.read_structures(), *get_frames({f'node_{node.pk}': node for node in nodes}, moments)]
-    generation = generate(
-        runfile.system.elements,
-        runfile.structures,
-        runfile.seed,
-        own=own,
-        cutoff=runfile.train.cutoff,
-        limit=runfile.budget.initial_labels(),
-    )
-    elements, explore = runfile.system.elements, runfile.explore
+    try:
+        model = get_cost_model(runfile)
+    except ValueError:  # `check_oracle` says what is wrong
+        model = None
+    own = get_own_structures(runfile)
+    plan = plan_run(runfile, own, model, try_out=True)
+    atoms, max_atoms = plan.sizes.atoms, plan.sizes.max_atoms
+    elements, explore = runfile.system.elements, runfile.explore.model_copy(update={'atoms': atoms})
     explorer = load_explorer(explore.explorer)
     # the largest cells are what may be too large
-    stage = max(range(len(explore.stages)), key=lambda index: explore.stages[index].atoms or explore.atoms)
-    sizes = explorer.starting_sizes(explore, stage, runfile.embed.max_atoms)
+    stage = max(range(len(explore.stages)), key=lambda index: explore.stages[index].atoms or atoms)
+    sizes = explorer.starting_sizes(explore, stage, max_atoms)
     cells = starting_cells(elements, runfile.structures, runfile.seed, own=own, **sizes)
     explorer.plan(explore, cells, elements, stage, seed=0)
     for cell in cells:
         least = least_atoms(cell.get_volume() / len(cell))
-        if len(cell) > runfile.embed.max_atoms < least:
+        if len(cell) > max_atoms < least:
             raise InputError(
                 'embed.max_atoms',
                 f'of simulations of {len(cell)} atoms ({cell.get_chemical_formula()}) cells of '
-                f'{runfile.embed.max_atoms} atoms are too small to be cut for DFT',
+                f'{max_atoms} atoms are too small to be cut for DFT',
                 f'raise it to {least} at least, or lower explore.atoms',
             )
-    if len(generation.frames) > runfile.budget.max_labels:
-        raise InputError(
-            'structures',
-            f'these are {len(generation.frames)} initial structures, more than budget.max_labels '
-            f'({runfile.budget.max_labels})',
-            'set structures.number, or raise the budget',
-        )
-    return generation
+    return plan
 
 
 def check_oracle(runfile: RunFile) -> None:

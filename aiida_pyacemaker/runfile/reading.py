@@ -11,6 +11,7 @@ OmegaConf would resolve, environment variables included) are refused.
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,11 @@ def _read_yaml(path: Path) -> Content:
 
 def load_protocols() -> Content:
     """Return the content of the protocol file."""
+    return copy.deepcopy(_protocols())
+
+
+@functools.cache
+def _protocols() -> Content:
     return yaml.safe_load(PROTOCOL_FILE.read_text(encoding='utf-8'))
 
 

@@ -230,7 +230,12 @@ class SharedLabel(Section):
     max_energy_deviation: Positive = Limits.model_fields['max_energy_deviation']
     mix_settings: bool = parameter('Allow labels of different settings in one data set.', default=False)
     clean_workdir: bool = parameter('Remove the scratch of a calculation as soon as its label is safe.', default=True)
-    max_concurrent: Count = parameter('Calculations that run at the same time.', ge=1, default=4)
+    max_concurrent: Count | None = parameter(
+        'Calculations that run at the same time; null: as many as the cores of this computer hold, 20 in the queue '
+        'of a scheduler.',
+        ge=1,
+        default=None,
+    )
     max_failed_fraction: float = parameter(
         'Fraction of the calculations of a step that may fail.', ge=0, le=1, default=0.2
     )

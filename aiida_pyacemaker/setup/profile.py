@@ -22,6 +22,7 @@ OPTIONS = {
     'runner.poll.interval': 10,
     'caching.enabled_for': [
         'aiida.calculations:quantumespresso.pw',
+        'aiida.calculations:pyacemaker.generate',
         'aiida.calculations:pyacemaker.lammps_melting',
         'aiida.calculations:pyacemaker.lammps_pace',
         'aiida.calculations:pyacemaker.pace_evaluate',

@@ -20,6 +20,7 @@ from ..atomistics.core.versions import versions_of
 
 #: Names of the tasks, which are those of their modules.
 TASKS = (
+    'generate',
     'train',
     'select',
     'evaluate',

@@ -16,6 +16,7 @@ from aiida_pyacemaker.atomistics.core.cost import EXPONENT
 from aiida_pyacemaker.calculations.functions.collect_labels import SPLITS, SUSPECT, collect_labels, read_job
 from aiida_pyacemaker.calculations.functions.get_structure import get_structures
 
+from .concurrency import jobs_at_a_time
 from .lean import Lean, WaitForAny
 from .links import LabelLink
 from .oracles import EngineOracle, load_oracle
@@ -142,8 +143,21 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
         return {indices[0]: indices for indices in self.oracle.get_jobs(self.frames)}
 
     @functools.cached_property
+    def places(self) -> int:
+        """How many jobs run at the same time."""
+        options = self.inputs.options.get_dict() if 'options' in self.inputs else {}
+        return jobs_at_a_time(self.oracle.label.max_concurrent, self.inputs.code, options)
+
+    @functools.cached_property
     def work(self) -> dict[int, float]:
-        """What each job is expected to cost, in no unit."""
+        """What each job is expected to cost: core-seconds where the oracle can tell, else in no unit."""
+        elements = sorted({symbol for atoms in self.frames for symbol in atoms.get_chemical_symbols()})
+        try:
+            model = self.oracle.get_cost_model(elements)
+        except ValueError:  # it is only for the order
+            model = None
+        if model is not None:
+            return {k: sum(model.core_seconds(self.frames[i]) for i in indices) for k, indices in self.jobs.items()}
         exponent = self.defaults.cost_exponent
         return {index: sum(len(self.frames[k]) ** exponent for k in indices) for index, indices in self.jobs.items()}
 
@@ -242,7 +256,7 @@ class LabelWorkChain(Lean, WaitForAny, WorkChain):
             self.inspect_job(index, orm.load_node(self.ctx.running.pop(index)))
         while (
             self.ctx.submitted < len(self.queue)
-            and len(self.ctx.running) < self.oracle.label.max_concurrent
+            and len(self.ctx.running) < self.places
             and not self.quota_is_exceeded()
         ):
             index = self.queue[self.ctx.submitted]

@@ -185,8 +185,9 @@ class Loop:
     def select(self, frames: list[Atoms], **numbers: int) -> list[Atoms]:
         """Choose what is worth a label."""
         began = time.perf_counter()
+        embed = {key: value for key, value in self.parameters['embed'].items() if value is not None}
         parameters = {
-            **self.parameters['embed'], 'gamma_select': self.parameters['explore']['gamma_select'], **numbers,
+            **embed, 'gamma_select': self.parameters['explore']['gamma_select'], **numbers,
             'seed': self.parameters['seed'] * 100 + self.progress.iteration,
         }  # fmt: skip
         chosen = select_configurations(self.potential, frames, Selection(**parameters), report=lambda line: None)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aiida import orm
+from aiida.engine import run_get_node
 from ase import Atoms
 from ase.build import bulk, fcc111
 
 from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.generators.generate import generate
 from aiida_pyacemaker.atomistics.generators.plan import Structures
-from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
+from aiida_pyacemaker.calculations.generate import GenerateCalculation
 from aiida_pyacemaker.data.configurations import ConfigurationsData
 from aiida_pyacemaker.data.structures import check_moments, find_structure_nodes, get_frames
 
@@ -64,23 +65,29 @@ def test_slabs_are_marked():
         generate(['Cu'], Structures(), seed=1, own=[frame])
 
 
-def test_generate_from_nodes(nodes):
-    """The calcfunction has the nodes as inputs, so that provenance leads from the set to them."""
+def test_generate_from_nodes(nodes, worker_code):
+    """The job has the nodes as inputs, so that provenance leads from the set to them, and tells its progress."""
     structures = {'automatic': False, 'rattle': {'number': 3, 'atoms': 4}}
     parameters = {'elements': ['Al'], 'seed': 1, 'structures': structures}
-    result, process = generate_configurations.run_get_node(orm.Dict(parameters), bcc=nodes[0])
-    assert process.is_finished_ok and process.inputs.bcc.pk == nodes[0].pk
+    builder = GenerateCalculation.get_builder()
+    builder.code, builder.parameters, builder.structures = worker_code, orm.Dict(parameters), {'bcc': nodes[0]}
+    outputs, process = run_get_node(builder)
+    assert process.is_finished_ok, process.exit_message
+    assert process.inputs.structures.bcc.pk == nodes[0].pk
+    assert ' variants' in process.outputs.retrieved.base.repository.get_object_content('worker.out')
+    result = outputs['configurations']
+    assert result.creator.pk == process.pk
     frames = result.get_frames()
     assert {atoms.info['family'] for atoms in frames} == {'isolated_atom', 'user'}
     given = next(atoms for atoms in frames if atoms.info['operation'] == 'as given')
     np.testing.assert_allclose(given.positions, nodes[0].get_ase().positions)
-    table = result.base.extras.get('generation')['table']
+    table = outputs['results']['table']
     assert {row['family']: row['structures'] for row in table} == {'isolated_atom': 1, 'user': len(frames) - 1}
     cells = starting_configurations(orm.Dict({**parameters, 'atoms': 16, 'number': 2}), bcc=nodes[0])
     assert [len(atoms) for atoms in cells.get_frames()] == [16]
 
 
-def test_moments_of_kinds():
+def test_moments_of_kinds(worker_code):
     """Kinds of atoms have the moments that were given for them, in the initial set and where simulations start."""
     cell = bulk('Fe', a=2.87, cubic=True)
     node = orm.StructureData(ase=Atoms(cell.symbols, cell.positions, cell=cell.cell, pbc=True, tags=[1, 2])).store()
@@ -96,7 +103,10 @@ def test_moments_of_kinds():
         check_moments([node], {})
     structures = {'automatic': False, 'rattle': {'number': 1, 'atoms': 4}, 'moments': moments}
     parameters = {'elements': ['Fe'], 'seed': 1, 'structures': structures}
-    made = [atoms for atoms in generate_configurations(orm.Dict(parameters), iron=node).get_frames() if len(atoms) > 1]
+    builder = GenerateCalculation.get_builder()
+    builder.code, builder.parameters, builder.structures = worker_code, orm.Dict(parameters), {'iron': node}
+    generated = run_get_node(builder)[0]['configurations'].get_frames()
+    made = [atoms for atoms in generated if len(atoms) > 1]
     made += starting_configurations(orm.Dict({**parameters, 'atoms': 16, 'number': 1}), iron=node).get_frames()
     assert made and all(np.abs(atoms.arrays['magnetic_moments']).tolist() == [2.0] * len(atoms) for atoms in made)
     assert all(atoms.arrays['magnetic_moments'].sum() == 0 for atoms in made if len(atoms) % 2 == 0)
@@ -110,3 +120,12 @@ def test_oxidation_states_are_stored():
     first, second = node.get_frames()
     np.testing.assert_array_equal(first.arrays['oxidation_states'], salt.arrays['oxidation_states'])
     assert 'oxidation_states' not in second.arrays
+
+
+def test_generate_refuses(worker_code):
+    """What cannot be generated is refused before submission, by name."""
+    builder = GenerateCalculation.get_builder()
+    with pytest.raises(ValueError, match='structures'):
+        builder.parameters = orm.Dict({'elements': ['Al'], 'seed': 1, 'structures': {'ratle': {}}})
+    with pytest.raises(ValueError, match='limits'):
+        builder.parameters = orm.Dict({'elements': ['Al'], 'seed': 1, 'limits': {'nummber': 1}})

@@ -171,7 +171,8 @@ def test_walkers(data_regression, kind):
 @pytest.mark.parametrize('name', list(SYSTEMS))
 def test_starting_cells(data_regression, name):
     """The cells in which each stage starts."""
-    given = {'system': SYSTEMS[name], 'protocol': 'fast', 'structures': {'parents': 6}}
+    sizes = {'explore': {'atoms': 16}, 'embed': {'max_atoms': 32}}
+    given = {'system': SYSTEMS[name], 'protocol': 'fast', 'structures': {'parents': 6}, **sizes}
     content = api.resolve(given)
     found = [
         [summarise_frame(atoms) for atoms in api.start_cells(content, stage, 7)]

@@ -39,7 +39,12 @@ class Walkers(Section):
     )
     walkers: Count = parameter('Simulations side by side.', ge=1)
     seeds: Count = parameter('Rounds, each with other velocities, that the last stage passes without a halt.', ge=1)
-    atoms: Count = parameter('Approximate number of atoms of a simulation.', ge=1)
+    atoms: Count | None = parameter(
+        'Approximate number of atoms of a simulation; null: as many as `budget.label_core_hours` allows for a label of '
+        'all of them, of 8, 16 and 32.',
+        ge=1,
+        default=None,
+    )
     programs: list[Literal['heat', 'cool', 'melt', 'compress', 'deform', 'hop']] | None = parameter(
         'What the walkers do, in turn; null: by the kind of the structures.', min_length=1, default=None
     )

@@ -57,6 +57,10 @@ STRAINS = (
 SHARED_KEYS = tuple(key for key in Watch.model_fields if key != 'dump_every')
 
 
+#: Atoms of a simulation where nobody knows what a label costs.
+UNPRICED_ATOMS = 32
+
+
 class StartingSizes(TypedDict):
     """How many cells of which size a stage starts in: the arguments of `starting_cells`."""
 
@@ -86,17 +90,18 @@ def plan_walkers(
     return [_plan_walker(explore, cells, vacuum, programs, stage, seed, index) for index in range(explore.walkers)]
 
 
-def starting_sizes(explore: Explore, stage: int, largest: int) -> StartingSizes:
+def starting_sizes(explore: Explore, stage: int, largest: int | None) -> StartingSizes:
     """Return how many cells of which size a stage starts in.
 
-    :param largest: `embed.max_atoms`. Cells that may go to DFT whole stay so; what is larger is cut out of its cell.
+    :param largest: `embed.max_atoms`; None for no limit. Cells that may go to DFT whole stay so; what is larger is cut
+        out of its cell.
     """
-    atoms = explore.stages[stage].atoms or explore.atoms
+    atoms = explore.stages[stage].atoms or explore.atoms or UNPRICED_ATOMS
     wanted = explore.programs or BULK
     return {
         'atoms': atoms,
         'number': explore.walkers,
-        'max_atoms': largest if atoms <= largest else None,
+        'max_atoms': largest if largest is not None and atoms <= largest else None,
         'hop': HOP in [wanted[index % len(wanted)] for index in range(explore.walkers)],
     }
 

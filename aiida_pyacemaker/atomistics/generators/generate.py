@@ -12,7 +12,7 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -24,13 +24,15 @@ from ..checks.duplicates import Duplicates
 from ..checks.fingerprint import fingerprints, reduced_composition
 from ..checks.overlap import closest_ratios
 from ..core.errors import InputError
-from ..crystals.elements import check_elements
+from ..core.sketch import SKETCH, sketching
+from ..crystals.elements import check_elements, is_metal
 from ..picking.pick import pick
 from ..variants import CLUSTERS, OPERATIONS, NotApplicableError
 from ..variants.clusters import isolated_atom
 from ..variants.common import label
 from ..variants.defects import hopping_cell
 from ..variants.supercell import Supercell, enlarge, supercell
+from .limits import Limits, affordable_cell
 from .plan import FAMILIES, Structures
 
 #: Structures that are made before they are checked together.
@@ -44,10 +46,14 @@ WIDTH_MARGIN = 1.1
 #: Largest difference of the fingerprints of crystals that are the same up to a shear of 2 % (rocksalt and zincblende:
 #: 0.9, bcc and fcc: 0.14).
 SAME_CRYSTAL = 0.02
+#: Lattices of an element among which a cheap one is looked for.
+MIN_LATTICES = 8
 #: Kind of rejection of what is there already.
 DUPLICATE = 'duplicate'
 #: Kind of rejection of what no operation can be applied to.
 INAPPLICABLE = 'inapplicable'
+#: Phases whose structures are of no use as a start, or take minutes to make; some families name the material before.
+SLOW_PHASES = ('random', 'amorphous')
 #: Refused structures that are kept to find what would have passed.
 MAX_REMEMBERED_REFUSALS = 500
 
@@ -88,6 +94,23 @@ class Generation:
 
 
 @dataclass
+class InitialPlan:
+    """What an initial set will be, before it is made.
+
+    :param frames: a stand-in for each structure, of its elements and about its size; with info `phase`, `operation` and
+        `split`.
+    :param seconds: core-seconds of the label of each, as far as they are known; else empty.
+    :param notes: what is other than asked for.
+    :param parents: the ideal structures; those that take long to make are stand-ins, too.
+    """
+
+    frames: list[Atoms]
+    seconds: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    parents: list[Atoms] = field(default_factory=list)
+
+
+@dataclass
 class Slot:
     """A structure to be made: by which operation, its index among so many of that operation, and failures."""
 
@@ -109,6 +132,10 @@ class Group:
     dead: set[tuple[str, int]] = field(default_factory=set)
     next: int = 0
 
+    def without_sketches(self) -> Group:
+        """Return a group of the parents that are no stand-ins."""
+        return Group([parent for parent in self.parents if SKETCH not in parent.info])
+
     def take(self, operation: str) -> int | None:
         """Return the index of the next parent; None if the operation can act on none of them."""
         for _ in range(len(self.parents)):
@@ -126,15 +153,17 @@ def generate(
     *,
     own: Sequence[Atoms] = (),
     cutoff: float | None = None,
-    limit: int | None = None,
+    limits: Limits | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Generation:
     """Return the structures that a run file asks for.
 
     :param own: the user's own structures; they are part of the set as they are.
     :param cutoff: of the potential in Å, for `supercell.mode: wide`.
-    :param limit: most structures altogether where `structures.number` is null: a set that would be larger is divided
-        among the phases and operations as an explicit number is. Free atoms and the user's own are always part of it.
+    :param limits: what bounds the set. Most structures and most time altogether count where `structures.number` is
+        null: a set that would be larger is divided among the phases and operations as an explicit number is, and then
+        thinned out where labels are costly. Free atoms and the user's own are always part of it. What one label costs
+        bounds the cells in any case, unless they have to be wide.
     :param progress: called with (structures made, structures wanted).
     :returns: first a free atom of every element, then the user's own structures, then the variants. Each has in its
         info `family`, `phase`, `operation`, `parent`, `parameters`, `reason`, `seed` and `split`.
@@ -143,8 +172,30 @@ def generate(
     """
     check_elements(elements)
     with _keys_under('structures'):
-        maker = _Maker(list(dict.fromkeys(elements)), structures, seed, cutoff, progress)
-        return maker.run(list(own), limit)
+        maker = _Maker(list(dict.fromkeys(elements)), structures, seed, cutoff, progress, limits)
+        return maker.run(list(own))
+
+
+def plan_set(
+    elements: list[str],
+    structures: Structures,
+    seed: int,
+    *,
+    own: Sequence[Atoms] = (),
+    cutoff: float | None = None,
+    limits: Limits | None = None,
+    try_out: bool = False,
+) -> InitialPlan:
+    """Return what :func:`generate` will make, in a second where that takes minutes.
+
+    :param try_out: whether each operation is tried on an ideal structure of each phase.
+    :raises GenerationError: if something cannot be made, as far as it is known without making all.
+    :raises InputError: if a parameter is impossible; the key begins with `structures`.
+    """
+    check_elements(elements)
+    with _keys_under('structures'), sketching():
+        maker = _Maker(list(dict.fromkeys(elements)), structures, seed, cutoff, None, limits)
+        return maker.plan_set(list(own), try_out)
 
 
 def starting_cells(
@@ -184,8 +235,26 @@ def _starting_cells(
     max_atoms: int | None,
     hop: bool,
 ) -> list[Atoms]:
-    maker = _Maker(list(dict.fromkeys(elements)), structures, seed, None, None)
-    parents = maker.make_parents(list(own))
+    names = list(dict.fromkeys(elements))
+    with sketching():
+        maker = _Maker(names, structures, seed, None, None)
+        parents = maker.make_parents(list(own))
+    chosen = _choose_starts(parents, atoms, number, max_atoms)
+    if any(SKETCH in parents[order].info for order in chosen):
+        maker = _Maker(names, structures, seed, None, None)
+        parents = maker.make_parents(list(own))
+        chosen = _choose_starts(parents, atoms, number, max_atoms)
+    cells = {order: supercell(parents[order], atoms) for order in chosen}
+    for cell in cells.values():
+        cell.info['operation'] = 'start'
+    found = [hopping_cell(parents[order], atoms, maker.rng(f'hop {order}')) for order in chosen] if hop else []
+    hopping = [cell for cell in found if cell is not None]
+    refused = check_frames(hopping, maker.checks)
+    return [*cells.values(), *(cell for cell, reason in zip(hopping, refused, strict=True) if reason is None)]
+
+
+def _choose_starts(parents: list[Atoms], atoms: int, number: int, max_atoms: int | None) -> list[int]:
+    """Return the indices of the ideal structures in which simulations start."""
     cells = [supercell(parent, atoms) for parent in parents]
     small = [index for index, cell in enumerate(cells) if max_atoms is None or len(cell) <= max_atoms]
     if not small:
@@ -200,19 +269,11 @@ def _starting_cells(
     for order in small:
         parent = parents[order]
         phase = (parent.info['family'], parent.info['phase'], frozenset(parent.get_chemical_symbols()))
-        last = phase[1] == 'random' or len(parent.info.get('vacuum_axes', [])) == 3
+        # what takes long to make has no advantage over a crystal, which a simulation melts soon enough
+        last = str(phase[1]).endswith(SLOW_PHASES) or len(parent.info.get('vacuum_axes', [])) == 3
         ranked.append((last, seen[phase], -len(phase[2]), order))
         seen[phase] += 1
-    chosen = [order for *_, order in sorted(ranked)[:number]]
-    for order in chosen:
-        cells[order].info['operation'] = 'start'
-    found = [hopping_cell(parents[order], atoms, maker.rng(f'hop {order}')) for order in chosen] if hop else []
-    hopping = [cell for cell in found if cell is not None]
-    refused = check_frames(hopping, maker.checks)
-    return [
-        *(cells[order] for order in chosen),
-        *(cell for cell, reason in zip(hopping, refused, strict=True) if reason is None),
-    ]
+    return [order for *_, order in sorted(ranked)[:number]]
 
 
 @contextmanager
@@ -227,7 +288,11 @@ def _keys_under(prefix: str) -> Iterator[None]:
 class _Maker:
     """The state of one generation."""
 
-    def __init__(self, elements, structures, seed, cutoff, progress):
+    def __init__(self, elements, structures, seed, cutoff, progress, limits=None):
+        limits = limits or Limits()
+        if structures.supercell.mode == 'wide':
+            limits = replace(limits, label_seconds=None)
+        self.limits = limits.without_total() if structures.number is not None else limits
         self.elements, self.structures, self.seed, self.cutoff = elements, structures, seed, cutoff
         self.progress = progress or (lambda done, wanted: None)
         self.checks, self.supercell = self.read_sizes()
@@ -244,6 +309,8 @@ class _Maker:
         self.variants: list[tuple[int, Atoms]] = []
         #: operation -> how many of its structures another operation made
         self.replaced: Counter = Counter()
+        #: what is left of the plan where labels are costly
+        self.thinned: list[dict[str, int]] | None = None
         #: the last that were refused for overlap
         self.overlapping: deque[Atoms] = deque(maxlen=MAX_REMEMBERED_REFUSALS)
 
@@ -264,10 +331,65 @@ class _Maker:
         """Return a generator of its own for every purpose, so that one family does not change another."""
         return np.random.default_rng([self.seed, zlib.crc32(purpose.encode())])
 
-    def run(self, own: list[Atoms], limit: int | None = None) -> Generation:
+    def run(self, own: list[Atoms]) -> Generation:
         """Make everything; see :func:`generate`."""
+        fixed, clusters, rest = self.prepare(own)
+        variants = self.make_variants(rest)
+        self.result.frames = [*fixed, *variants, *clusters]
+        for frame in self.result.frames:
+            frame.info.setdefault('split', 'train')
+            frame.info['seed'] = self.seed
+        return self.result
+
+    def plan_set(self, own: list[Atoms], try_out: bool) -> InitialPlan:
+        """Plan everything; see :func:`plan_set`."""
+        fixed, clusters, rest = self.prepare(own)
+        frames = [*fixed, *clusters]
+        numbers = self.plan(rest)
+        for group, wanted in zip(self.groups, numbers, strict=True):
+            turn = 0
+            for name, number in wanted.items():
+                for _ in range(number):
+                    frames.append(self.stand_in(group.parents[turn % len(group.parents)], name))
+                    turn += 1
+        if try_out:
+            self.fill(
+                [
+                    Slot(sketchless, name, 0, max(1, number))
+                    for group, wanted in zip(self.groups, numbers, strict=True)
+                    if (sketchless := group.without_sketches()).parents
+                    for name, number in wanted.items()
+                    if number
+                ]
+            )
+        seconds = [self.limits.seconds(atoms) for atoms in frames] if self.limits.model is not None else []
+        return InitialPlan(frames, seconds, list(self.result.notes), self.result.parents)
+
+    def stand_in(self, parent: Atoms, name: str) -> Atoms:
+        """Return the cell that an operation acts on."""
+        cell, parameters = self.size(parent, name)
+        atoms = supercell(cell, getattr(parameters, 'atoms', 1))
+        atoms.info.update(operation=name, split='test' if name == 'test' else 'train')
+        return atoms
+
+    def size(self, parent: Atoms, name: str) -> tuple[Atoms, Any]:
+        """Return the ideal structure and the parameters of an operation such that the label is affordable."""
+        operation = OPERATIONS[name]
+        parameters = getattr(self.structures, operation.section or name)
+        wanted = getattr(parameters, 'atoms', 1)
+        cell, atoms = affordable_cell(parent, wanted, operation.least, self.limits)
+        return cell, parameters if atoms == wanted else parameters.model_copy(update={'atoms': atoms})
+
+    def prepare(self, own: list[Atoms]) -> tuple[list[Atoms], list[Atoms], int | None]:
+        """Make the ideal structures and what no operation makes.
+
+        :returns: free atoms and the user's own structures, dimers and trimers, and how many variants there are to be;
+            None for as many as the operations say.
+        """
         own = self.check_own(own)
         self.result.parents = self.make_parents(own)
+        if self.limits.total_seconds is not None:
+            self.result.parents = self.without_costly(self.result.parents)
         atoms = [isolated_atom(element) for element in sorted(self.elements)]
         for atom in atoms:
             atom.info.update(operation='free atom', reason='reference of the energies', parameters={})
@@ -288,14 +410,12 @@ class _Maker:
         self.known.add(own)
         self.groups = self.make_groups()
         rest = None if wanted is None else wanted - len(fixed) - len(clusters)
-        if rest is None and limit is not None:
-            rest = self.find_rest(limit - len(fixed) - len(clusters))
-        variants = self.make_variants(rest)
-        self.result.frames = [*fixed, *variants, *clusters]
-        for frame in self.result.frames:
-            frame.info.setdefault('split', 'train')
-            frame.info['seed'] = self.seed
-        return self.result
+        if rest is None and self.limits.number is not None:
+            rest = self.find_rest(self.limits.number - len(fixed) - len(clusters))
+        if self.limits.total_seconds is not None:
+            spent = sum(self.limits.seconds(atoms) for atoms in (*fixed, *clusters))
+            self.thinned = self.thin_out(self.plan(rest), self.limits.total_seconds - spent)
+        return fixed, clusters, rest
 
     def check_own(self, own: list[Atoms]) -> list[Atoms]:
         """:raises ValueError: if a structure of the user is not physical."""
@@ -420,6 +540,8 @@ class _Maker:
         Of a total a group gets a share in proportion to the square root of the number of its parents: random crystals
         are many, the ground state is one. Fractions of an operation are carried over to the next group.
         """
+        if self.thinned is not None:
+            return self.thinned
         weights = {name: getattr(self.structures, name).number for name in OPERATIONS}
         if total is None:
             # of ideal structures there cannot be more than there are
@@ -428,6 +550,96 @@ class _Maker:
             raise GenerationError('', 'every operation has number 0', 'give rattle or pristine a number')
         shares = _shares([math.sqrt(len(group.parents)) for group in self.groups], total)
         return _carried({name: weight for name, weight in weights.items() if weight}, shares)
+
+    def without_costly(self, parents: list[Atoms]) -> list[Atoms]:
+        """Leave out ideal structures whose labels would eat up the time, unless they are the user's.
+
+        Each set of elements has a share of the time. An ideal structure is kept if two labels of it are affordable of
+        that share, the most plausible one if one label is; of a set of elements of which none is left the cheapest is
+        kept, or another crystal of them that is cheaper.
+        """
+        from .families.alloy import layered_alloy
+        from .families.knowledge import propose_element
+
+        systems: dict[frozenset[str], list[Atoms]] = {}
+        for parent in parents:
+            systems.setdefault(frozenset(parent.get_chemical_symbols()), []).append(parent)
+        share = self.limits.total_seconds / len(systems)
+        costs = {id(parent): self.cost(parent, 'pristine') for parent in parents}
+        kept = {id(parent) for parent in parents if parent.info['family'] == 'user'}
+        more = []
+        for symbols, mine in systems.items():
+            fitting = [parent for parent in mine if 2 * costs[id(parent)] <= share]
+            if costs[id(mine[0])] <= share:
+                fitting.append(mine[0])
+            kept.update(map(id, fitting))
+            if fitting or kept & set(map(id, mine)):
+                continue
+            cheapest = min(mine, key=lambda parent: costs[id(parent)])
+            others = propose_element(*symbols, MIN_LATTICES) if len(symbols) == 1 else []
+            if len(symbols) > 1 and all(map(is_metal, symbols)):
+                others = [layered_alloy(sorted(symbols))]
+            others = [atoms for atoms in others if self.cost(atoms, 'pristine') < costs[id(cheapest)]]
+            accepted = self.accept(sorted(others, key=lambda atoms: self.cost(atoms, 'pristine')))[:1]
+            more += accepted
+            kept |= set() if accepted else {id(cheapest)}
+        dropped = [parent for parent in parents if id(parent) not in kept]
+        if dropped:
+            self.result.notes.append(
+                f'{len(dropped)} of {len(parents)} ideal structures are left out, since their labels would cost too '
+                f'much: {_names(dropped)}'
+            )
+        return [*(parent for parent in parents if id(parent) in kept), *more]
+
+    def cost(self, parent: Atoms, name: str) -> float:
+        """Return the core-seconds of a label of a variant."""
+        return self.limits.seconds(self.stand_in(parent, name))
+
+    def thin_out(self, plans: list[dict[str, int]], room: float) -> list[dict[str, int]]:
+        """Return the plan with fewer structures of what is costly, until all labels fit into the time, if they can.
+
+        Phases and operations have time in proportion to the numbers asked for: one structure after the other is taken
+        from those that have the most of it. Each phase keeps one for each of the sets of elements in it, and the set
+        one that is held out.
+
+        :param room: core-seconds.
+        """
+        asked, plans = plans, [dict(numbers) for numbers in plans]
+        costs = [
+            {
+                name: float(np.mean([self.cost(parent, name) for parent in group.parents]))
+                for name, number in numbers.items()
+                if number
+            }
+            for group, numbers in zip(self.groups, plans, strict=True)
+        ]
+        least = [len({frozenset(parent.get_chemical_symbols()) for parent in group.parents}) for group in self.groups]
+        pairs = list(zip(plans, costs, strict=True))
+        total = sum(numbers[name] * cost for numbers, mine in pairs for name, cost in mine.items())
+        wanted = sum(sum(numbers.values()) for numbers in plans)
+        while total > room:
+            held_out = sum(numbers.get('test', 0) for numbers in plans)
+            candidates = [
+                (numbers[name] * cost / asked[index][name], index, name)
+                for index, (numbers, mine) in enumerate(pairs)
+                if sum(numbers.values()) > least[index]
+                for name, cost in mine.items()
+                if numbers[name] and (name != 'test' or held_out > 1)
+            ]
+            if not candidates:
+                break
+            _, index, name = max(candidates)
+            plans[index][name] -= 1
+            total -= costs[index][name]
+        left = sum(sum(numbers.values()) for numbers in plans)
+        if left < wanted:
+            self.result.notes.append(f'{left} of {wanted} variants are made: the limit of time allows no more')
+        if total > room:
+            self.result.notes.append(
+                f'even the least set, one of each phase and of each set of elements in it, takes '
+                f'{total / 3600:.2g} core-hours to label, where {max(room, 0) / 3600:.2g} are wanted'
+            )
+        return plans
 
     def find_rest(self, room: int) -> int | None:
         """Return how many variants there are to be in the room that a limit leaves; None if all fit into it.
@@ -491,11 +703,10 @@ class _Maker:
         # the first attempt is the place in the grid, the others are drawn at random
         position = slot.index + slot.failures * slot.total
         slot.failures += 1
-        operation = OPERATIONS[slot.operation]
-        parameters = getattr(self.structures, operation.section or slot.operation)
         while (index := slot.group.take(slot.operation)) is not None:
+            parent, parameters = self.size(slot.group.parents[index], slot.operation)
             try:
-                return operation.make(slot.group.parents[index], parameters, rng, position, slot.total)
+                return OPERATIONS[slot.operation].make(parent, parameters, rng, position, slot.total)
             except NotApplicableError as exception:
                 slot.group.dead.add((slot.operation, index))
                 self.result.inapplicable.setdefault(slot.operation, str(exception))
@@ -553,8 +764,8 @@ class _Maker:
 
     def accept(self, frames: list[Atoms]) -> list[Atoms]:
         """Return the ideal structures that are physical and new."""
-        verdicts = self.check(frames, self.known_parents)
-        return [atoms for atoms, refused in zip(frames, verdicts, strict=True) if refused is None]
+        verdicts = iter(self.check([atoms for atoms in frames if SKETCH not in atoms.info], self.known_parents))
+        return [atoms for atoms in frames if SKETCH in atoms.info or next(verdicts) is None]
 
     def explain(self) -> str:
         """Say why structures were refused, most frequent first."""
@@ -577,6 +788,12 @@ class _Maker:
 def _scaled(frames: list[Atoms]) -> np.ndarray:
     """Return the fingerprints of frames apart from their volume."""
     return fingerprints(frames)[:, 1:]
+
+
+def _names(parents: list[Atoms]) -> str:
+    """Return what a few of some ideal structures are called."""
+    names = [f'{parent.info["phase"]} {parent.get_chemical_formula(empirical=True)}' for parent in parents[:3]]
+    return ', '.join(names) + (', ...' if len(parents) > 3 else '')
 
 
 def _carried(weights: dict[str, int], shares: list[int]) -> list[dict[str, int]]:

@@ -53,15 +53,19 @@ def end_last_stage(state: State) -> None:
     state.fit_due = state.has_unlearned_labels or state.cure == 'grow'
 
 
-def check_budget(state: State, number_of_labels: int) -> None:
+def check_budget(state: State, number_of_labels: int, core_hours: float) -> None:
     """End the loop if its budget is used up.
 
     :param number_of_labels: configurations labelled for this run so far.
+    :param core_hours: that their labels have taken.
     """
     settings = state.settings
     if state.iteration - state.first_iteration >= settings.max_iterations:
         state.state, state.reason = 'budget_exhausted', f'`budget.max_iterations` = {settings.max_iterations}'
     elif number_of_labels >= settings.max_labels:
         state.state, state.reason = 'budget_exhausted', f'`budget.max_labels` = {settings.max_labels}'
+    elif settings.core_hours is not None and core_hours >= settings.core_hours:
+        state.state = 'budget_exhausted'
+        state.reason = f'`budget.core_hours` = {settings.core_hours:g} ({core_hours:.3g} were taken)'
     if state.state == 'budget_exhausted' and state.cure == 'request':
         state.reason += f' (before what the gate asks for could be labelled: {state.judgement["summary"]})'

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from ..core.cost import CostModel
 from ..core.parameters import Count, Positive, Section, parameter
 from ..fitting.parameters import Fit
+from ..generators.limits import Limits
 
 #: Share of the labels of a run that its initial structures take at most where their number is left open: the other half
 #: is for what the potential does not know, which nobody knows before it has been tried.
@@ -45,7 +47,37 @@ class Budget(Section):
 
     max_iterations: Count = parameter('Iterations of the loop.', ge=1)
     max_labels: Count = parameter('DFT calculations altogether.', ge=1)
+    core_hours: Positive | None = parameter(
+        'Core-hours of the labels of a run, counted as they end: the initial set is planned for half of them, and the '
+        'loop ends when they are used up; null: no limit.',
+        unit='h',
+        default=None,
+    )
+    label_core_hours: Positive | None = parameter(
+        'Core-hours that one label takes at most, as expected: cells are made smaller where it would take more, as far '
+        'as they make sense, and the initial structures fewer; null: no limit.',
+        unit='h',
+        default=None,
+    )
 
     def initial_labels(self) -> int:
         """Return the most initial structures where `structures.number` is null."""
         return math.ceil(INITIAL_SHARE * self.max_labels)
+
+    def initial_limits(self, model: CostModel | None) -> Limits:
+        """Return what bounds the initial set: half of the labels, and of the time for them.
+
+        :param model: what a label costs; None if nobody knows.
+        """
+        number = self.initial_labels()
+        if model is None:
+            return Limits(number)
+        hours = [] if self.core_hours is None else [INITIAL_SHARE * self.core_hours]
+        if self.label_core_hours is not None:
+            hours.append(number * self.label_core_hours)
+        return Limits(
+            number,
+            model,
+            None if self.label_core_hours is None else 3600 * self.label_core_hours,
+            3600 * min(hours) if hours else None,
+        )

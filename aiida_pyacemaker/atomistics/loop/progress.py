@@ -69,15 +69,16 @@ class Progress(State):
 
     # Iterations -------------------------------------------------------------------------------------------------------
 
-    def advance(self, number_of_labels: int) -> bool:
+    def advance(self, number_of_labels: int, core_hours: float = 0.0) -> bool:
         """Decide what the iteration that ends here meant, and begin the next; return False if the loop has ended.
 
         :param number_of_labels: configurations labelled for this run so far.
+        :param core_hours: that their labels have taken.
         """
         if self.state == 'running':
             decisions.decide(self)
         if self.state == 'running':
-            decisions.check_budget(self, number_of_labels)
+            decisions.check_budget(self, number_of_labels, core_hours)
         if self.state != 'running':
             return False
         exploration.begin_iteration(self)

@@ -46,6 +46,7 @@ class LoopSettings:
     max_requests: int
     max_iterations: int
     max_labels: int
+    core_hours: float | None
 
     @classmethod
     def from_runfile(cls, content: Json) -> LoopSettings:
@@ -77,6 +78,7 @@ class LoopSettings:
             max_requests=validate.get('max_requests', 0),
             max_iterations=content['budget']['max_iterations'],
             max_labels=content['budget']['max_labels'],
+            core_hours=content['budget'].get('core_hours'),
         )
 
 

@@ -28,7 +28,12 @@ class Embed(Embedding):
     )
     select_per_halt: Count = parameter('Frames sent to DFT per halt, the halted one included.', ge=1, default=1)
     displacement: Positive = parameter('Displacement of the candidates `modes` and `random`.', unit='Å', default=0.05)
-    max_atoms: Count = parameter('Largest cell that goes to DFT; what is larger is cut to it.', ge=1, default=200)
+    max_atoms: Count | None = parameter(
+        'Largest cell that goes to DFT; what is larger is cut to it. null: twice the atoms of a simulation, if these '
+        'can go to DFT whole for `budget.label_core_hours`; else what holds `core_radius` and the least buffer.',
+        ge=1,
+        default=None,
+    )
 
     @model_validator(mode='after')
     def _check_numbers(self) -> Embed:
@@ -45,6 +50,7 @@ class Embed(Embedding):
 class Selection(Embed):
     """One choice of what to label next."""
 
+    max_atoms: Count = parameter('Largest cell that goes to DFT; what is larger is cut to it.', ge=1, default=200)
     number_of_train: Count = parameter('Frames of the trajectories that are learned.', ge=0, default=0)
     number_of_test: Count = parameter('Frames of the trajectories that are held out.', ge=0, default=0)
     gamma_select: Positive = parameter('Atoms above this gamma are worth learning.', default=2.0)

@@ -188,11 +188,11 @@ def plan_candidates(crystal: Atoms, name: str, model: CostModel | None) -> list[
     refused: Comparison = {}
     for parameters in load_properties()[name].same_cells:
         kind = make_kind(name, parameters)
-        planned = attempt(lambda kind=kind: {'frames': kind.plan_cells(crystal)})
+        planned = cast(Json, attempt(lambda kind=kind: cast(Result, {'frames': kind.plan_cells(crystal)})))
         if planned['status'] != 'ok':
             refused = refused or cast(Comparison, planned)
             continue
-        frames = planned['frames']  # type: ignore[typeddict-item]
+        frames = planned['frames']
         candidate: Candidate = {'parameters': parameters, 'frames': frames, 'seconds': 0.0}
         if model is not None:
             meshes = kind.meshes_of_cells(frames, model.kpoints_distance)
@@ -209,7 +209,7 @@ def relax_candidate(evaluator: Evaluator, crystal: Atoms, index: int, name: str,
     """Return a :class:`Comparison` with the `frames`, as the potential wants them, or with the reason why not."""
     kind = make_kind(name, chosen['parameters'])
     with evaluator.purpose(name):
-        result = attempt(lambda: {'frames': kind.relax_cells(evaluator, crystal)})
+        result = cast(Json, attempt(lambda: cast(Result, {'frames': kind.relax_cells(evaluator, crystal)})))
     seconds = chosen['seconds']
     known = {
         'parameters': dict(chosen['parameters']),
@@ -218,7 +218,7 @@ def relax_candidate(evaluator: Evaluator, crystal: Atoms, index: int, name: str,
     }
     if result['status'] != 'ok':
         return {**known, **result}
-    frames = result['frames']  # type: ignore[typeddict-item]
+    frames = result['frames']
     for number, (frame, start) in enumerate(zip(frames, chosen['frames'], strict=True)):
         frame.set_constraint()
         frame.info |= {'family': FAMILY, 'operation': name, 'crystal': index, 'number': number}

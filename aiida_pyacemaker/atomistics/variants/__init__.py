@@ -26,12 +26,15 @@ class Operation:
     :param make: the function.
     :param help: the section in a sentence, for the reference of the run file.
     :param section: of another operation, whose parameters it takes.
+    :param least: atoms of the smallest cell in which it makes sense: cells that cost too much are made smaller, but not
+        smaller than that. One atom alone feels no force, and of few atoms each vacancy makes another crystal.
     """
 
     Parameters: type[Section]
     make: Callable[..., Atoms | list[Atoms]]
     help: str
     section: str | None = None
+    least: int = 1
 
 
 #: Key of the run file's section `structures` -> operation on a parent. It is called with the parent, its section, a
@@ -41,14 +44,14 @@ OPERATIONS: dict[str, Operation] = {
     'eos': Operation(strain.Eos, strain.eos, 'Isotropic volume scan.'),
     'strain': Operation(strain.Strain, strain.strain, 'Strained cells.'),
     'shear': Operation(strain.Shear, strain.shear, 'Sheared cells.'),
-    'rattle': Operation(rattle.Rattle, rattle.rattle, 'Rattled cells.'),
-    'squeeze': Operation(squeeze.Squeeze, squeeze.squeeze, 'Cells with two atoms pushed together.'),
-    'vacancy': Operation(defects.Vacancy, defects.vacancy, 'Cells with vacancies.'),
-    'divacancy': Operation(defects.Divacancy, defects.divacancy, 'Cells with a pair of neighbouring vacancies.'),
-    'interstitial': Operation(defects.Interstitial, defects.interstitial, 'Cells with an atom in a void.'),
-    'antisite': Operation(defects.Antisite, defects.antisite, 'Cells with atoms on sites of another element.'),
+    'rattle': Operation(rattle.Rattle, rattle.rattle, 'Rattled cells.', least=2),
+    'squeeze': Operation(squeeze.Squeeze, squeeze.squeeze, 'Cells with two atoms pushed together.', least=2),
+    'vacancy': Operation(defects.Vacancy, defects.vacancy, 'Cells with vacancies.', least=8),
+    'divacancy': Operation(defects.Divacancy, defects.divacancy, 'Cells with two neighbouring vacancies.', least=12),
+    'interstitial': Operation(defects.Interstitial, defects.interstitial, 'Cells with an atom in a void.', least=8),
+    'antisite': Operation(defects.Antisite, defects.antisite, 'Cells with atoms on sites of another element.', least=4),
     'surface': Operation(surfaces.Surface, surfaces.surface, 'Free surfaces.'),
-    'test': Operation(rattle.Test, rattle.held_out, 'Held-out cells.', section='rattle'),
+    'test': Operation(rattle.Test, rattle.held_out, 'Held-out cells.', section='rattle', least=2),
 }
 
 #: The same of what is made of elements alone. It is called with the elements, its section and a random generator, and

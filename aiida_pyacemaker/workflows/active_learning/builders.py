@@ -15,7 +15,7 @@ from plumpy.ports import UNSPECIFIED
 from aiida_pyacemaker.atomistics.core.plugins import ORACLES, load_plugin
 from aiida_pyacemaker.atomistics.fitting.parameters import Fit
 from aiida_pyacemaker.atomistics.labelling.convergence import widen_criteria
-from aiida_pyacemaker.data.pseudos import get_cost_model
+from aiida_pyacemaker.atomistics.loop.parameters import Budget
 from aiida_pyacemaker.runfile.sections import Explore
 
 from ...runfile.sections import read_label
@@ -27,6 +27,7 @@ ConfigurationsData = DataFactory('pyacemaker.configurations')
 ConvergeWorkChain = WorkflowFactory('pyacemaker.converge')
 LabelWorkChain = WorkflowFactory('pyacemaker.label')
 TieredLabelWorkChain = WorkflowFactory('pyacemaker.label_tiered')
+GenerateWorkChain = WorkflowFactory('pyacemaker.generate')
 TrainWorkChain = WorkflowFactory('pyacemaker.train')
 ExploreWorkChain = WorkflowFactory('pyacemaker.explore')
 EmbedWorkChain = WorkflowFactory('pyacemaker.embed')
@@ -121,6 +122,29 @@ def validate_inputs(inputs: Mapping[str, Any], _) -> str | None:
 # Steps ----------------------------------------------------------------------------------------------------------------
 
 
+def build_generate(codes: Codes, parameters: Parameters, structures: Mapping[str, orm.Data]) -> ProcessBuilder:
+    """Return the builder of the initial structures.
+
+    :param structures: the user's own.
+    """
+    elements = parameters['system']['elements']
+    model = load_oracle(parameters['label']).get_cost_model(elements)
+    section = {
+        **get_structure_parameters(parameters),
+        'cutoff': parameters['train']['cutoff'],
+        'limits': Budget(**parameters['budget']).initial_limits(model).to_dict(),
+    }
+    return GenerateWorkChain.get_builder_from_protocol(
+        codes['worker'], section, structures, options=parameters['options']['worker']
+    )
+
+
+def get_structure_parameters(parameters: Parameters) -> dict[str, Any]:
+    """Return what decides the ideal structures, without the names of files and nodes: their content is an input."""
+    structures = {key: value for key, value in parameters['structures'].items() if key not in ('files', 'nodes')}
+    return {'elements': parameters['system']['elements'], 'seed': parameters['seed'], 'structures': structures}
+
+
 def build_label(codes: Codes, parameters: Parameters, configurations: ConfigurationsData) -> ProcessBuilder:
     """Return the builder of the WorkChain by which the oracle labels some configurations."""
     return load_oracle(parameters['label']).get_batch_builder(dict(codes), configurations, parameters['options'])
@@ -133,8 +157,8 @@ def build_converge(codes: Codes, parameters: Parameters, configurations: Configu
     """
     total = parameters['budget'].get('core_hours')
     oracle, elements = load_oracle(parameters['label']), parameters['system']['elements']
-    model = get_cost_model(oracle.given, elements)
-    labels = sum(model.core_seconds(atoms) for atoms in configurations.get_frames()) / 3600
+    model = oracle.get_cost_model(elements)
+    labels = sum(model.core_seconds(atoms) for atoms in configurations.get_frames()) / 3600 if model else 0.0
     limit = max(LEAST_CORE_HOURS, CONVERGE_SHARE_OF_LABELS * labels)
     if total is not None:
         limit = min(limit, CONVERGE_SHARE * total)

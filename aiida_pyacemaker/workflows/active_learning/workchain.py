@@ -11,11 +11,9 @@ from aiida.plugins import DataFactory
 from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.explorers.walker import WalkerResult
 from aiida_pyacemaker.atomistics.labelling.settings import check_consistent
-from aiida_pyacemaker.atomistics.loop.parameters import Budget
 from aiida_pyacemaker.atomistics.loop.progress import LoopSettings, Progress
 from aiida_pyacemaker.atomistics.metrics.errors import surprise
 from aiida_pyacemaker.calculations.functions.choose_crystals import choose_crystals
-from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 from aiida_pyacemaker.calculations.functions.starting_configurations import starting_configurations
 from aiida_pyacemaker.data.structures import STRUCTURE_TYPES, check_moments, find_structure_nodes
@@ -26,6 +24,7 @@ from ..links import IterationLink, WalkerLink, iteration_name
 from ..oracles import load_oracle
 from ..reuse_children import submit_once
 from . import builders
+from .planning import get_cost_model, get_own_structures, plan_run
 from .restart import (
     CHECKPOINTS,
     GIVEN_LABELS,
@@ -77,6 +76,7 @@ if TYPE_CHECKING:
         entry: dict[str, Any]
         history: list[dict[str, Any]]
         #: The process of the last step of each kind.
+        generate: orm.WorkChainNode
         converge: orm.WorkChainNode
         label: orm.WorkChainNode
         train: orm.WorkChainNode
@@ -179,6 +179,7 @@ class ActiveLearningWorkChain(WorkChain):
             cls.setup,
             if_(cls.should_generate)(
                 cls.run_generate,
+                cls.inspect_generate,
                 if_(cls.should_converge)(
                     cls.run_converge,
                     cls.inspect_converge,
@@ -277,6 +278,9 @@ class ActiveLearningWorkChain(WorkChain):
             407, 'ERROR_CONVERGE_FAILED', message='The settings of the labels, iteration {iteration}: {message}'
         )
         spec.exit_code(
+            408, 'ERROR_GENERATE_FAILED', message='The initial structures failed in iteration {iteration}: {message}'
+        )
+        spec.exit_code(
             500,
             'ERROR_BUDGET_EXHAUSTED',
             message='Not converged: {budget} is used up. The last potential is in the outputs; raise the budget and '
@@ -307,16 +311,20 @@ class ActiveLearningWorkChain(WorkChain):
         return cls.get_builder_from_runfile(resolve_runfile(content), restart_from=restart_from)
 
     @classmethod
-    def get_builder_from_runfile(cls, runfile, restart_from=None, labels=()):
+    def get_builder_from_runfile(cls, runfile, restart_from=None, labels=(), plan=None):
         """Return a builder for a run file.
 
         :param runfile: a run file as :func:`~aiida_pyacemaker.runfile.load_runfile` returns it.
         :param restart_from: pk, uuid or node of a former run to continue.
         :param labels: pks, uuids or nodes of further labelled configurations, which join the data set.
+        :param plan: what :func:`~.planning.plan_run` has told of it, if it was asked before.
         :raises InputError: if something of these is not there, or of no use.
         """
         parameters, codes = runfile.to_dict(), runfile.needed_codes()
         parameters['label'] = load_oracle(runfile.label).prepare(runfile.system.elements).model_dump()
+        if plan is None:
+            plan = plan_run(runfile, get_own_structures(runfile), get_cost_model(runfile))
+        plan.complete(parameters)
 
         builder = cls.get_builder()
         builder.codes = {name: orm.load_code(label) for name, label in codes.items()}
@@ -452,27 +460,19 @@ class ActiveLearningWorkChain(WorkChain):
 
     def run_generate(self):
         """Generate the initial structures, the user's own among them."""
-        limits = {
-            'cutoff': self.ctx.parameters['train']['cutoff'],
-            'limit': Budget(**self.ctx.parameters['budget']).initial_labels(),
-        }
-        self.ctx.to_label = generate_configurations(
-            orm.Dict({**self.get_structure_parameters(), **limits}),
-            **self.inputs.get('structures', {}),
-            metadata={'call_link_label': 'generate'},
-        )
-        self.report(f'{len(self.ctx.to_label)} initial configurations')
+        structures = self.inputs.get('structures', {})
+        builder = builders.build_generate(self.inputs.codes, self.ctx.parameters, structures)
+        return ToContext(generate=self.submit_step('generate', builder, 'the initial structures'))
 
-    def get_structure_parameters(self) -> dict:
-        """Return what decides the ideal structures, without the names of files and nodes: their content is an input."""
-        structures = {
-            key: value for key, value in self.ctx.parameters['structures'].items() if key not in ('files', 'nodes')
-        }
-        return {
-            'elements': self.ctx.parameters['system']['elements'],
-            'seed': self.ctx.parameters['seed'],
-            'structures': structures,
-        }
+    def inspect_generate(self):
+        """Take the initial structures over as what to label next."""
+        node = self.ctx.generate
+        if not node.is_finished_ok:
+            return self.abort(self.exit_codes.ERROR_GENERATE_FAILED, node)
+        self.ctx.to_label = node.outputs.configurations
+        notes = '; '.join(node.outputs.results['notes'])
+        self.report(f'{len(self.ctx.to_label)} initial configurations{": " if notes else ""}{notes}')
+        return None
 
     def should_converge(self) -> bool:
         """Return whether the noise of the labels is to be measured."""
@@ -635,7 +635,7 @@ class ActiveLearningWorkChain(WorkChain):
         """Decide what the iteration that ends here meant, and begin the next, unless the loop has ended."""
         progress = self.progress
         self.ctx.entry['clean_rounds'] = progress.clean_rounds
-        goes_on = progress.advance(self.number_of_labels())
+        goes_on = progress.advance(self.number_of_labels(), self.core_hours())
         if goes_on and progress.requested:
             self.ctx.to_label = self.ctx.judged.outputs.requested
         if goes_on:
@@ -658,6 +658,10 @@ class ActiveLearningWorkChain(WorkChain):
         """Return how many configurations were labelled for this run, not counting the labels that it was given."""
         batches = [item for batches in self.ctx.batches.values() for item in batches.items()]
         return sum(len(node) for name, node in batches if not name.startswith(GIVEN_LABELS))
+
+    def core_hours(self) -> float:
+        """Return what the labels of this run have taken, those of a former one and those that are found again not."""
+        return sum(entry.get('core_hours') or 0.0 for entry in [*self.ctx.history, self.ctx.entry])
 
     def check_potential(self):
         """Stop before a potential is used whose files the disk has lost or changed."""
@@ -727,7 +731,7 @@ class ActiveLearningWorkChain(WorkChain):
         name = '_'.join(str(value) for value in sizes.values())
         if name not in self.ctx.starting:
             self.ctx.starting[name] = starting_configurations(
-                orm.Dict({**self.get_structure_parameters(), **sizes}),
+                orm.Dict({**builders.get_structure_parameters(self.ctx.parameters), **sizes}),
                 **self.inputs.get('structures', {}),
                 metadata={'call_link_label': f'starting_configurations_{len(self.ctx.starting)}'},
             )
@@ -866,7 +870,7 @@ class ActiveLearningWorkChain(WorkChain):
         if self.ctx.crystals is None:
             number = self.ctx.parameters['validate']['max_crystals']
             self.ctx.crystals = choose_crystals(
-                orm.Dict({**self.get_structure_parameters(), 'number': number}),
+                orm.Dict({**builders.get_structure_parameters(self.ctx.parameters), 'number': number}),
                 self.ctx.dataset,
                 **self.inputs.get('structures', {}),
                 metadata={'call_link_label': 'choose_crystals'},

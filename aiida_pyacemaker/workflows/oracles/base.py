@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aiida import orm
     from aiida.engine import ProcessBuilder
 
+    from aiida_pyacemaker.atomistics.core.cost import CostModel
     from aiida_pyacemaker.runfile.sections import Label
 
 

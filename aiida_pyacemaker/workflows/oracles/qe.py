@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aiida import orm
     from aiida.engine import ProcessBuilder
 
+    from aiida_pyacemaker.atomistics.core.cost import CostModel
     from aiida_pyacemaker.runfile.sections import Label
 
 MIXING_BETA = 0.4
@@ -98,7 +99,7 @@ class QuantumEspressoOracle(EngineOracle):
         """Return what a static calculation is expected to cost."""
         from aiida_pyacemaker.data.pseudos import get_cost_model
 
-        return get_cost_model(self.label, elements)
+        return get_cost_model(self.given, elements)
 
     @staticmethod
     def read_labels(frames, index, nodes) -> dict[int, Atoms]:
@@ -252,11 +253,9 @@ def wall_seconds(calculation: orm.CalcJobNode) -> float:
 
 def number_of_processes(calculation: orm.CalcJobNode) -> int:
     """Return how many cores a calculation occupied."""
-    resources = calculation.get_option('resources') or {}
-    processes = resources.get('tot_num_mpiprocs')
-    if processes is None:
-        processes = resources.get('num_machines', 1) * resources.get('num_mpiprocs_per_machine', 1)
-    return int(processes) * int(resources.get('num_cores_per_mpiproc') or 1)
+    from ..concurrency import cores_of_job
+
+    return cores_of_job({'resources': calculation.get_option('resources')})
 
 
 def make_kpoints(mesh: Mesh) -> orm.KpointsData:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aiida import orm
     from aiida.engine import ProcessBuilder
 
+    from aiida_pyacemaker.atomistics.core.cost import CostModel
     from aiida_pyacemaker.runfile.sections import Label
 
 
@@ -49,14 +50,6 @@ class VaspOracle(EngineOracle):
         """Return the section with the cutoff of the hardest element."""
         encut = self.get_settings(self.get_potentials(set(elements)))['encut']
         return self.label.model_copy(update={'vasp': self.section.model_copy(update={'encut': encut})})
-
-    def get_cost_model(self, elements: list[str]) -> CostModel:
-        """Return what a static calculation is expected to cost: that of a plane-wave code with the same cutoff."""
-        return CostModel(
-            ecutwfc=self.complete(elements).vasp.encut / Rydberg,
-            kpoints_distance=self.label.kpoints_distance,
-            magnetic=frozenset(START_MOMENTS).intersection(elements) if self.label.spin == 'auto' else frozenset(),
-        )
 
     def get_builder(self, code, configurations, indices, structure, options) -> ProcessBuilder:
         """Return the builder of one static calculation with forces and stress."""
@@ -97,6 +90,18 @@ class VaspOracle(EngineOracle):
         builder.clean_workdir = orm.Bool(label.clean_workdir)
         builder.calc.metadata.options = get_options(options, max_wallclock_seconds=label.max_wallclock_seconds)
         return builder
+
+    def get_cost_model(self, elements: list[str]) -> CostModel:
+        """Return what a label is expected to cost: what pw.x would need with its cutoff, for there are no timings."""
+
+        from aiida_pyacemaker.atomistics.core.cost import CostModel
+
+        label = self.complete(elements)
+        return CostModel(
+            ecutwfc=label.vasp.encut / Rydberg,
+            kpoints_distance=label.kpoints_distance,
+            magnetic=frozenset(START_MOMENTS).intersection(elements) if label.spin == 'auto' else frozenset(),
+        )
 
     @staticmethod
     def read_labels(frames, index, nodes) -> dict[int, Atoms]:

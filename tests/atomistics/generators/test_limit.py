@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aiida_pyacemaker.atomistics.generators.generate import generate
+from aiida_pyacemaker.atomistics.generators.limits import Limits
 from aiida_pyacemaker.runfile import resolve_runfile
 
 PROTOCOLS = ('fast', 'balanced', 'stringent')
@@ -14,7 +15,9 @@ def make(elements: list[str], protocol: str = 'fast', **sections):
     """Return the initial structures of a run file that names elements, a protocol, and what is given."""
     runfile = resolve_runfile({'system': {'elements': elements}, 'protocol': protocol, **sections})
     limit = runfile.budget.initial_labels()
-    found = generate(elements, runfile.structures, runfile.seed, cutoff=runfile.train.cutoff, limit=limit)
+    found = generate(
+        elements, runfile.structures, runfile.seed, cutoff=runfile.train.cutoff, limits=Limits(number=limit)
+    )
     return found, limit
 
 

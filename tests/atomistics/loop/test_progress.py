@@ -394,6 +394,10 @@ def test_budget():
     assert not progress.advance(100)
     assert (progress.state, progress.production_due) == ('budget_exhausted', True)
     assert 'budget.max_labels' in progress.reason
+    progress = start(changed(budget={'core_hours': 2.0}))
+    assert progress.advance(10, core_hours=1.9)
+    assert not progress.advance(10, core_hours=2.5)
+    assert progress.state == 'budget_exhausted' and '`budget.core_hours` = 2 (2.5 were taken)' in progress.reason
     progress = start(changed(budget={'max_iterations': 1}))
     assert progress.advance(34)
     progress.explored([walker(0), walker(1)])

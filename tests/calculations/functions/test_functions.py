@@ -8,30 +8,11 @@ from aiida import orm
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_pyacemaker.calculations.functions.generate_configurations import generate_configurations
 from aiida_pyacemaker.calculations.functions.get_structure import get_structure
 from aiida_pyacemaker.calculations.functions.merge_configurations import merge_configurations
 from aiida_pyacemaker.data.configurations import ConfigurationsData, copy_frame
 
 pytestmark = pytest.mark.usefixtures('aiida_profile')
-
-
-def test_generate_configurations():
-    """The initial configurations are a function of their parameters: the seed makes them others."""
-    parameters = {'elements': ['Al'], 'seed': 1, 'structures': {'test': {'number': 2}}}
-    first = generate_configurations(orm.Dict(parameters))
-    again = generate_configurations(orm.Dict(parameters))
-    other = generate_configurations(orm.Dict({**parameters, 'seed': 2}))
-    assert first.elements == ['Al']
-    assert first.families['isolated_atom'] == 1
-    assert first.base.caching.get_hash() == again.base.caching.get_hash()
-    assert first.base.caching.get_hash() != other.base.caching.get_hash()
-
-
-def test_generate_unknown_element():
-    """An unknown element is refused by name."""
-    with pytest.raises(ValueError, match='Xx'):
-        generate_configurations(orm.Dict({'elements': ['Xx'], 'seed': 1, 'structures': {}}))
 
 
 def test_get_structure():

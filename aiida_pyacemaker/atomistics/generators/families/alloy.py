@@ -40,6 +40,7 @@ from ...crystals.elements import (
 )
 from ...crystals.occupation import FirstShell, random_occupations, special_quasirandom
 from ...crystals.ordered import ORDERED, decorated, ordered_compounds, ordered_fractions
+from ...crystals.prototypes import metallic_volume
 from ...io.files import read_file
 from ..family import Family
 
@@ -488,4 +489,23 @@ def _filled(solution: Solution, numbers: np.ndarray, occupation: str, reason: st
 
 def _labelled(atoms: Atoms, phase: str, reason: str, made_of: dict[str, Any]) -> Atoms:
     atoms.info = {'family': 'alloy', 'phase': phase, 'reason': reason, 'parameters': made_of}
+    return atoms
+
+
+def layered_alloy(elements: list[str]) -> Atoms:
+    """Return the smallest cell of all of some elements: one close-packed layer of each, stacked as in fcc.
+
+    For want of a cell of a solid solution whose label is affordable.
+    """
+    volume = float(np.mean([metallic_volume(element) for element in elements]))
+    edge = (math.sqrt(2) * volume) ** (1 / 3)  # between neighbours
+    height = edge * math.sqrt(2 / 3)
+    shift = edge * np.array([0.5, math.sqrt(1 / 12), 0.0])
+    number = len(elements)
+    cell = [[edge, 0, 0], [edge / 2, edge * math.sqrt(3 / 4), 0], number * shift + [0, 0, number * height]]
+    positions = [index * shift + [0, 0, index * height] for index in range(number)]
+    atoms = Atoms(elements, positions=positions, cell=cell, pbc=True)
+    atoms.info.update(
+        family='alloy', phase='layers', reason='the smallest cell of all elements', parameters={'lattice': 'fcc'}
+    )
     return atoms

@@ -84,7 +84,12 @@ class IonicFamily(Family[Ionic]):
 
     def suits(self, elements: list[str]) -> bool:
         others = [element for element in elements if not is_metal(element)]
-        return 0 < len(others) < len(elements) and set(others) <= ANION_FORMERS and not forms_network(elements)
+        if not 0 < len(others) < len(elements) or not set(others) <= ANION_FORMERS or forms_network(elements):
+            return False
+        try:
+            return bool(_compounds(elements, Ionic()))
+        except InputError:  # such as As and W, of which no known states make a neutral formula
+            return False
 
     def parents(self, elements: list[str], section: Ionic, number: int, rng: np.random.Generator) -> list[Atoms]:
         """Return ideal ionic crystals, with the oxidation state of each atom in the array `oxidation_states`.

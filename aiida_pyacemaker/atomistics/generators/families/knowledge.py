@@ -161,13 +161,17 @@ def _prototype_structures(counts: dict[str, int], parameters: Knowledge, resembl
     total = sum(math.exp(candidate.score - ranked[0].score) for candidate in ranked)
     limit = max(parameters.max_atoms, parameters.conventional_atoms)
     made: list[Atoms] = []
+    prints: list[np.ndarray] = []
     for candidate in plausible(ranked):
         if len(made) >= parameters.prototypes or (resembling and candidate.score < math.log(MIN_RESEMBLANCE)):
             break
         share = math.exp(candidate.score - ranked[0].score) / total
         atoms = _build(candidate, counts, share, parameters.conventional_atoms)
         if len(atoms) <= limit:
-            made = _distinct([*made, atoms])
+            mark = _fingerprint(atoms)
+            if not _is_known(mark, prints):
+                made.append(atoms)
+                prints.append(mark)
     return made
 
 
@@ -199,10 +203,15 @@ def _distinct(frames: list[Atoms]) -> list[Atoms]:
     prints: list[np.ndarray] = []
     for atoms in frames:
         mark = _fingerprint(atoms)
-        if not any(mark.shape == other.shape and np.abs(mark - other).max() < 0.01 for other in prints):
+        if not _is_known(mark, prints):
             kept.append(atoms)
             prints.append(mark)
     return kept
+
+
+def _is_known(mark: np.ndarray, prints: list[np.ndarray]) -> bool:
+    """Return whether a crystal has the fingerprint of another."""
+    return any(mark.shape == other.shape and np.abs(mark - other).max() < 0.01 for other in prints)
 
 
 def _fingerprint(atoms: Atoms, shells: int = 12) -> np.ndarray:
@@ -313,7 +322,8 @@ def propose_element(element: str, number: int, conventional_atoms: int = 24) -> 
     if ground.info.get('phase') not in ('fcc', 'diamond') or ground.info.get('phase') in known or not known:
         ground.info.setdefault('phase', f'{element} ground state')
         # the table may call it by another name
-        twins = [name for name in PROTOTYPES if _kind(ground) == _prototype_kind(name)]
+        kind = _kind(ground)
+        twins = [name for name in PROTOTYPES if kind == _prototype_kind(name)]
         ground.info['phase'] = next((name for name in twins if name in known), ground.info['phase'])
         made.append(_pure(ground, element, 'the ground state of the element', 1.0))
     ranked = _known_first(rank_prototypes({element: 1}), known)

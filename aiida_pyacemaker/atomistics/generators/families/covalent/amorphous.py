@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,6 +12,7 @@ from ase import Atoms
 from ....checks.overlap import overlapping
 from ....core.chemistry import GRAM_PER_CM3
 from ....core.errors import InputError
+from ....core.sketch import is_sketching, sketch
 from .bonds import DIAMOND_VOLUME, Species, bond_length, describe
 from .networks import amorphous_network, melt_quench, random_packing
 from .section import Covalent
@@ -59,6 +61,9 @@ def _quenched(species: Species, density: float, parameters: Covalent, rng: np.ra
     bond = bond_length(species[0], species[-1], parameters.bonds)
     size = 8 * math.ceil(section.atoms / 8)
     symbols = rng.permutation(list(species) * (size // len(species))).tolist()
+    if is_sketching():
+        mass = float(Atoms(symbols).get_masses().mean())
+        return sketch(Counter(symbols), mass / (density * GRAM_PER_CM3))
     for _ in range(MAX_MELTS):
         start = random_packing(symbols, density, 0.75 * bond, rng)
         # as fine in time for light atoms and short bonds as 2 fs is for silicon

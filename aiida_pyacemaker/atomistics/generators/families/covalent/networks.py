@@ -25,6 +25,7 @@ from scipy.optimize import minimize
 from ....checks.overlap import overlapping
 from ....core.chemistry import GRAM_PER_CM3
 from ....core.errors import InputError
+from ....core.sketch import is_sketching, sketch
 
 #: Keating's constant of bonds in silicon (eV/Å² with lengths in units of the bond; PRB 62, 4985).
 STRETCH = 2.965
@@ -218,6 +219,8 @@ def amorphous_network(
         bond = length(*species, 0)
     if not DENSEST < volume / bond**3 < THINNEST:
         raise _no_network(species, density, mass, bond)
+    if is_sketching():
+        return sketch({element: size * count // sum(species.values()) for element, count in species.items()}, volume)
     for _ in range(MAX_NETWORKS):
         network = random_network(size, volume / bond**3, rng)
         symbols = _decorated(network, species, rng)
