@@ -9,8 +9,9 @@ from aiida.engine import ToContext, WorkChain, if_
 from aiida.plugins import DataFactory, WorkflowFactory
 
 from aiida_pyacemaker.atomistics.core.errors import InputError
+from aiida_pyacemaker.atomistics.loop.parameters import Budget
 from aiida_pyacemaker.atomistics.validation.parameters import REFERENCES, SAME_CELLS, SUITE
-from aiida_pyacemaker.atomistics.validation.same_cells import describe_cost, find_allowance
+from aiida_pyacemaker.atomistics.validation.same_cells import describe_cost
 from aiida_pyacemaker.calculations.functions.compare_cells import compare_cells
 from aiida_pyacemaker.calculations.functions.judge import judge
 from aiida_pyacemaker.calculations.functions.make_requested import make_requested
@@ -301,10 +302,8 @@ class ValidateWorkChain(WorkChain):
                 raise InputError(f'codes.{missing[0]}', 'is missing', 'the cells are labelled by it')
             model = oracle.get_cost_model(self.inputs.crystals.elements)
             allowed = self.validate.get('reference_core_hours')
-            if allowed is None and model is not None:
-                crystals = self.inputs.crystals.get_frames()
-                labels, atoms = parameters['budget']['max_labels'], parameters['explore']['atoms']
-                allowed = find_allowance(crystals, model, labels, atoms)
+            if allowed is None:
+                allowed = Budget(**parameters['budget']).reference_core_hours()
         except ValueError as exception:
             self.report(f'{", ".join(asked)} are not compared with the oracle: {exception}')
             return {}

@@ -13,6 +13,8 @@ from ..generators.limits import Limits
 #: Share of the labels of a run that its initial structures take at most where their number is left open: the other half
 #: is for what the potential does not know, which nobody knows before it has been tried.
 INITIAL_SHARE = 0.5
+#: Part of the time for labels that those of one validation may take.
+REFERENCE_SHARE = 0.05
 
 
 class Production(Section):
@@ -63,6 +65,12 @@ class Budget(Section):
     def initial_labels(self) -> int:
         """Return the most initial structures where `structures.number` is null."""
         return math.ceil(INITIAL_SHARE * self.max_labels)
+
+    def reference_core_hours(self) -> float | None:
+        """Return what the labels of one validation may cost where nobody says: a share of those of a run; None: all."""
+        if self.core_hours is not None:
+            return REFERENCE_SHARE * self.core_hours
+        return None if self.label_core_hours is None else REFERENCE_SHARE * self.max_labels * self.label_core_hours
 
     def initial_limits(self, model: CostModel | None) -> Limits:
         """Return what bounds the initial set: half of the labels, and of the time for them.

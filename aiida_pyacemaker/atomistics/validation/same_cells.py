@@ -22,7 +22,6 @@ from ..core.frame import labels
 from ..core.parameters import Section, parameter
 from ..core.plain import Json, plain
 from ..labelling.teachers import describe as explain
-from ..variants.supercell import supercell
 from .evaluator import Description, Evaluator, Report
 from .parameters import SAME_CELLS
 from .property import Property, Result, load_properties
@@ -30,8 +29,6 @@ from .suite import attempt, crystals_of, reason_against
 
 #: Family of the cells.
 FAMILY = 'reference'
-#: What the labels of the cells may cost, as a part of what all labels of a run would cost.
-SHARE = 0.05
 
 
 class SameCells(Section):
@@ -322,15 +319,6 @@ def make_kind(name: str, parameters: Mapping[str, Any]) -> Property:
     """Return a property with the parameters of its small cells."""
     kind = load_properties()[name]
     return kind(kind.Parameters(**parameters))
-
-
-def find_allowance(crystals: Sequence[Atoms], model: CostModel, labels: int, atoms: int) -> float:
-    """Return the core-hours that the labels of the cells may cost where nobody says: a share of those of a run.
-
-    :param labels: number of the labels of a run, each of a supercell with so many `atoms` of the costliest crystal.
-    """
-    seconds = max(model.core_seconds(supercell(atoms_of, atoms)) for atoms_of in crystals)
-    return SHARE * labels * seconds / 3600
 
 
 def read_cost(arguments: Json) -> CostModel | None:

@@ -20,7 +20,6 @@ from aiida_pyacemaker.atomistics.validation.same_cells import (
     choose_sizes,
     compare_cells,
     describe_cost,
-    find_allowance,
     make_cells,
     plan_candidates,
 )
@@ -119,7 +118,7 @@ def test_sizes(name):
     keys = [(0, kind) for kind in ('vacancy', 'surfaces')]
     planned = {key: plan_candidates(atoms, key[1], MODEL) for key in keys}
     spent = []
-    for hours in (0.0, find_allowance([atoms], MODEL, 100, 16), None):
+    for hours in (0.0, 0.25, None):
         found = choose_sizes(planned, hours)
         chosen = [entry for entry in found.values() if 'frames' in entry]
         spent.append(sum(entry['seconds'] for entry in chosen) / 3600)
