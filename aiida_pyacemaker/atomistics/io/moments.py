@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -127,7 +128,7 @@ def _moment_labels(data: dict) -> list[str]:
     return list(data.get('_atom_site_moment.label') or data.get('_atom_site_moment_label') or [])
 
 
-def _convert(structure, key: str, name: str) -> Atoms:
+def _convert(structure: Any, key: str, name: str) -> Atoms:
     """Return a pymatgen structure as a frame with the array `magnetic_moments`.
 
     :raises InputError: if sites are partially occupied, or the moments of no use.
