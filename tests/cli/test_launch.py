@@ -75,6 +75,7 @@ def test_submit(aiida_profile_clean, pw_code, lammps_code, worker_code, pseudo_f
     runfile = load_runfile(ALUMINIUM, ['seed=7'])
     expected = runfile.to_dict()
     expected['label']['pseudo_family'] = pseudo_family
+    expected['embed']['max_atoms'] = 32
     assert node.inputs.parameters.get_dict() == expected
     assert node.base.extras.get(EXTRA_RUNFILE) == runfile.content_hash()
     assert f'started already: ActiveLearningWorkChain<{node.pk}>' in invoke(ALUMINIUM, 'seed=7', '--once').output

@@ -7,8 +7,8 @@ too much, core-time is shared evenly among phases and operations, so that of wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ase import Atoms
@@ -33,10 +33,12 @@ class Limits:
     model: CostModel | None = None
     label_seconds: float | None = None
     total_seconds: float | None = None
+    _seconds: dict[Hashable, float] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the limits as plain content."""
         content = asdict(self)
+        del content['_seconds']
         if self.model is not None:
             content['model']['magnetic'] = sorted(self.model.magnetic)
         return content
@@ -56,7 +58,13 @@ class Limits:
 
     def seconds(self, atoms: Atoms) -> float:
         """Return what a label costs in core-seconds; 0 if nobody knows."""
-        return 0.0 if self.model is None else self.model.core_seconds(atoms)
+        if self.model is None:
+            return 0.0
+        vacuum = atoms.info.get('vacuum_axes', ())
+        key = (atoms.cell.array.tobytes(), atoms.numbers.tobytes(), atoms.pbc.tobytes(), tuple(vacuum))
+        if key not in self._seconds:
+            self._seconds[key] = self.model.core_seconds(atoms)
+        return self._seconds[key]
 
     def without_total(self) -> Limits:
         """Return the limits of a set whose number of structures the user has given."""

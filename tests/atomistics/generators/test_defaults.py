@@ -55,14 +55,21 @@ def check(elements: list[str], protocol: str) -> None:
     assert found.sizes.max_atoms >= found.sizes.atoms >= 8
 
 
-@pytest.mark.parametrize(('size', 'number'), [(1, None), (2, 200), (3, 100)])
-def test_no_default_is_refused(size, number):
-    """All elements of the pseudopotentials that set-up installs, pairs and triples of them."""
-    systems = [[element] for element in ELEMENTS] if number is None else draw(size, number)
-    for index, elements in enumerate(systems):
-        # of one element it takes no time; the ideal structures of several are the same for all protocols
-        for protocol in PROTOCOLS if size == 1 else [PROTOCOLS[index % 3]]:
-            check(elements, protocol)
+@pytest.mark.parametrize(
+    ('size', 'part'),
+    [
+        (1, slice(None)),
+        (2, slice(0, 30)),
+        (3, slice(0, 10)),
+        pytest.param(2, slice(30, 200), marks=pytest.mark.slow),
+        pytest.param(3, slice(10, 100), marks=pytest.mark.slow),
+    ],
+)
+def test_no_default_is_refused(size, part):
+    """All elements of the pseudopotentials that set-up installs, 200 pairs and 100 triples of them."""
+    systems = [[element] for element in ELEMENTS] if size == 1 else draw(size, 200)
+    for index, elements in enumerate(systems[part]):
+        check(elements, PROTOCOLS[index % 3])
 
 
 def test_five_elements():
