@@ -34,6 +34,10 @@ MAX_SERIES = 4000
 #: The axis of gamma ends at this many times the threshold of a halt: what is above (the proof that a potential breaks
 #: down reaches billions) is an arrow at the edge with the number beside it.
 GAMMA_HEADROOM = 10.0
+#: Numbers at a logarithmic axis at most.
+MAX_TICKS = 8
+#: Where leaving out this share of the values makes an axis so many times shorter, they are outside, and told.
+FAR_SHARE, FAR = 0.02, 10.0
 #: With more iterations than these the points are small.
 MANY_ITERATIONS = 25
 #: Rows in which the names of stages stand, and the height of one in points.
@@ -247,13 +251,56 @@ def _legend_outside(axes: Axes) -> None:
     axes.legend(loc='upper left', bbox_to_anchor=(1.01, 1.0), fontsize='small')
 
 
-def _plain_ticks(axes: Axes) -> None:
-    """Write plain numbers at the logarithmic y axis, and no more than fit."""
-    from matplotlib.ticker import LogLocator
+def _plain_ticks(axes: Axes, names: str = 'y') -> None:
+    """Write plain numbers at logarithmic axes, two to eight, whatever part of a decade or number of decades is seen.
 
-    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))  # more would be printed over each other
-    for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        ticks('{x:g}')
+    :param axes: with its data and limits.
+    :param names: which axes: `x`, `y` or `xy`.
+    """
+    from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+    for name in names:
+        axis, (low, high) = getattr(axes, f'{name}axis'), sorted(getattr(axes, f'get_{name}lim')())
+        if axis.get_scale() != 'log':  # nothing was drawn
+            continue
+        powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+        for factors in ((1, 2, 5), (1,)):
+            ticks = np.sort(np.outer(powers, factors).ravel())
+            ticks = ticks[(ticks >= low) & (ticks <= high)]
+            if len(ticks) <= MAX_TICKS:
+                break
+        ticks = ticks[:: max(1, -(-len(ticks) // MAX_TICKS))]
+        if len(ticks) < 3:
+            ticks = MaxNLocator(4).tick_values(low, high)
+        axis.set_major_locator(FixedLocator(ticks))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter('{x:g}')
+
+
+def _find_view(values: np.ndarray) -> tuple[float, float] | None:
+    """Return the ends of an axis without the few values that are so far away that nothing else could be seen.
+
+    :returns: None where all can be shown.
+    """
+    ordered = np.sort(values)
+    left_out = max(1, int(FAR_SHARE * len(ordered)))
+    if len(ordered) < 10:
+        return None
+    ranges = ordered[len(ordered) - left_out - 1 :] - ordered[: left_out + 1]
+    first = int(np.argmin(ranges))
+    low, high = ordered[first], ordered[first + len(ordered) - left_out - 1]
+    if not 0 < FAR * (high - low) < ordered[-1] - ordered[0]:
+        return None
+    near = values[(values >= low - (high - low)) & (values <= high + (high - low))]
+    margin = 0.05 * (near.max() - near.min())
+    return float(near.min() - margin), float(near.max() + margin)
+
+
+def _tell_outside(axes: Axes, values: np.ndarray, view: tuple[float, float]) -> None:
+    """Say above a panel how many points are outside of it, and how far they reach."""
+    outside = values[((values < view[0]) | (values > view[1])).reshape(len(values), -1).any(axis=1)]
+    reach = ' to '.join(dict.fromkeys(f'{value:.3g}' for value in (outside.min(), outside.max())))
+    axes.set_title(f'{axes.get_title()}\n{len(outside)} outside, {reach}'.strip())
 
 
 def _draw_cost(axes: Axes, rows: list[IterationRow]) -> None:
@@ -302,6 +349,11 @@ def draw_parity(reference: list[Atoms], predictions: list[Atoms], target: str | 
         axes.set_xlabel(f'Labelled {name} ({unit})')
         axes.set_ylabel(f'ACE {name} ({unit})')
         axes.set_title(f'RMSE {error:.2f} {factor[0]}')
+        farther = np.abs(values - np.median(values)).argmax(axis=1)  # of a label and its prediction
+        view = _find_view(np.take_along_axis(values, farther[:, None], axis=1)[:, 0])
+        if view is not None:
+            axes.set(xlim=view, ylim=view)
+            _tell_outside(axes, values, view)
         axes.locator_params(nbins=5)
     figure.savefig(target, dpi=150)
 
@@ -351,7 +403,12 @@ def draw_residuals(reference: list[Atoms], predictions: list[Atoms], target: str
     figure = Figure(figsize=(9, 4.5), layout='constrained')
     left, right = figure.subplots(1, 2)
     if len(energies):
-        left.plot(energies[:, 0] - energies[:, 0].mean(), 1e3 * (energies[:, 1] - energies[:, 0]), 'o', markersize=4)
+        energy = energies[:, 0] - energies[:, 0].mean()
+        left.plot(energy, 1e3 * (energies[:, 1] - energies[:, 0]), 'o', markersize=4)
+        view = _find_view(energy)
+        if view is not None:
+            left.set_xlim(view)
+            _tell_outside(left, energy, view)
     left.axhline(0, color='gray', linewidth=1)
     left.set_xlabel('Labelled energy, relative (eV/atom)')
     left.set_ylabel('Error of the energy (meV/atom)')
@@ -359,7 +416,7 @@ def draw_residuals(reference: list[Atoms], predictions: list[Atoms], target: str
     right.barh(list(families), [1e3 * found['rmse'] for found in families.values()])
     right.plot([1e3 * found['p95'] for found in families.values()], list(families), 'k|', markersize=12, label='95 %')
     right.set_xlabel('Force error, RMSE (meV/Å)')
-    right.legend()
+    right.legend(loc='lower right', bbox_to_anchor=(1, 1), borderaxespad=0.2, fontsize='small')
     figure.savefig(target, dpi=150)
 
 
@@ -390,13 +447,14 @@ def draw_uncertainty(reference: list[Atoms], predictions: list[Atoms], target: s
     left.plot(line, BAND * line, color='C3', label=f'95 % band: {100 * inside.mean():.1f} % inside')
     left.set_xlabel('Predicted standard deviation (eV/Å)')
     left.set_ylabel('True error of a force component (eV/Å)')
-    left.legend(loc='lower right')
+    left.legend(loc='upper center', bbox_to_anchor=(0.5, -0.14))
     _scatter(right, gamma, error)
     right.set_xlabel('Extrapolation grade gamma')
     right.set_ylabel('True error of a force (eV/Å)')
     for axes, values, name in ((left, deviation, 'error bar'), (right, gamma, 'gamma')):
         rank = rank_correlation(values, error)
         axes.set_title(f'Rank correlation of {name} and error: {"-" if rank is None else f"{rank:.2f}"}')
+        _plain_ticks(axes, 'xy')
     figure.savefig(target, dpi=150)
     return True
 
@@ -432,6 +490,7 @@ def draw_pareto(pareto: list[Json], target: str | os.PathLike) -> None:
                 axes.plot(rung['cost_us'], 1e3 * rung[key], 'k*', markersize=14, label=f'chosen, {number} functions')
         axes.set_xlabel('Cost (µs per atom and step, one core)')
         axes.set_ylabel(f'Validation RMSE, {name}')
+        _plain_ticks(axes, 'xy')
     figure.legend(*axes.get_legend_handles_labels(), loc='outside right upper')
     figure.savefig(target, dpi=150)
 
@@ -452,17 +511,13 @@ def draw_learning_curve(curve: list[Json], target: str | os.PathLike) -> None:
             axes.loglog(*zip(*points, strict=True), 'o-', label=name)
     axes.set_xlabel('Configurations')
     axes.set_ylabel('Validation RMSE')
-    axes.legend()
+    _plain_ticks(axes, 'xy')
+    _legend_outside(axes)
     figure.savefig(target, dpi=150)
 
 
 def _scatter(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
     """Draw at most `MAX_POINTS` points on two logarithmic axes."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     used = np.flatnonzero((x > 0) & (y > 0))
     used = used[:: max(1, len(used) // MAX_POINTS)]
     axes.loglog(x[used], y[used], 'o', markersize=2, alpha=0.3)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter('{x:g}')
-    axes.xaxis.set_minor_formatter(NullFormatter())

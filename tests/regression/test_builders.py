@@ -75,7 +75,7 @@ def test_active_learning(data_regression, content, labels, oracle, protocol):
 def test_active_learning_alloy(data_regression, content, configurations):
     """Options, structures of the profile and several elements."""
     given = content()
-    node = configurations([bulk('Al'), bulk('NiAl', 'cesiumchloride', a=2.9)]).store()
+    node = configurations([bulk('Al'), bulk('CuAl', 'cesiumchloride', a=2.9)]).store()
     given |= {'system': {'elements': ['Al', 'Cu']}, 'options': {'pw': OPTIONS, 'lammps': OPTIONS}, 'seed': 7}
     given |= {'structures': {'number': 30, 'alloy': {}, 'nodes': [node.uuid]}}
     builder = WorkflowFactory('pyacemaker.active_learning').get_builder_from_runfile(api.load(given))

@@ -12,7 +12,15 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from matplotlib.figure import Figure
 
-from aiida_pyacemaker.reports.pictures import draw_dynamics, draw_fit, draw_learning, draw_parity, draw_uncertainty
+from aiida_pyacemaker.reports.pictures import (
+    draw_dynamics,
+    draw_fit,
+    draw_learning,
+    draw_learning_curve,
+    draw_pareto,
+    draw_parity,
+    draw_uncertainty,
+)
 from aiida_pyacemaker.reports.rows import IterationRow
 
 
@@ -145,3 +153,35 @@ def test_learning_hides_no_points(figures, number):
     for legend in legends:
         assert not legend.get_window_extent().overlaps(legend.axes.get_window_extent())
         assert figure.bbox.x1 >= legend.get_window_extent().x1
+
+
+def test_parity_shows_all_but_a_few_that_are_far(figures):
+    """One cell with an energy of 100 eV/atom leaves the others to be seen, and is told; one at 1 eV/atom is shown."""
+    for far, told in ((100, 1), (1, 0)):
+        energies = [*np.linspace(0, 0.8, 30), far]
+        reference = [label(energy, False) for energy in energies]
+        draw_parity(reference, [label(energy + 0.001, False) for energy in energies], 'parity.png')
+        axes = figures[-1].axes[0]
+        assert axes.get_xlim()[1] - axes.get_xlim()[0] < 2
+        title, *outside = axes.get_title().splitlines()
+        assert title == 'RMSE 1.00 meV/atom'
+        assert len(outside) == told and all(text.startswith('1 outside') for text in outside)
+
+
+@pytest.mark.parametrize('reach', [1.05, 2.5, 1e3, 1e9])
+def test_logarithmic_axes_have_numbers(figures, reach):
+    """Two to eight plain numbers that do not touch, for a part of a decade as for nine of them."""
+    values = np.geomspace(0.0061, 0.0061 * reach, 5)
+    rungs = [{'cutoff': 5.0, 'number_of_functions': 60, 'cost_us': 1e3 * value, 'energy_rmse': value,
+              'force_rmse': value} for value in values]  # fmt: skip
+    draw_pareto(rungs, 'pareto.png')
+    draw_learning_curve([{**rung, 'n_configurations': 10 + k} for k, rung in enumerate(rungs)], 'curve.png')
+    for figure in figures:
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+                numbers = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+                boxes = [number.get_window_extent() for number in numbers]
+                assert 2 <= len(boxes) <= 9
+                assert not any(one.overlaps(other) for k, one in enumerate(boxes) for other in boxes[:k])
+                assert not any('10' in number.get_text() and '^' in number.get_text() for number in numbers)
