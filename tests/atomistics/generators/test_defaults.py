@@ -103,5 +103,5 @@ def test_core_hours():
     assert sum(found.initial.seconds) <= 1.1 * 1.5 * 3600
     with pytest.raises(InputError, match=r'budget.core_hours: the labels of \d+ initial .* raise'):
         plan(['Cu', 'Zn'], budget={'core_hours': 0.01})
-    with pytest.raises(InputError, match=r'at least \d+ initial structures, more than budget.max_labels \(4\)'):
-        plan(['Cu', 'Zn'], budget={'max_labels': 4})
+    with pytest.raises(InputError, match=r'at least \d+ initial structures, more than budget.max_labels \(2\)'):
+        plan(['Cu', 'Zn'], budget={'max_labels': 2})
