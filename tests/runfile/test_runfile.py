@@ -56,8 +56,8 @@ def test_example():
     """The example says little and is complete."""
     path = REPOSITORY / 'examples' / 'aluminium.yaml'
     written = yaml.safe_load(path.read_text())
-    label = {'ecutwfc': 16.0, 'ecutrho': 64.0}
-    assert written == {'system': {'elements': ['Al']}, 'protocol': 'fast', 'label': label}
+    label = {'ecutwfc': 16.0, 'ecutrho': 64.0, 'kpoints_distance': 0.42, 'degauss': 0.05}
+    assert written == {'system': {'elements': ['Al']}, 'protocol': 'fast', 'label': label, 'explore': {'atoms': 16}}
     assert load_runfile(path).train.number_of_functions == protocol_defaults('fast')['train']['number_of_functions']
 
 
