@@ -321,7 +321,8 @@ def test_no_daemon(tmp_path):
     assert done.returncode == 0, done.stderr
     done = run_command('aiida-pyacemaker', 'launch', str(ALUMINIUM), cwd=tmp_path)
     assert done.returncode == 1
-    lines = done.stderr.splitlines()
+    begin, *lines = done.stderr.splitlines()
+    assert begin == f'Checking {ALUMINIUM} ...'
     assert lines[0] == 'Error: nothing was submitted:'
     assert 'the daemon of the profile `fresh` is not running; run `verdi -p fresh daemon start`' in lines[-1]
     assert sum('codes.' in line for line in lines) == 3

@@ -267,6 +267,8 @@ def check_daemon() -> None:
     from aiida.engine.daemon.client import get_daemon_client
     from aiida.manage import get_manager
 
+    from aiida_pyacemaker.setup.profile import count_listeners
+
     profile = get_manager().get_profile()
     name = profile.name if profile else ''
     if profile is None or profile.process_control_backend is None:
@@ -276,3 +278,8 @@ def check_daemon() -> None:
         )
     if not get_daemon_client().is_daemon_running:
         raise ValueError(f'the daemon of the profile `{name}` is not running; run `verdi -p {name} daemon start`')
+    if count_listeners(profile) == 0:
+        raise ValueError(
+            f'no worker of the daemon of the profile `{name}` listens to the broker, so nothing would start; run '
+            f'`aiida-pyacemaker setup daemon --profile {name}`'
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,8 @@ OPTIONS = {
 
 #: Seconds between the starts of the broker and of the workers of a daemon, at most.
 BROKER_SECONDS = 10.0
+#: Within this time workers of a daemon that starts listen to the broker: 3 to 6 s are usual.
+LISTEN_SECONDS = 40.0
 
 
 def ensure_profile(name: str) -> tuple[Profile, bool]:
@@ -133,16 +136,56 @@ def ensure_daemon(profile: Profile) -> str:
     client = daemon_client(profile)
     if not is_running(client):
         forget_broker(profile)
-        _verdi_daemon(profile.name, 'start')
+        start_daemon(profile)
         revive_processes()
         return 'started'
     reason = why_restart(client)
     if reason is None:
         return 'already there'
     _verdi_daemon(profile.name, 'stop')
-    _verdi_daemon(profile.name, 'start')
+    start_daemon(profile)
     revive_processes()
     return f'restarted: {reason}'
+
+
+def start_daemon(profile: Profile) -> None:
+    """Start the daemon and wait until a worker of it listens to the broker.
+
+    A worker that reads the address of the broker in the moment in which it is written listens to nothing, for ever;
+    then the daemon is started once more.
+
+    :raises ValueError: if no worker listens then.
+    """
+    for attempt in range(2):
+        if attempt:
+            _verdi_daemon(profile.name, 'stop')
+        _verdi_daemon(profile.name, 'start')
+        end = time.monotonic() + LISTEN_SECONDS
+        while time.monotonic() < end:
+            if count_listeners(profile) != 0:
+                return
+            time.sleep(0.3)
+    raise ValueError(
+        f'no worker of the daemon listens to the message broker: see `verdi -p {profile.name} daemon logshow`'
+    )
+
+
+def count_listeners(profile: Profile) -> int | None:
+    """Return how many workers of the daemon listen to the ZeroMQ broker of a profile; None for another broker.
+
+    The broker writes it to its status file every few seconds.
+    """
+    import json
+
+    from aiida.manage.configuration import get_config
+
+    if profile.process_control_backend != 'core.zeromq':
+        return None
+    try:
+        path = Path(get_config().filepaths(profile)['broker_service']['dir']) / 'broker.status'
+        return int(json.loads(path.read_text(encoding='utf-8'))['task_subscribers'])
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def revive_processes() -> None:
@@ -195,6 +238,7 @@ def why_restart(client: DaemonClient) -> str | None:
 
     import aiida_pyacemaker
 
+    now = time.time()
     try:
         daemon = psutil.Process(client.get_daemon_pid())
         started = daemon.create_time()
@@ -204,10 +248,15 @@ def why_restart(client: DaemonClient) -> str | None:
         return None
     if not any(Path(word).parent == Path(sys.prefix) / 'bin' for word in command if word.startswith('/')):
         return 'it ran in another Python environment'
-    broker = max((time for time, line in children if 'daemon broker' in line), default=0.0)
-    if any('daemon worker' in line and time < broker - BROKER_SECONDS for time, line in children):
+    broker = max((begin for begin, line in children if 'daemon broker' in line), default=0.0)
+    if any('daemon worker' in line and begin < broker - BROKER_SECONDS for begin, line in children):
         # it was killed alone, and started again at another address
         return 'its workers wait for a message broker that is gone'
+    if (
+        min((begin for begin, _ in children), default=now) < now - LISTEN_SECONDS
+        and count_listeners(client.profile) == 0
+    ):
+        return 'none of its workers listens to the message broker'
     package = Path(aiida_pyacemaker.__file__).parent
     if max(path.stat().st_mtime for path in package.rglob('*.py')) > started:
         return 'it was started before the package was changed'

@@ -68,7 +68,8 @@ def check_costs(node, results):
 def test_quota(pw_code, aluminium, label_parameters):
     """Once more has failed than the quota allows nothing is submitted; what was labelled is in the outputs."""
     compressed, _, impossible = aluminium
-    configurations = ConfigurationsData([bulk('Al'), impossible, compressed, impossible])
+    cheapest = Atoms('Al', cell=[4, 4, 4], pbc=True)  # the costliest go first
+    configurations = ConfigurationsData([cheapest, impossible, compressed, impossible])
     parameters = {**label_parameters, 'max_failed_fraction': 0.3, 'max_concurrent': 1}
     builder = LabelWorkChain.get_builder_from_protocol(pw_code, configurations, parameters)
     outputs, node = run_get_node(builder)

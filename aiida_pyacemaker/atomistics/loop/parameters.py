@@ -15,6 +15,8 @@ from ..generators.limits import Limits
 INITIAL_SHARE = 0.5
 #: Part of the time for labels that those of one validation may take.
 REFERENCE_SHARE = 0.05
+#: What a label costs in the mean at most, as a part of `label_core_hours`: few are as large as they may be.
+MEAN_LABEL = 0.5
 
 
 class Production(Section):
@@ -70,7 +72,11 @@ class Budget(Section):
         """Return what the labels of one validation may cost where nobody says: a share of those of a run; None: all."""
         if self.core_hours is not None:
             return REFERENCE_SHARE * self.core_hours
-        return None if self.label_core_hours is None else REFERENCE_SHARE * self.max_labels * self.label_core_hours
+        return (
+            None
+            if self.label_core_hours is None
+            else REFERENCE_SHARE * MEAN_LABEL * self.max_labels * self.label_core_hours
+        )
 
     def initial_limits(self, model: CostModel | None) -> Limits:
         """Return what bounds the initial set: half of the labels, and of the time for them.
@@ -82,7 +88,7 @@ class Budget(Section):
             return Limits(number)
         hours = [] if self.core_hours is None else [INITIAL_SHARE * self.core_hours]
         if self.label_core_hours is not None:
-            hours.append(number * self.label_core_hours)
+            hours.append(MEAN_LABEL * number * self.label_core_hours)
         return Limits(
             number,
             model,

@@ -87,7 +87,7 @@ class Common(Section):
     )
     reference_core_hours: float | None = parameter(
         'What the single points of one validation may cost, of all crystals together; what does not fit is left out, '
-        'and said. null: a twentieth of `budget.core_hours`, or of `max_labels` times `label_core_hours`.',
+        'and said. null: a twentieth of `budget.core_hours`, or of half of `max_labels` times `label_core_hours`.',
         unit='core-hours',
         ge=0,
         default=None,

@@ -118,7 +118,7 @@ def test_sizes(name):
     keys = [(0, kind) for kind in ('vacancy', 'surfaces')]
     planned = {key: plan_candidates(atoms, key[1], MODEL) for key in keys}
     spent = []
-    for hours in (0.0, 0.25, None):
+    for hours in (0.0, 0.1, None):
         found = choose_sizes(planned, hours)
         chosen = [entry for entry in found.values() if 'frames' in entry]
         spent.append(sum(entry['seconds'] for entry in chosen) / 3600)
