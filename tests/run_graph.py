@@ -374,10 +374,9 @@ def SinglePoint(atoms, **labels):  # noqa: N802
 def build_first_iteration(graph: RunGraph) -> None:
     """Build initial structures, their labels, the first potential and its errors."""
     generated = ConfigurationsData(graph.frames[:8])
-    step = graph.work('GenerateWorkChain', {}, graph.run, 'iteration_00_generate')
-    made = {'configurations': generated, 'results': orm.Dict({'number_of_configurations': 8, 'notes': []})}
-    graph.calculation('GenerateCalculation', {}, step, 'iteration_01', made)
-    graph.finish(step, made)
+    graph.function(
+        'generate_configurations', {'parameters': orm.Dict({})}, graph.run, 'generate', {'result': generated}
+    )
     labels = graph.label(0, generated, failing=(3,))
     test = graph.merge(0, 'test', labels)
     graph.train(0, graph.merge(0, 'train', labels), test)
