@@ -221,7 +221,7 @@ def distort(parent: Atoms, volume: float, rng: np.random.Generator) -> Atoms:
 def double(atoms: Atoms) -> Atoms:
     """Return the cell of twice the volume that keeps most operations of symmetry about an axis."""
     shapes = [np.diag(np.where(np.arange(3) == axis, 2, 1)) for axis in range(3)]
-    # the seven sublattices of index two, see Hart and Forcade, Phys. Rev. B 77, 224115 (2008)
+    # the seven sublattices of index two, see Phys. Rev. B 77, 224115 (2008)
     shapes += [np.array(shape) for shape in (
         [[1, 0, 0], [1, 2, 0], [0, 0, 1]],
         [[1, 0, 0], [0, 1, 0], [1, 0, 2]],
