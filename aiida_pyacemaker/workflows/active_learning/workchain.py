@@ -401,9 +401,12 @@ class ActiveLearningWorkChain(WorkChain):
         for key, value in found['settings'].items():
             if parameters['label'].get(key) is None:
                 parameters['label'][key] = value
+        # what given settings leave beyond the wanted noise is told, not used: it is hardly scatter, as the cells of a run
+        # share much of it, and limits that follow it would excuse any potential
+        noise = {name: min(value, found['wanted'][name]) for name, value in found['noise'].items()}
         for section in ('train', 'validate'):
             if parameters[section].get('noise') is None:
-                parameters[section]['noise'] = found['noise']
+                parameters[section]['noise'] = noise
 
     def get_first_progress(self) -> Progress:
         """Return how far the loop has come before it begins: where a former run was after its last fit, or nowhere."""
