@@ -401,8 +401,8 @@ class ActiveLearningWorkChain(WorkChain):
         for key, value in found['settings'].items():
             if parameters['label'].get(key) is None:
                 parameters['label'][key] = value
-        # what given settings leave beyond the wanted noise is told, not used: it is hardly scatter, as the cells of a run
-        # share much of it, and limits that follow it would excuse any potential
+        # what given settings leave beyond the wanted noise is told, not used: a potential learns what of it changes
+        # smoothly with the cell, and limits that follow it would excuse any potential
         noise = {name: min(value, found['wanted'][name]) for name, value in found['noise'].items()}
         for section in ('train', 'validate'):
             if parameters[section].get('noise') is None:
