@@ -60,6 +60,10 @@ def shortest_ratio(atoms, ionic: bool) -> float:
     return best
 
 
+#: Examples that are made with another seed, too: an alloy and an ionic crystal.
+OTHER_SEEDS = ('al-si', 'mgo')
+
+
 @pytest.fixture(scope='module', params=NAMES)
 def generated(request, tmp_path_factory):
     """Run the command in a process of its own; return name, folder, frames and what was printed."""
@@ -99,13 +103,15 @@ def test_structures(generated):
 
 
 def test_same_seed_same_bytes(generated, tmp_path):
-    """Another process makes the same file, byte for byte; another seed makes other structures."""
+    """Made again it is the same file, byte for byte; another seed makes other structures, of each kind of drawing."""
     name, folder, frames, _ = generated
     arguments = ['generate', str(FOLDER / f'{name}.yaml'), '-o']
-    for target, seed in (('same', []), ('other', ['--seed', '7'])):
+    for target, seed in (('same', []), ('other', ['--seed', '7']))[: 2 if name in OTHER_SEEDS else 1]:
         result = CliRunner().invoke(cmd_root, [*arguments, str(tmp_path / f'{target}.extxyz'), *seed])
         assert result.exit_code == 0, result.output
     assert (tmp_path / 'same.extxyz').read_bytes() == (folder / f'{name}.extxyz').read_bytes()
+    if name not in OTHER_SEEDS:
+        return
     others = {atoms.positions.tobytes() + atoms.cell.array.tobytes() for atoms in read(tmp_path / 'other.extxyz', ':')}
     # ideal crystals and their volume scan are what they are
     drawn = [atoms for atoms in frames if atoms.info['operation'] in ('strain', 'shear', 'rattle', 'vacancy', 'test')]

@@ -57,7 +57,8 @@ def test_example():
     path = REPOSITORY / 'examples' / 'aluminium.yaml'
     written = yaml.safe_load(path.read_text())
     label = {'ecutwfc': 16.0, 'ecutrho': 64.0, 'kpoints_distance': 0.42, 'degauss': 0.05}
-    assert written == {'system': {'elements': ['Al']}, 'protocol': 'fast', 'label': label, 'explore': {'atoms': 16}}
+    others = {'explore': {'atoms': 16}, 'validate': {'reference_core_hours': 0.03}}
+    assert written == {'system': {'elements': ['Al']}, 'protocol': 'fast', 'label': label, **others}
     assert load_runfile(path).train.number_of_functions == protocol_defaults('fast')['train']['number_of_functions']
 
 
