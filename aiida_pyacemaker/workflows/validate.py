@@ -11,7 +11,6 @@ from aiida.plugins import DataFactory, WorkflowFactory
 from aiida_pyacemaker.atomistics.core.errors import InputError
 from aiida_pyacemaker.atomistics.loop.parameters import Budget
 from aiida_pyacemaker.atomistics.validation.parameters import REFERENCES, SAME_CELLS, SUITE
-from aiida_pyacemaker.atomistics.validation.same_cells import describe_cost
 from aiida_pyacemaker.calculations.functions.compare_cells import compare_cells
 from aiida_pyacemaker.calculations.functions.judge import judge
 from aiida_pyacemaker.calculations.functions.make_requested import make_requested
@@ -307,7 +306,7 @@ class ValidateWorkChain(WorkChain):
         except ValueError as exception:
             self.report(f'{", ".join(asked)} are not compared with the oracle: {exception}')
             return {}
-        return {'properties': asked, 'core_hours': allowed, 'cost': describe_cost(model)}
+        return {'properties': asked, 'core_hours': allowed, 'cost': model.to_dict() if model else {}}
 
     def get_results(self, name: str):
         """Return the results of a step, None if it was not asked for or has failed, which is reported."""

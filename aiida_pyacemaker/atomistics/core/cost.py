@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -112,6 +113,15 @@ class CostModel:
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise ValueError(f'{name} must be positive, got {value}')
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the arguments as JSON has them."""
+        return {**asdict(self), 'magnetic': sorted(self.magnetic)}
+
+    @classmethod
+    def from_dict(cls, arguments: Mapping[str, Any]) -> CostModel:
+        """Return the model of what :meth:`to_dict` has told."""
+        return cls(**{**arguments, 'magnetic': frozenset(arguments.get('magnetic', ()))})
 
     def core_seconds(self, atoms: Atoms) -> float:
         """Return the expected seconds, times cores, of a frame.

@@ -8,7 +8,7 @@ too much, core-time is shared evenly among phases and operations, so that of wha
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ase import Atoms
@@ -37,20 +37,15 @@ class Limits:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the limits as plain content."""
-        content = asdict(self)
-        del content['_seconds']
-        if self.model is not None:
-            content['model']['magnetic'] = sorted(self.model.magnetic)
-        return content
+        content = {name: getattr(self, name) for name in ('number', 'label_seconds', 'total_seconds')}
+        return {**content, 'model': self.model and self.model.to_dict()}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any] | None) -> Limits:
         """Return what :meth:`to_dict` has told; nothing bounds what is left out."""
         content = dict(content or {})
         model = content.pop('model', None)
-        if model is not None:
-            model = CostModel(**{**model, 'magnetic': frozenset(model['magnetic'])})
-        return cls(**content, model=model)
+        return cls(**content, model=model and CostModel.from_dict(model))
 
     def __post_init__(self) -> None:
         if self.model is None and (self.label_seconds is not None or self.total_seconds is not None):

@@ -33,6 +33,7 @@ from ase.units import GPa
 from ..core.errors import InputError
 from ..core.frame import labels
 from ..core.symmetry import call_spglib
+from ..crystals.prototypes import primitive_cell
 from .kpoints import Mesh, endless_vectors, kpoints_mesh
 
 #: The keys of the section `label` that can be chosen by measurement.
@@ -155,7 +156,7 @@ def find_parents(frames: Sequence[Atoms], elements: Sequence[str]) -> list[Atoms
     bulk = [atoms for atoms in frames if len(atoms) <= 64 and len(endless_vectors(atoms)) == 3]
     candidates: dict[tuple, Atoms] = {}
     for atoms in bulk or list(frames):
-        primitive = find_primitive(atoms) if bulk else atoms
+        primitive = primitive_cell(atoms) if bulk else atoms
         key = tuple(sorted(primitive.get_chemical_symbols()))
         if key not in candidates:
             candidates[key] = primitive
@@ -176,18 +177,6 @@ def find_parents(frames: Sequence[Atoms], elements: Sequence[str]) -> list[Atoms
     if missing:
         raise InputError('label.noise', f'no initial structure holds {", ".join(missing)}', 'set it to null')
     return chosen
-
-
-def find_primitive(atoms: Atoms) -> Atoms:
-    """Return the primitive cell of a crystal, the same where there is none."""
-    import spglib
-
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = call_spglib(spglib.find_primitive, cell, symprec=SYMMETRY_TOLERANCE)
-    if found is None:
-        return Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-    lattice, positions, numbers = found
-    return Atoms(numbers, scaled_positions=positions, cell=lattice, pbc=True)
 
 
 def distort(parent: Atoms, volume: float, rng: np.random.Generator) -> Atoms:
@@ -228,8 +217,7 @@ def double(atoms: Atoms) -> Atoms:
         [[1, 0, 0], [0, 1, 0], [0, 1, 2]],
         [[1, 0, 0], [0, 1, 0], [1, 1, 2]],
     )]  # fmt: skip
-    cells = [make_supercell(atoms, shape) for shape in shapes]
-    cells = [compact(cell) for cell in cells]
+    cells = [compact(make_supercell(atoms, shape)) for shape in shapes]
     return max(cells, key=lambda cell: len(find_axial_operations(cell)[0]))
 
 

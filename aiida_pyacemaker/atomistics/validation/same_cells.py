@@ -11,7 +11,6 @@ even in the smallest is left out, and said, with what it would cost.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, TypedDict, cast
 
 import numpy as np
@@ -103,7 +102,7 @@ def make_cells(
     :returns: info `crystal` is the index of the crystal, `operation` the property, `number` that of the cell among
         those of both, `kpoints_mesh` the k-points that are the same for all of them.
     """
-    model = read_cost(asked.cost)
+    model = CostModel.from_dict(asked.cost) if asked.cost else None
     crystals = [
         atoms if found['equilibrium']['status'] == 'ok' else None
         for atoms, found in zip(crystals_of(content), content['crystals'], strict=True)
@@ -319,13 +318,3 @@ def make_kind(name: str, parameters: Mapping[str, Any]) -> Property:
     """Return a property with the parameters of its small cells."""
     kind = load_properties()[name]
     return kind(kind.Parameters(**parameters))
-
-
-def read_cost(arguments: Json) -> CostModel | None:
-    """Return the model of what :func:`describe_cost` has made."""
-    return CostModel(**{**arguments, 'magnetic': frozenset(arguments.get('magnetic', ()))}) if arguments else None
-
-
-def describe_cost(model: CostModel | None) -> Json:
-    """Return the arguments of a model of the cost, as JSON has them; empty without one."""
-    return {} if model is None else {**asdict(model), 'magnetic': sorted(model.magnetic)}

@@ -19,7 +19,6 @@ from aiida_pyacemaker.atomistics.validation.same_cells import (
     SameCells,
     choose_sizes,
     compare_cells,
-    describe_cost,
     make_cells,
     plan_candidates,
 )
@@ -42,7 +41,7 @@ CRYSTALS = {
 def copper():
     """Return what the suite says of copper, the small cells of it, and what is known of them: by EMT."""
     content = run_suite(EMT(), [bulk('Cu')], Suite(properties=[]), report=lambda line: None)
-    asked = SameCells(properties=NAMES, core_hours=0.5, cost=describe_cost(MODEL))
+    asked = SameCells(properties=NAMES, core_hours=0.5, cost=MODEL.to_dict())
     return content, *make_cells(EMT(), content, asked, report=lambda line: None)
 
 
