@@ -555,8 +555,9 @@ class _Maker:
         """Leave out ideal structures whose labels would eat up the time, unless they are the user's.
 
         Each set of elements has a share of the time. An ideal structure is kept if two labels of it are affordable of
-        that share, the most plausible one if one label is; of a set of elements of which none is left the cheapest is
-        kept, or another crystal of them that is cheaper.
+        that share, the most plausible one if one label is, and that of a compound with a nonmetal in any case: without
+        its own crystal there is no compound. Of another set of elements of which none is left the cheapest is kept, or
+        another crystal of them that is cheaper.
         """
         from .families.alloy import layered_alloy
         from .families.knowledge import propose_element
@@ -570,14 +571,15 @@ class _Maker:
         more = []
         for symbols, mine in systems.items():
             fitting = [parent for parent in mine if 2 * costs[id(parent)] <= share]
-            if costs[id(mine[0])] <= share:
+            is_compound = len(symbols) > 1 and not all(map(is_metal, symbols))
+            if costs[id(mine[0])] <= share or is_compound:
                 fitting.append(mine[0])
             kept.update(map(id, fitting))
             if fitting or kept & set(map(id, mine)):
                 continue
             cheapest = min(mine, key=lambda parent: costs[id(parent)])
             others = propose_element(*symbols, MIN_LATTICES) if len(symbols) == 1 else []
-            if len(symbols) > 1 and all(map(is_metal, symbols)):
+            if len(symbols) > 1:
                 others = [layered_alloy(sorted(symbols))]
             others = [atoms for atoms in others if self.cost(atoms, 'pristine') < costs[id(cheapest)]]
             accepted = self.accept(sorted(others, key=lambda atoms: self.cost(atoms, 'pristine')))[:1]

@@ -105,3 +105,11 @@ def test_core_hours():
         plan(['Cu', 'Zn'], budget={'core_hours': 0.01})
     with pytest.raises(InputError, match=r'at least \d+ initial structures, more than budget.max_labels \(2\)'):
         plan(['Cu', 'Zn'], budget={'max_labels': 2})
+
+
+@pytest.mark.parametrize('elements, phase', [(['Na', 'Cl'], 'rocksalt'), (['Ti', 'O'], 'rutile')])
+def test_a_compound_keeps_its_own_crystal(elements, phase):
+    """However little its labels may cost, the crystal of a salt or an oxide is part of the set."""
+    _, found = plan(elements, budget={'label_core_hours': 0.001})
+    compounds = [atoms for atoms in found.initial.parents if len(set(atoms.get_chemical_symbols())) > 1]
+    assert any(phase in str(atoms.info['phase']) for atoms in compounds)
